@@ -1,0 +1,121 @@
+"""CIFAR-10: class names, normalisation, and the arrays of a data folder.
+
+A folder holds either `cifar10.npz` (uint8 `x_train` (50000, 32, 32, 3), `y_train`, `x_test`, `y_test`)
+or the files torchvision's `CIFAR10` class keeps there, which can be downloaded on request.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CLASS_NAMES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2023, 0.1994, 0.2010)
+IMAGE_SIZE = 32
+ARCHIVE = "cifar10.npz"
+
+
+class DataError(ValueError):
+    """A data folder that cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Cifar10:
+    """uint8 images (N, 32, 32, 3) and labels (N,) in [0, 10), in the data set's own order."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def load_cifar10(folder: str | Path, download: bool = False) -> Cifar10:
+    """Read the data set from a folder.
+
+    Args:
+        folder: holds `cifar10.npz`, or torchvision's `cifar-10-batches-py`.
+        download: fetch it through torchvision where the folder holds neither.
+
+    Raises:
+        DataError: for a folder without the data set, or one that holds a truncated or foreign file.
+    """
+    folder = Path(folder)
+    archive = folder / ARCHIVE
+    return _read_archive(archive) if archive.exists() else _read_torchvision(folder, download)
+
+
+def _read_archive(archive: Path) -> Cifar10:
+    remedy = "make it anew, or remove it and pass --download"
+    try:
+        with np.load(archive, allow_pickle=False) as stored:
+            missing = {"x_train", "y_train", "x_test", "y_test"} - set(stored.files)
+            if missing:
+                raise DataError(f"{archive} has no array {sorted(missing)}; {remedy}")
+            data = Cifar10(**{name: stored[name] for name in ("x_train", "y_train", "x_test", "y_test")})
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{archive} is truncated or is no NumPy archive; {remedy}") from error
+    for split in ("train", "test"):
+        _check_split(archive, split, getattr(data, f"x_{split}"), getattr(data, f"y_{split}"))
+    return data
+
+
+def _check_split(archive: Path, split: str, x: np.ndarray, y: np.ndarray) -> None:
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3) or len(x) == 0:
+        raise DataError(
+            f"{archive}: x_{split} is {x.dtype} {x.shape}; expected uint8 (N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3)"
+        )
+    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
+        raise DataError(f"{archive}: y_{split} is {y.dtype} {y.shape}; expected {len(x)} whole numbers")
+    if y.min() < 0 or y.max() >= len(CLASS_NAMES):
+        raise DataError(
+            f"{archive}: y_{split} holds labels {y.min()} to {y.max()}; expected 0 to {len(CLASS_NAMES) - 1}"
+        )
+
+
+def _read_torchvision(folder: Path, download: bool) -> Cifar10:
+    from torchvision.datasets import CIFAR10  # a second's import, needed only here
+
+    arrays = {}
+    for split in ("train", "test"):
+        try:
+            dataset = CIFAR10(str(folder), train=split == "train", download=download)
+        except RuntimeError as error:
+            raise DataError(
+                f"{folder} holds no {ARCHIVE} and no intact CIFAR-10; "
+                "name the folder that does with --data, or pass --download to fetch it"
+            ) from error
+        except OSError as error:
+            raise DataError(f"CIFAR-10 could not be stored in or fetched to {folder}: {error}") from error
+        arrays[f"x_{split}"] = np.asarray(dataset.data)
+        arrays[f"y_{split}"] = np.asarray(dataset.targets)
+    return Cifar10(**arrays)
+
+
+def normalise(pixels: Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> Tensor:
+    """Pixels to what the networks are given.
+
+    Args:
+        pixels: (N, 3, H, W), uint8 0…255 or floating 0…1.
+
+    Returns:
+        (N, 3, H, W) float32, ``(pixels - mean) / std`` on the scale 0…1.
+    """
+    scale = 255.0 if pixels.dtype == torch.uint8 else 1.0
+    shift = torch.tensor(mean, device=pixels.device).view(3, 1, 1)
+    width = torch.tensor(std, device=pixels.device).view(3, 1, 1)
+    return (pixels.float() / scale - shift) / width
+
+
+def to_pixels(images: np.ndarray) -> Tensor:
+    """(N, H, W, 3) uint8 → (N, 3, H, W) uint8 tensor in channels_last memory, without a copy."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)

@@ -1,0 +1,425 @@
+"""Training of the two networks: recipes, loop, evaluation.
+
+    python -m abn.training --arch resnet-dmb --recipe paper --data DIR --out DIR
+
+The pictures live on the training device as uint8 and are augmented there, a batch at a time. Everything
+random in an epoch comes from one generator seeded by (seed, epoch), so a run that was killed resumes
+from its last finished epoch and sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from abn.data import Cifar10, DataError, load_cifar10, normalise, to_pixels
+from abn.resnet import ResNet, resnet_dmb, resnet_s
+
+ARCHITECTURES = {"resnet-s": resnet_s, "resnet-dmb": resnet_dmb}
+STATE_FILE = "state.pt"
+LOG_FILE = "log.jsonl"
+HOLDOUT_SEED = 2024  # the same images are held out whatever the run's own seed
+EVALUATION_BATCH = 1000
+CROP_PADDING = 4  # pixels of zeros on each side
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot start or go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that shapes a run but the architecture, the seed and the data.
+
+    Attributes:
+        schedule: "cosine" is stepped once an epoch, from `lr` towards 0 (the paper's);
+            "onecycle" is stepped every batch: linear from 0 to `lr` over `warmup`, linear back to 0.
+        lr: peak learning rate, for the mean loss over a batch.
+        warmup: share of the steps in [0, 1) that "onecycle" spends rising.
+        label_smoothing: probability in [0, 1) spread evenly over the classes of every target.
+    """
+
+    name: str
+    epochs: int
+    schedule: str
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+    batch_size: int = 128
+    warmup: float = 0.0
+    label_smoothing: float = 0.0
+
+    def learning_rate(self, epoch: int, batch: int, batches: int) -> float:
+        """The rate for a batch (0-based) of an epoch (0-based) of `batches` batches."""
+        if self.schedule == "cosine":
+            return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+        done = (epoch * batches + batch + 1) / (self.epochs * batches + 1)
+        return self.lr * min(done / self.warmup, (1 - done) / (1 - self.warmup))
+
+
+RECIPES = {
+    # The official implementation's; its "full" run has 50 epochs.
+    "paper": Recipe("paper", epochs=15, schedule="cosine"),
+    # For a short budget: one cycle as in Smith & Topin (2018), Nesterov and label smoothing as in Page
+    # (2018). Fixed before the first run; nothing in it was chosen by an accuracy of ours.
+    "onecycle": Recipe(
+        "onecycle", epochs=9, schedule="onecycle", nesterov=True, warmup=0.2, label_smoothing=0.1
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """uint8 pixels (N, 3, 32, 32) and labels (N,), on the training device."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def split_data(data: Cifar10, holdout: int, device: torch.device) -> tuple[Split, Split]:
+    """The images to train on and those to evaluate on.
+
+    Args:
+        holdout: how many training images to set aside and evaluate on; with 0, all are trained on
+            and the test images are evaluated on.
+
+    Raises:
+        TrainingError: if fewer than one image would be left to train on.
+    """
+    if not 0 <= holdout < len(data.x_train):
+        raise TrainingError(f"--holdout is {holdout}; expected 0 to {len(data.x_train) - 1}")
+    pixels, labels = to_pixels(data.x_train), torch.from_numpy(data.y_train).long()
+    if holdout == 0:
+        test = Split(to_pixels(data.x_test).to(device), torch.from_numpy(data.y_test).long().to(device))
+        return Split(pixels.to(device), labels.to(device)), test
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(HOLDOUT_SEED))
+    kept, held = order[holdout:], order[:holdout]
+    return tuple(Split(pixels[i].to(device), labels[i].to(device)) for i in (kept, held))
+
+
+class Batches:
+    """Shuffled, cropped and flipped batches of one training split.
+
+    Random crop of 32 × 32 after 4 pixels of zero padding, horizontal flip with probability 1/2; one
+    gather a batch makes both. The last, smaller batch is kept.
+    """
+
+    def __init__(self, split: Split, batch_size: int, seed: int) -> None:
+        self.labels, self.batch_size, self.seed = split.labels, batch_size, seed
+        self.size = split.pixels.shape[-1]
+        padded = F.pad(split.pixels, [CROP_PADDING] * 4)
+        self.padded = padded.permute(0, 2, 3, 1).contiguous()  # (N, H, W, 3): the gather's result is channels_last
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.labels) / self.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(B, 3, 32, 32) normalised images and (B,) labels; the same for the same seed and epoch."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        n, device = len(self.labels), self.labels.device
+        order = torch.randperm(n, generator=generator).to(device)
+        offsets = torch.randint(0, 2 * CROP_PADDING + 1, (n, 2), generator=generator).to(device)
+        flips = torch.randint(0, 2, (n,), generator=generator).bool().to(device)
+        line = torch.arange(self.size, device=device)
+        for start in range(0, n, self.batch_size):
+            chosen = slice(start, start + self.batch_size)
+            index, (dy, dx), flip = order[chosen], offsets[chosen].unbind(1), flips[chosen]
+            rows = dy[:, None] + line
+            columns = dx[:, None] + torch.where(flip[:, None], line.flip(0), line)
+            crops = self.padded[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+            yield normalise(crops.permute(0, 3, 1, 2)), self.labels[index]
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
+    """Accuracy in percent and mean cross-entropy in nats, in eval mode and full float32."""
+    was_training = model.training
+    model.eval()
+    correct, loss = 0, 0.0
+    for start in range(0, len(split), EVALUATION_BATCH):
+        labels = split.labels[start : start + EVALUATION_BATCH]
+        logits = model(normalise(split.pixels[start : start + EVALUATION_BATCH]))
+        correct += (logits.argmax(1) == labels).sum().item()
+        loss += F.cross_entropy(logits, labels, reduction="sum").item()
+    model.train(was_training)
+    return 100 * correct / len(split), loss / len(split)
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        TrainingError: for a device this machine does not have.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    kind = name.split(":")[0]
+    if not available.get(kind, False):
+        there = ", ".join(kind for kind, usable in available.items() if usable)
+        raise TrainingError(f"device {name!r} is not to be had on this machine; it has: {there}")
+    return torch.device(name)
+
+
+def gains_by_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":  # no public name for these yet (torch 2.15)
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return False
+
+
+def describe_hardware(device: torch.device) -> str:
+    """One phrase for logs and model cards, e.g. "NVIDIA H200" or "CPU, 2 threads (AMD EPYC)"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"Apple GPU ({platform.machine()})"
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"CPU, {torch.get_num_threads()} threads ({model})"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: what is fixed when it starts, and checked when it resumes."""
+
+    architecture: str
+    recipe: Recipe
+    seed: int
+    holdout: int
+    evaluate_every: int
+
+    def settings(self) -> dict:
+        return {**asdict(self), "recipe": asdict(self.recipe)}
+
+
+def train(
+    run: Run,
+    data: Cifar10,
+    out: Path,
+    device: torch.device,
+    *,
+    resume: bool = False,
+    compile_network: bool = False,
+    progress: bool = True,
+) -> tuple[ResNet, list[dict]]:
+    """Train a network; after every epoch its state and log stand in `out`.
+
+    Returns:
+        The trained network in eval mode, and the log: a dictionary an epoch.
+
+    Raises:
+        TrainingError: when `out` holds another run, when the loss is no longer a number, or when the
+            state cannot be written.
+    """
+    train_split, eval_split = split_data(data, run.holdout, device)
+    torch.manual_seed(run.seed)
+    model = ARCHITECTURES[run.architecture]().to(device, memory_format=torch.channels_last)
+    recipe = run.recipe
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, fused=device.type != "mps",
+    )  # fmt: skip
+    log = _restore(out, run, model, optimizer) if resume else _start(out)
+    batches = Batches(train_split, recipe.batch_size, run.seed)
+    network = torch.compile(model, dynamic=False) if compile_network else model
+
+    bar = tqdm(
+        total=recipe.epochs * len(batches), initial=len(log) * len(batches), unit="batch",
+        disable=not progress, mininterval=1, dynamic_ncols=True,
+    )  # fmt: skip
+    with bar:
+        for epoch in range(len(log), recipe.epochs):
+            bar.set_description(f"{run.architecture} epoch {epoch + 1}/{recipe.epochs}")
+            started = time.perf_counter()
+            record = _train_epoch(network, optimizer, recipe, batches, epoch, bar)
+            record["seconds"] = round(time.perf_counter() - started, 1)
+            if (epoch + 1) % run.evaluate_every == 0 or epoch + 1 == recipe.epochs:
+                accuracy, loss = evaluate(model, eval_split)
+                split = "holdout" if run.holdout else "test"
+                record |= {f"{split}_accuracy": round(accuracy, 4), f"{split}_loss": round(loss, 6)}
+            record |= {"device": describe_hardware(device), "torch": torch.__version__}
+            log.append(record)
+            _store(out, run, model, optimizer, log)
+            bar.write(json.dumps(record), file=sys.stderr)
+    return model.eval(), log
+
+
+def _train_epoch(
+    network: nn.Module, optimizer: torch.optim.SGD, recipe: Recipe, batches: Batches, epoch: int, bar: tqdm
+) -> dict:
+    network.train()
+    device = batches.labels.device
+    bfloat16 = gains_by_bfloat16(device)
+    loss_sum = torch.zeros((), device=device)
+    correct = torch.zeros((), device=device, dtype=torch.long)
+    seen = 0
+    for batch, (images, labels) in enumerate(batches.epoch(epoch)):
+        rate = recipe.learning_rate(epoch, batch, len(batches))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            logits = network(images)
+            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        # Sums stay on the device: asking for their values would make the host wait for every step.
+        loss_sum += loss.detach() * len(labels)
+        correct += (logits.detach().argmax(1) == labels).sum()
+        seen += len(labels)
+        bar.update()
+        if batch % 20 == 0 or batch == len(batches) - 1:
+            mean_loss = (loss_sum / seen).item()
+            if not math.isfinite(mean_loss):
+                raise TrainingError(
+                    f"the loss is {mean_loss} in epoch {epoch + 1}, batch {batch + 1} (learning rate {rate:.3g}); "
+                    "the last finished epoch is kept: lower --lr, or look for broken images"
+                )
+            bar.set_postfix(loss=f"{mean_loss:.3f}", acc=f"{100 * correct.item() / seen:.1f}%", refresh=False)
+    return {
+        "epoch": epoch + 1,
+        "learning_rate": rate,
+        "train_loss": round((loss_sum / seen).item(), 6),
+        "train_accuracy": round(100 * correct.item() / seen, 4),
+    }
+
+
+def _start(out: Path) -> list[dict]:
+    if (out / STATE_FILE).exists():
+        raise TrainingError(f"{out} already holds a run; pass --resume to go on with it, or name another --out")
+    return []
+
+
+def _restore(out: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
+    path = out / STATE_FILE
+    if not path.exists():
+        return []
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    differing = sorted(key for key, value in run.settings().items() if state["settings"].get(key) != value)
+    if differing:
+        raise TrainingError(
+            f"{out} holds a run with other settings ({', '.join(differing)}: "
+            f"{[state['settings'].get(key) for key in differing]}); resume with the same, or name another --out"
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["log"]
+
+
+def _store(out: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, log: list[dict]) -> None:
+    """Weights, momenta and log together, in one file that is complete or not there."""
+    state = {
+        "settings": run.settings(),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "log": log,
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _replace_file(out / STATE_FILE, lambda path: torch.save(state, path))
+        lines = "".join(json.dumps(record) + "\n" for record in log)
+        _replace_file(out / LOG_FILE, lambda path: path.write_text(lines))
+    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+        full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
+        reason = "the disk is full" if full else str(error)
+        raise TrainingError(
+            f"epoch {len(log)} could not be stored in {out}: {reason}; "
+            "what stood there is untouched: make room and pass --resume"
+        ) from error
+
+
+def _replace_file(path: Path, write) -> None:
+    """Write beside `path`, then put it there in one step: a kill leaves the old file or the new one."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(scratch)
+        with scratch.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def make_deterministic() -> None:
+    """Ask PyTorch for the same bits in every run on a CUDA device; a CPU gives them anyway."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m abn.training", description="Train ResNet-S or ResNet-DMB.")
+    parser.add_argument("--arch", required=True, choices=sorted(ARCHITECTURES))
+    parser.add_argument("--recipe", default="paper", choices=sorted(RECIPES))
+    parser.add_argument("--data", required=True, type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10")
+    parser.add_argument("--out", required=True, type=Path, help="folder for the state, the log and the checkpoint")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's number")
+    parser.add_argument("--lr", type=float, help="peak learning rate, instead of the recipe's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
+    parser.add_argument("--resume", action="store_true", help="go on from the last finished epoch in --out")
+    parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there")
+    parser.add_argument("--holdout", type=int, default=0, metavar="N", help="evaluate on N held-out training images")
+    parser.add_argument("--evaluate-every", type=int, default=1, metavar="N", help="epochs between evaluations")
+    parser.add_argument("--deterministic", action="store_true", help="the same weights in every run on CUDA, slower")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network; needs a C++ compiler")
+    args = parser.parse_args(argv)
+    for name in ("epochs", "evaluate_every"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} is {value}; expected at least 1")
+    if args.lr is not None and not (math.isfinite(args.lr) and args.lr > 0):
+        parser.error(f"--lr is {args.lr}; expected a positive number")
+    if args.seed < 0:
+        parser.error(f"--seed is {args.seed}; expected 0 or more")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_arguments(argv)
+    recipe = RECIPES[args.recipe]
+    recipe = replace(recipe, epochs=args.epochs or recipe.epochs, lr=args.lr or recipe.lr)
+    run = Run(args.arch, recipe, args.seed, args.holdout, args.evaluate_every)
+    try:
+        device = choose_device(args.device)
+        if args.deterministic:
+            make_deterministic()
+        data = load_cifar10(args.data, args.download)
+        model, log = train(run, data, args.out, device, resume=args.resume, compile_network=args.compile)
+        from abn.checkpoints import save_trained  # after the run: safetensors is not needed to train
+
+        folder = save_trained(model, args.out / "checkpoint", run, log)
+    except (DataError, TrainingError) as error:
+        sys.exit(f"abn.training: {error}")
+    except KeyboardInterrupt:
+        sys.exit("abn.training: stopped; pass --resume to go on from the last finished epoch")
+    print(f"checkpoint in {folder}")
+
+
+if __name__ == "__main__":
+    main()

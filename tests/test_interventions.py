@@ -1,0 +1,207 @@
+import pytest
+import torch
+from torch import nn
+
+from abn import interventions
+from abn.inspection import inspect
+from abn.layers import Modulation
+from abn.resnet import BasicBlock, ResNet, resnet_dmb, resnet_s
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A ResNet-DMB whose banks, gates and batch statistics are awake, as a trained one's are."""
+    torch.manual_seed(0)
+    model = resnet_dmb()
+    for name, parameter in model.named_parameters():
+        if "biases" in name or "gate_fc" in name:
+            nn.init.normal_(parameter, std=0.5)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def plain(model, images):
+    return inspect(model, images)
+
+
+class _Plain(BasicBlock):
+    """A static block whose second convolution has a bias, as the modulated one's has."""
+
+    def add_second_convolution(self, channels):
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+
+def test_neutral_equals_the_network_with_plain_convolutions(model, images):
+    network = ResNet(_Plain, "plain")
+    weights = {
+        name.replace("conv2_dmb.conv", "conv2"): value
+        for name, value in model.state_dict().items()
+        if "gate_dmb" not in name
+    }
+    network.load_state_dict(weights, strict=True)
+    with torch.no_grad():
+        expected = network.eval()(images)
+    assert torch.equal(inspect(model, images, interventions.neutral()).logits, expected)
+
+
+def test_neutral_in_one_block_leaves_the_others_factors_free(model, images, plain):
+    seen = inspect(model, images, interventions.neutral(["layer2.0"]))
+    assert torch.equal(seen.modulations["layer2.0"].factors, torch.ones(3, 128))
+    assert torch.equal(seen.modulations["layer1.1"].factors, plain.modulations["layer1.1"].factors)
+    assert not torch.equal(seen.modulations["layer2.1"].factors, plain.modulations["layer2.1"].factors)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda seen: interventions.scaled(1), id="scaled(1)"),
+        pytest.param(lambda seen: interventions.scaled(1.0, ["layer3.1"]), id="scaled(1, one block)"),
+        pytest.param(lambda seen: interventions.frozen(seen.modulations), id="frozen(own)"),
+        pytest.param(
+            lambda seen: interventions.frozen(seen.modulations, ["layer1.0"]), id="frozen(own, block)"
+        ),
+        pytest.param(lambda seen: interventions.compose(), id="compose()"),
+    ],
+)
+def test_changes_nothing_bit_for_bit(model, images, plain, make):
+    assert torch.equal(inspect(model, images, make(plain)).logits, plain.logits)
+
+
+def test_gates_with_the_networks_own_weights_change_nothing_beyond_rounding(model, images, plain):
+    own = plain.modulations["layer2.1"].gate_weights
+    seen = inspect(model, images, interventions.gates("layer2.1", own))
+    torch.testing.assert_close(seen.logits, plain.logits)
+
+
+def test_gates_take_the_same_equation(model, images, plain):
+    seen = inspect(model, images, interventions.gates("layer2.1", [0, 1, 0, 0])).modulations["layer2.1"]
+    expected = 1 + torch.tanh(seen.linear_term + model.layer2[1].conv2_dmb.gate_dmb.biases[:, 1])
+    torch.testing.assert_close(seen.factors, expected)
+    assert torch.equal(seen.linear_term, plain.modulations["layer2.1"].linear_term)
+
+
+def test_scaled_is_one_plus_s_tanh(model, images, plain):
+    m = plain.modulations["layer1.0"].preactivation
+    seen = inspect(model, images, interventions.scaled(2.5, ["layer1.0"]))
+    torch.testing.assert_close(seen.modulations["layer1.0"].factors, 1 + 2.5 * torch.tanh(m))
+    assert torch.equal(
+        inspect(model, images, interventions.scaled(0)).logits,
+        inspect(model, images, interventions.neutral()).logits,
+    )
+
+
+def test_frozen_takes_one_pictures_factors_for_a_whole_batch(model, images, plain):
+    one = inspect(model, images[:1]).modulations
+    seen = inspect(model, images, interventions.frozen(one))
+    for block, modulation in seen.modulations.items():
+        assert torch.equal(modulation.factors, one[block].factors.expand(3, -1))
+    torch.testing.assert_close(seen.logits[0], plain.logits[0])
+    assert not torch.allclose(seen.logits[1], plain.logits[1])
+
+
+def test_shuffled_permutes_factors_between_images_the_same_way_for_a_seed(model, images, plain):
+    first = inspect(model, images, interventions.shuffled(7)).modulations["layer1.0"].factors
+    again = inspect(model, images, interventions.shuffled(7, ["layer1.0"])).modulations["layer1.0"].factors
+    assert torch.equal(first, again)
+    own = plain.modulations["layer1.0"].factors
+    assert sorted(first[:, 0].tolist()) == sorted(own[:, 0].tolist())
+    orders = {
+        tuple(
+            inspect(model, images, interventions.shuffled(s)).modulations["layer1.0"].factors[:, 0].tolist()
+        )
+        for s in range(8)
+    }
+    assert len(orders) > 1
+
+
+def test_channel_sets_one_factor_and_no_other(model, images, plain):
+    factors = (
+        inspect(model, images, interventions.channel("layer1.0", 5, 1.75)).modulations["layer1.0"].factors
+    )
+    expected = plain.modulations["layer1.0"].factors.clone()
+    expected[:, 5] = 1.75
+    assert torch.equal(factors, expected)
+
+
+def test_probes_compose_left_to_right():
+    shown = Modulation(torch.full((1, 2), 0.5), torch.zeros(1, 2))
+    halve_then_set = interventions.compose(interventions.scaled(0.5), interventions.channel("a", 0, 3.0))
+    set_then_halve = interventions.compose(interventions.channel("a", 0, 3.0), interventions.scaled(0.5))
+    assert halve_then_set("a", shown).factors.tolist() == [[3.0, 0.75]]
+    assert set_then_halve("a", shown).factors.tolist() == [[2.0, 0.75]]
+
+
+def test_a_static_network_takes_factors_too(images):
+    torch.manual_seed(0)
+    model = resnet_s().eval()
+    before = inspect(model, images)
+    assert torch.equal(inspect(model, images, interventions.neutral()).logits, before.logits)
+    changed = inspect(model, images, interventions.channel("layer3.1", 0, 5.0))
+    assert not torch.equal(changed.logits, before.logits)
+
+
+THERE = "layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda seen: interventions.neutral(["layer4.0"]), f"no block layer4.0; it has {THERE}"),
+        (lambda seen: interventions.channel("conv1", 0, 1.0), f"no block conv1; it has {THERE}"),
+        (
+            lambda seen: interventions.compose(
+                interventions.scaled(2), interventions.gates("x", [1, 0, 0, 0])
+            ),
+            "no block x",
+        ),
+        (lambda seen: interventions.channel("layer1.0", 64, 1.0), "no channel 64; it has channels 0 to 63"),
+        (lambda seen: interventions.channel("layer1.0", -1, 1.0), "no channel -1"),
+        (
+            lambda seen: interventions.channel("layer1.0", 1, float("nan")),
+            "factor is nan; expected a finite number",
+        ),
+        (lambda seen: interventions.scaled(float("inf")), "strength is inf"),
+        (lambda seen: interventions.gates("layer1.0", [0.5, 0.5, 0.5, 0]), "sum to 1.5; expected 1"),
+        (
+            lambda seen: interventions.gates("layer1.0", [0.5, 0.5]),
+            r"shape \(1, 2\); this block takes \(3, 4\)",
+        ),
+        (lambda seen: interventions.gates("layer1.0", [float("nan"), 1, 0, 0]), "not finite"),
+        (
+            lambda seen: interventions.frozen(seen, ["layer9.0"]),
+            f"no recorded modulation for layer9.0.*{THERE}",
+        ),
+        (lambda seen: interventions.shuffled(-1), "seed is -1"),
+        (lambda seen: interventions.neutral("layer1.0"), "expected a list of names"),
+    ],
+)
+def test_nonsense_is_refused_with_what_there_is(model, images, plain, make, message):
+    with pytest.raises(ValueError, match=message):
+        inspect(model, images, make(plain.modulations))
+
+
+def test_frozen_refuses_another_batch_and_nan(model, images, plain):
+    with pytest.raises(ValueError, match=r"shape \(3, 64\); expected \(2, 64\) or \(1, 64\)"):
+        inspect(model, images[:2], interventions.frozen(plain.modulations))
+    broken = {"layer1.0": Modulation(torch.full((1, 64), float("nan")), torch.zeros(1, 64))}
+    with pytest.raises(ValueError, match="recorded factors of layer1.0 hold a value that is not finite"):
+        interventions.frozen(broken)
+
+
+def test_gates_of_a_static_block_are_refused(images):
+    with pytest.raises(ValueError, match=r"layer1\.0 is static: it has no gates"):
+        inspect(resnet_s().eval(), images, interventions.gates("layer1.0", [1, 0, 0, 0]))
+
+
+def test_inspection_refuses_a_network_in_training_mode(images):
+    with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
+        inspect(resnet_s(), images)
