@@ -215,3 +215,7 @@ def resnet_dmb(num_classes: int = 10, num_biases: int = 4) -> ResNet:
         return DMBBlock(in_channels, channels, stride, num_biases)
 
     return ResNet(block, "resnet-dmb", num_classes)
+
+
+ARCHITECTURES: dict[str, Callable[..., ResNet]] = {"resnet-s": resnet_s, "resnet-dmb": resnet_dmb}
+"""Name in a checkpoint → what builds the network, from `num_classes` and, with bias banks, `num_biases`."""

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from abn.data import Cifar10, DataError, load_cifar10, normalise, to_pixels
-from abn.resnet import ResNet, resnet_dmb, resnet_s
+from abn.files import replace_file
+from abn.resnet import ARCHITECTURES, ResNet
 
-ARCHITECTURES = {"resnet-s": resnet_s, "resnet-dmb": resnet_dmb}
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
 HOLDOUT_SEED = 2024  # the same images are held out whatever the run's own seed
@@ -126,7 +126,9 @@ class Batches:
         self.labels, self.batch_size, self.seed = split.labels, batch_size, seed
         self.size = split.pixels.shape[-1]
         padded = F.pad(split.pixels, [CROP_PADDING] * 4)
-        self.padded = padded.permute(0, 2, 3, 1).contiguous()  # (N, H, W, 3): the gather's result is channels_last
+        self.padded = padded.permute(
+            0, 2, 3, 1
+        ).contiguous()  # (N, H, W, 3): the gather's result is channels_last
 
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
@@ -198,7 +200,9 @@ def describe_hardware(device: torch.device) -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        names = [
+            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+        ]
         model = names[0] if names else model
     return f"CPU, {torch.get_num_threads()} threads ({model})"
 
@@ -262,7 +266,7 @@ def train(
                 accuracy, loss = evaluate(model, eval_split)
                 split = "holdout" if run.holdout else "test"
                 record |= {f"{split}_accuracy": round(accuracy, 4), f"{split}_loss": round(loss, 6)}
-            record |= {"device": describe_hardware(device), "torch": torch.__version__}
+            record |= {"device": describe_hardware(device), "torch": str(torch.__version__)}
             log.append(record)
             _store(out, run, model, optimizer, log)
             bar.write(json.dumps(record), file=sys.stderr)
@@ -311,7 +315,9 @@ def _train_epoch(
 
 def _start(out: Path) -> list[dict]:
     if (out / STATE_FILE).exists():
-        raise TrainingError(f"{out} already holds a run; pass --resume to go on with it, or name another --out")
+        raise TrainingError(
+            f"{out} already holds a run; pass --resume to go on with it, or name another --out"
+        )
     return []
 
 
@@ -341,9 +347,9 @@ def _store(out: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimiz
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _replace_file(out / STATE_FILE, lambda path: torch.save(state, path))
+        replace_file(out / STATE_FILE, lambda path: torch.save(state, path))
         lines = "".join(json.dumps(record) + "\n" for record in log)
-        _replace_file(out / LOG_FILE, lambda path: path.write_text(lines))
+        replace_file(out / LOG_FILE, lambda path: path.write_text(lines))
     except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
         full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
         reason = "the disk is full" if full else str(error)
@@ -351,18 +357,6 @@ def _store(out: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimiz
             f"epoch {len(log)} could not be stored in {out}: {reason}; "
             "what stood there is untouched: make room and pass --resume"
         ) from error
-
-
-def _replace_file(path: Path, write) -> None:
-    """Write beside `path`, then put it there in one step: a kill leaves the old file or the new one."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(scratch)
-        with scratch.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def make_deterministic() -> None:
@@ -373,21 +367,37 @@ def make_deterministic() -> None:
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m abn.training", description="Train ResNet-S or ResNet-DMB.")
+    parser = argparse.ArgumentParser(
+        prog="python -m abn.training", description="Train ResNet-S or ResNet-DMB."
+    )
     parser.add_argument("--arch", required=True, choices=sorted(ARCHITECTURES))
     parser.add_argument("--recipe", default="paper", choices=sorted(RECIPES))
-    parser.add_argument("--data", required=True, type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10")
-    parser.add_argument("--out", required=True, type=Path, help="folder for the state, the log and the checkpoint")
+    parser.add_argument(
+        "--data", required=True, type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, help="folder for the state, the log and the checkpoint"
+    )
     parser.add_argument("--epochs", type=int, help="instead of the recipe's number")
     parser.add_argument("--lr", type=float, help="peak learning rate, instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
     parser.add_argument("--resume", action="store_true", help="go on from the last finished epoch in --out")
-    parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there")
-    parser.add_argument("--holdout", type=int, default=0, metavar="N", help="evaluate on N held-out training images")
-    parser.add_argument("--evaluate-every", type=int, default=1, metavar="N", help="epochs between evaluations")
-    parser.add_argument("--deterministic", action="store_true", help="the same weights in every run on CUDA, slower")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the network; needs a C++ compiler")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there"
+    )
+    parser.add_argument(
+        "--holdout", type=int, default=0, metavar="N", help="evaluate on N held-out training images"
+    )
+    parser.add_argument(
+        "--evaluate-every", type=int, default=1, metavar="N", help="epochs between evaluations"
+    )
+    parser.add_argument(
+        "--deterministic", action="store_true", help="the same weights in every run on CUDA, slower"
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile the network; needs a C++ compiler"
+    )
     args = parser.parse_args(argv)
     for name in ("epochs", "evaluate_every"):
         value = getattr(args, name)

@@ -1,0 +1,180 @@
+"""What a checkpoint says of itself: the fields of its `config.json`, strictly read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+DATASET_NOTE = (
+    "20 of the 10,000 test images and 77 of the 50,000 training images are JPEG re-compressions in the copy "
+    "used, so accuracy can differ from that on the official data set by at most 0.20 points."
+)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be had or used.
+
+    Attributes:
+        reason: what is wrong and what to do about it, without the source.
+        source: the folder or Hub id as the caller named it, or None.
+    """
+
+    def __init__(self, reason: str, source: str | None = None) -> None:
+        super().__init__(f"{source}: {reason}" if source else reason)
+        self.reason = reason
+        self.source = source
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """Everything known about a checkpoint; what is not known is None.
+
+    Attributes:
+        architecture: a name in `abn.resnet.ARCHITECTURES`.
+        class_names: in the order of the logits.
+        mean: of each colour on the scale 0…1, as `abn.data.normalise` takes it; `std` likewise.
+        num_biases: K of the bias banks; None for a network without any.
+        weights_sha256: hash of `model.safetensors`, 64 hexadecimal digits.
+        recipe: its name and all its fields.
+        epochs: trained for.
+        accuracy: of the last epoch, in percent, on `test_images` images.
+        evaluated_on: "test", or "holdout" for held-out training images.
+        best_accuracy: percent, the best of the evaluated epochs, for comparison only; `best_epoch` is its
+            number, from 1.
+        dataset_note: in what the data differ from the official ones, or "".
+        source: the folder or Hub id it was loaded from, as the caller named it.
+        commit: on the Hub, of every file that was loaded.
+        folder: where its files lie on this machine.
+        notice: what a person should know about how it was loaded, e.g. that the Hub was not reached.
+    """
+
+    architecture: str
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    num_biases: int | None
+    weights_sha256: str
+    recipe: dict[str, Any] | None = None
+    seed: int | None = None
+    epochs: int | None = None
+    accuracy: float | None = None
+    evaluated_on: str | None = None
+    test_images: int | None = None
+    best_accuracy: float | None = None
+    best_epoch: int | None = None
+    hardware: str | None = None
+    torch_version: str | None = None
+    dataset: str | None = None
+    dataset_note: str = ""
+    source: str | None = None
+    commit: str | None = None
+    folder: Path | None = None
+    notice: str | None = None
+
+    def config(self) -> dict[str, Any]:
+        """The fields that stand in `config.json`: all but how and whence it was loaded."""
+        return {name: getattr(self, name) for name in _RULES}
+
+
+def parse_config(text: bytes, source: str) -> CheckpointInfo:
+    """Read the bytes of a `config.json`.
+
+    Raises:
+        CheckpointError: for what is no JSON object, lacks a field or holds nonsense in one.
+    """
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise CheckpointError(
+            "config.json is not JSON; put the original back, or save the checkpoint anew", source
+        ) from error
+    if not isinstance(config, dict):
+        raise CheckpointError(
+            f"config.json holds a {type(config).__name__}; expected an object with the checkpoint's fields",
+            source,
+        )
+    optional = {field.name for field in fields(CheckpointInfo) if field.default is not MISSING}
+    missing = sorted(set(_RULES) - optional - set(config))
+    if missing:
+        raise CheckpointError(
+            f"config.json lacks {', '.join(missing)}; abn.save_checkpoint writes every field it needs", source
+        )
+    for name, (allowed, expected) in _RULES.items():
+        value = config.get(name)
+        if (value is None and name in optional) or allowed(value):
+            continue
+        raise CheckpointError(f"config.json: {name} is {_shortened(value)}; expected {expected}", source)
+    known = {name: _frozen(config[name]) for name in _RULES if config.get(name) is not None}
+    return CheckpointInfo(**{"num_biases": None} | known)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _shortened(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def _colours(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_number, value))
+
+
+def _names(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and all(isinstance(name, str) and name.strip() for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def _percent(value: Any) -> bool:
+    return _number(value) and 0 <= value <= 100
+
+
+def _sha256(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+
+
+_TEXT = (lambda value: isinstance(value, str), "text")
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "architecture": (lambda value: isinstance(value, str) and value != "", "the name of an architecture"),
+    "class_names": (_names, "a list of one or more different names"),
+    "mean": (_colours, "three numbers, one a colour"),
+    "std": (
+        lambda value: _colours(value) and all(width > 0 for width in value),
+        "three positive numbers, one a colour",
+    ),
+    "num_biases": (
+        lambda value: value is None or _whole(value, 1),
+        "a whole number of at least 1, or null for a network without bias banks",
+    ),
+    "weights_sha256": (_sha256, "64 hexadecimal digits, the SHA-256 of model.safetensors"),
+    "recipe": (lambda value: isinstance(value, dict), "an object with the recipe's name and fields"),
+    "seed": (lambda value: _whole(value, 0), "a whole number of at least 0"),
+    "epochs": (lambda value: _whole(value, 1), "a whole number of at least 1"),
+    "accuracy": (_percent, "a percentage from 0 to 100"),
+    "evaluated_on": (lambda value: value in ("test", "holdout"), '"test" or "holdout"'),
+    "test_images": (lambda value: _whole(value, 1), "a whole number of at least 1"),
+    "best_accuracy": (_percent, "a percentage from 0 to 100"),
+    "best_epoch": (lambda value: _whole(value, 1), "a whole number of at least 1"),
+    "hardware": _TEXT,
+    "torch_version": _TEXT,
+    "dataset": _TEXT,
+    "dataset_note": _TEXT,
+}
+"""Field of config.json → whether a value is allowed, and what to expect instead."""

@@ -1,0 +1,246 @@
+"""Checkpoints: one format for a folder here and a repository on the Hub.
+
+    model.safetensors       the weights, under the official implementation's names (`abn.weights`)
+    config.json             what they are (`abn.checkpoint_info`); without it nothing loads
+    README.md               a model card
+    reference.safetensors   what is usual over the data set (`abn.reference`), where it was measured
+
+Loaded strictly, never through pickle, and never with code from a repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from warnings import warn
+
+import torch
+from safetensors.torch import save
+
+from abn import resnet
+from abn.checkpoint_info import DATASET_NOTE, CheckpointError, CheckpointInfo, parse_config
+from abn.data import CLASS_NAMES, MEAN, STD
+from abn.files import replace_file
+from abn.model_card import model_card
+from abn.resnet import ResNet
+from abn.sources import locate
+from abn.weights import load_official_state_dict, read_safetensors, require_sound
+
+if TYPE_CHECKING:
+    from abn.training import Run
+
+__all__ = [
+    "CheckpointError", "CheckpointInfo", "load_checkpoint", "load_official_state_dict", "save_checkpoint",
+    "save_trained",
+]  # fmt: skip
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+REFERENCE_FILE = "reference.safetensors"
+
+TIMEOUT = 10.0  # seconds of silence after which the Hub counts as hanging
+LARGEST_CONFIG = 1_000_000  # bytes; ours have about two thousand
+TEST_IMAGES = 10_000  # of CIFAR-10
+
+
+def save_checkpoint(
+    model: ResNet,
+    folder: str | os.PathLike[str],
+    *,
+    class_names: Sequence[str] = CLASS_NAMES,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+    **known: Any,
+) -> Path:
+    """Write a checkpoint's folder; one that stands there is replaced.
+
+    A kill leaves the old checkpoint, the new one, or a folder that refuses to load: `config.json` goes
+    first and comes last.
+
+    Args:
+        class_names: in the order of the logits.
+        mean, std: what the images were normalised by, on the scale 0…1.
+        known: other fields of `CheckpointInfo`, e.g. `recipe`, `seed`, `epochs`, `accuracy`, `hardware`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: for a field that says nonsense, weights that are not finite, or a folder that
+            cannot be written. What stood there is then as it was, but for a disk that fails half-way.
+    """
+    folder = Path(folder)
+    if len(class_names) != model.num_classes:
+        reason = f"{len(class_names)} class names are given for a network of {model.num_classes} classes"
+        raise CheckpointError(reason, str(folder))
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    require_sound(state, str(folder))
+    weights = save(state, {"format": "pt"})
+    info = CheckpointInfo(
+        architecture=model.architecture,
+        class_names=tuple(class_names),
+        mean=tuple(mean),
+        std=tuple(std),
+        num_biases=model.num_biases,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        **known,
+    )
+    config = json.dumps(info.config(), indent=2, ensure_ascii=False).encode() + b"\n"
+    parse_config(config, str(folder))  # what could not be read is not written
+    try:
+        _replace_folder(folder, weights, config, model_card(info))
+    except OSError as error:
+        reason = f"the checkpoint could not be written ({error.strerror}); make room, or name another folder"
+        raise CheckpointError(reason, str(folder)) from error
+    return folder
+
+
+def _replace_folder(folder: Path, weights: bytes, config: bytes, card: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
+    path = folder / WEIGHTS_FILE
+    if not path.exists() or path.read_bytes() != weights:
+        (folder / REFERENCE_FILE).unlink(missing_ok=True)  # it was measured on the weights that stood here
+    # Bytes, not safetensors' own save_file: that makes a file which only its owner may read.
+    replace_file(path, lambda scratch: scratch.write_bytes(weights))
+    replace_file(folder / CARD_FILE, lambda scratch: scratch.write_text(card, encoding="utf-8"))
+    replace_file(folder / CONFIG_FILE, lambda scratch: scratch.write_bytes(config))
+
+
+def save_trained(model: ResNet, folder: str | os.PathLike[str], run: Run, log: Sequence[Mapping]) -> Path:
+    """Write the checkpoint of a finished training run on CIFAR-10.
+
+    Args:
+        run: what was fixed when it started.
+        log: one record an epoch, as `abn.training.train` returns them; the last one was evaluated.
+
+    Raises:
+        CheckpointError: as `save_checkpoint` does.
+    """
+    split = "holdout" if run.holdout else "test"
+    key = f"{split}_accuracy"
+    evaluated = [record for record in log if key in record]
+    best = max(evaluated, key=lambda record: record[key]) if len(evaluated) > 1 else {}
+    return save_checkpoint(
+        model,
+        folder,
+        recipe=run.settings()["recipe"],
+        seed=run.seed,
+        epochs=len(log),
+        accuracy=log[-1][key],
+        evaluated_on=split,
+        test_images=run.holdout or TEST_IMAGES,
+        best_accuracy=best.get(key),
+        best_epoch=best.get("epoch"),
+        hardware=", then ".join(dict.fromkeys(record["device"] for record in log)),
+        torch_version=", then ".join(dict.fromkeys(record["torch"] for record in log)),
+        dataset="CIFAR-10",
+        dataset_note=DATASET_NOTE,
+    )
+
+
+def load_checkpoint(
+    source: str | os.PathLike[str], revision: str | None = None, *, timeout: float = TIMEOUT
+) -> ResNet:
+    """Load a network from a folder or from the Hub.
+
+    Args:
+        source: a folder, or "user/repo" or "user/repo@revision" on the Hub. What exists here, is a path
+            object, starts with "/", "." or "~" or has more than one slash is a folder.
+        revision: branch, tag or commit of a Hub repository; "main" where none is given.
+        timeout: seconds of silence after which the Hub counts as hanging.
+
+    Returns:
+        The network on the CPU, in eval mode, with the `CheckpointInfo` as its attribute `info`.
+
+    Raises:
+        CheckpointError: with a message of its own for every failure.
+
+    Warns:
+        UserWarning: when the Hub cannot be reached and an older load's files are used; also `info.notice`.
+    """
+    name = os.fspath(source)
+    place = locate(source, revision)
+    if isinstance(place, Path):
+        return _load_folder(place, name)
+    if not (isinstance(timeout, (int, float)) and 0 < timeout < math.inf):
+        raise CheckpointError(f"timeout is {timeout!r}; expected a positive number of seconds", name)
+    from abn.hub import Request, fetch  # huggingface_hub is not needed for a folder, nor to save
+
+    request = Request(place.repo, place.revision, (CONFIG_FILE, WEIGHTS_FILE), (REFERENCE_FILE,), timeout)
+    fetched = fetch(request, name)
+    if fetched.notice:
+        warn(f"{name}: {fetched.notice}", stacklevel=2)
+    model = _load_folder(fetched.folder, name)
+    model.info = replace(model.info, commit=fetched.commit, notice=fetched.notice)
+    return model
+
+
+def _load_folder(folder: Path, source: str) -> ResNet:
+    info = parse_config(_read_config(folder, source), source)
+    model = _build(info, source)
+    load_official_state_dict(model, read_safetensors(folder / WEIGHTS_FILE, source), source=source)
+    with (folder / WEIGHTS_FILE).open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != info.weights_sha256:
+        raise CheckpointError(
+            f"{CONFIG_FILE} describes other weights: {WEIGHTS_FILE} has the SHA-256 {found[:12]}…, not "
+            f"{info.weights_sha256[:12]}…; take both files from the same checkpoint",
+            source,
+        )
+    model.info = replace(info, source=source, folder=folder)
+    return model.eval()
+
+
+def _read_config(folder: Path, source: str) -> bytes:
+    try:
+        with (folder / CONFIG_FILE).open("rb") as file:
+            text = file.read(LARGEST_CONFIG + 1)
+    except FileNotFoundError as error:
+        reason = f"there is no {CONFIG_FILE}, so this is no checkpoint; name a folder that save_checkpoint wrote"
+        raise CheckpointError(reason, source) from error
+    except OSError as error:
+        reason = f"{CONFIG_FILE} cannot be read ({error.strerror}); look at the file and its permissions"
+        raise CheckpointError(reason, source) from error
+    if len(text) > LARGEST_CONFIG:
+        raise CheckpointError(f"{CONFIG_FILE} has more than {LARGEST_CONFIG:,} bytes: another file", source)
+    return text
+
+
+def _build(info: CheckpointInfo, source: str) -> ResNet:
+    """The network without its weights: nothing is allocated, or drawn from the global random generator."""
+    build = resnet.ARCHITECTURES.get(info.architecture)
+    if build is None:
+        known = ", ".join(sorted(resnet.ARCHITECTURES))
+        raise CheckpointError(f"unknown architecture {info.architecture!r}; this version has {known}", source)
+    if ("num_biases" in inspect.signature(build).parameters) != (info.num_biases is not None):
+        raise CheckpointError(
+            f"{CONFIG_FILE}: num_biases is {json.dumps(info.num_biases)}, which {info.architecture} cannot have; "
+            "expected a whole number for a network with bias banks, and null for one without",
+            source,
+        )
+    sizes = {"num_classes": len(info.class_names)}
+    if info.num_biases is not None:
+        sizes["num_biases"] = info.num_biases
+    try:
+        with torch.device("meta"):
+            return build(**sizes)
+    except RuntimeError as error:  # a size no tensor can have
+        raise CheckpointError(f"{CONFIG_FILE}: no network can have {sizes}; look at its fields", source) from error
+
+
+def names_hub(source: str | os.PathLike[str]) -> bool:
+    """Whether a source means a repository on the Hub rather than a folder here.
+
+    Raises:
+        CheckpointError: for a name that can be neither.
+    """
+    return _hub_id(source, os.fspath(source), None)[0] is not None

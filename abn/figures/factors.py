@@ -1,0 +1,257 @@
+"""The factors of all blocks as one heatmap: blocks × their channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from abn.figures.blocks import BlockFactors
+from abn.figures.style import (
+    GRID_COLOUR,
+    NEUTRAL_COLOUR,
+    axis,
+    colour_bar,
+    colour_scale,
+    new_figure,
+    plain,
+    symmetric_ticks,
+)
+from abn.figures.words import percentile_words
+
+Mode = Literal["deviation", "percentile", "raw"]
+Order = Literal["index", "value"]
+
+ROW_HEIGHT = 30  # pixels
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How a mode colours: values, their centre, the distance from it that has the full colour, the unit."""
+
+    centre: float
+    limit: float
+    unit: str
+    own_unit: str
+
+    def values(self, block: BlockFactors, mode: Mode) -> np.ndarray:
+        """(C,) float32; ValueError where the block lacks what the mode needs."""
+        if mode == "deviation":
+            return block.deviation
+        if mode == "percentile":
+            block.require("percentile")
+            return np.asarray(block.percentile, np.float32)
+        return np.asarray(block.factors, np.float32)
+
+
+_SCALES: dict[str, _Scale] = {
+    "deviation": _Scale(0, 3, "standard deviations from the data set's mean", "deviation"),
+    "percentile": _Scale(50, 50, "percentile among the data set's images", "percentile − 50"),
+    "raw": _Scale(1, 1, "factor (1 changes nothing)", "factor − 1"),
+}
+
+
+def factor_heatmap(
+    blocks: Sequence[BlockFactors],
+    mode: Mode = "deviation",
+    own_scale: bool = False,
+    order: Order = "index",
+    chosen: tuple[int, int] | None = None,
+    limit: float | None = None,
+) -> go.Figure:
+    """Blocks × channels, one cell a channel; shorter blocks end sooner.
+
+    ``customdata[y][x]`` is (block index, channel, factor) and, where there is a reference, (…, mean, deviation),
+    also when sorted, so that a click can be told which channel it hit.
+
+    Args:
+        blocks: in the network's order, of any number and width.
+        mode: "deviation" from the data set's mean in standard deviations (colours end at ±3), "percentile"
+            (diverging about 50), or "raw" (diverging about 1, colours end at 0 and 2).
+        own_scale: colour every block relative to its own largest distance from the centre.
+        order: channels by "index", or by "value", the lowest first, in each block for itself.
+        chosen: (block index, channel) to be framed.
+        limit: distance from the centre that has the full colour; None for the mode's own.
+
+    Raises:
+        ValueError: for an unknown mode or order, no blocks, a chosen channel that does not exist, a limit that
+            is not above 0, or a mode whose reference a block lacks (it names what is missing).
+    """
+    _check(blocks, mode, order, chosen, limit)
+    scale = _SCALES[mode]
+    limit = scale.limit if limit is None else limit
+    values = [scale.values(block, mode) for block in blocks]
+    # A stable sort puts NaN last, so the cells of a row stay together.
+    columns = [np.argsort(row, kind="stable") if order == "value" else np.arange(len(row)) for row in values]
+    z = _grid([row[column] for row, column in zip(values, columns, strict=True)])
+    cells = {
+        "y": [plain(block.name) for block in blocks],
+        "customdata": _customdata(blocks, columns),
+        "text": [_usual(block, column) for block, column in zip(blocks, columns, strict=True)],
+        "hoverongaps": False,
+    }
+    figure = new_figure(
+        "factor_heatmap",
+        height=len(blocks) * ROW_HEIGHT + 116,
+        mode=mode,
+        order=order,
+        own_scale=own_scale,
+        chosen=None if chosen is None else list(chosen),
+    )
+    figure.add_heatmap(
+        z=_relative(z, scale.centre) if own_scale else z,
+        zmin=-1 if own_scale else scale.centre - limit,
+        zmax=1 if own_scale else scale.centre + limit,
+        colorscale=colour_scale(),
+        colorbar=_bar(z, scale, limit, own_scale),
+        ygap=2,
+        hovertemplate=_hover(blocks),
+        **cells,
+    )
+    _show_undefined(figure, z, values, cells)
+    _frame_rows(figure, values)
+    if chosen is not None:
+        _frame_cell(figure, int(np.flatnonzero(columns[chosen[0]] == chosen[1])[0]), chosen[0])
+    widest = z.shape[1]
+    figure.update_layout(
+        margin={"b": 96},
+        dragmode="zoom",  # a cell may be three pixels wide: drag along the channels to widen them
+        xaxis=axis(
+            "channel (index)" if order == "index" else "rank in its block, lowest value first",
+            range=[-0.5 - 0.004 * widest, widest - 0.5 + 0.004 * widest],
+            showgrid=False,
+            zeroline=False,
+            fixedrange=False,
+        ),
+        yaxis=axis("block", type="category", autorange="reversed", showgrid=False, zeroline=False),
+    )
+    return figure
+
+
+def _check(
+    blocks: Sequence[BlockFactors], mode: str, order: str, chosen: tuple[int, int] | None, limit: float | None
+) -> None:
+    if not blocks:
+        raise ValueError("there are no blocks to draw; expected at least one")
+    if mode not in _SCALES:
+        raise ValueError(f"mode is {mode!r}; expected one of {', '.join(_SCALES)}")
+    if order not in ("index", "value"):
+        raise ValueError(f"order is {order!r}; expected index or value")
+    if limit is not None and not limit > 0:
+        raise ValueError(f"limit is {limit!r}; expected a number above 0")
+    if chosen is None:
+        return
+    block, channel = chosen
+    if not 0 <= block < len(blocks):
+        raise ValueError(f"the chosen block is {block}; there are blocks 0 to {len(blocks) - 1}")
+    if not 0 <= channel < len(blocks[block].factors):
+        raise ValueError(
+            f"the chosen channel is {channel}; {blocks[block].name} has 0 to {len(blocks[block].factors) - 1}"
+        )
+
+
+def _grid(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of (C_i,) or (C_i, D) → float32 (rows, max C, …), NaN where a row has ended."""
+    grid = np.full((len(rows), max(len(row) for row in rows), *rows[0].shape[1:]), np.nan, np.float32)
+    for index, row in enumerate(rows):
+        grid[index, : len(row)] = row
+    return grid
+
+
+def _customdata(blocks: Sequence[BlockFactors], columns: Sequence[np.ndarray]) -> np.ndarray:
+    referenced = _referenced(blocks)
+    rows = []
+    for index, (block, column) in enumerate(zip(blocks, columns, strict=True)):
+        parts = [np.full(len(column), index), column, np.asarray(block.factors)[column]]
+        if referenced:
+            parts += [np.asarray(block.mean)[column], block.deviation[column]]
+        rows.append(np.stack(parts, axis=1))
+    return _grid(rows)
+
+
+def _referenced(blocks: Sequence[BlockFactors]) -> bool:
+    return all(block.mean is not None and block.sd is not None for block in blocks)
+
+
+def _usual(block: BlockFactors, column: np.ndarray) -> list[str]:
+    """A short string a cell, since a hover template cannot write ordinals."""
+    if block.percentile is None and block.class_percentile is None:
+        return [""] * len(column)
+    missing = np.full(len(column), np.nan)
+    percentile = missing if block.percentile is None else np.asarray(block.percentile)
+    among = missing if block.class_percentile is None else np.asarray(block.class_percentile)
+    name = plain(block.class_name or "")
+    return [percentile_words(percentile[channel], among[channel], name) for channel in column]
+
+
+def _hover(blocks: Sequence[BlockFactors]) -> str:
+    usual = (
+        "<br>%{text}"
+        if any(b.percentile is not None or b.class_percentile is not None for b in blocks)
+        else ""
+    )
+    mean = ", mean %{customdata[3]:.4f}<br>%{customdata[4]:+.1f} sd" if _referenced(blocks) else ""
+    return f"<b>%{{y}} channel %{{customdata[1]:d}}</b><br>factor %{{customdata[2]:.4f}}{mean}{usual}<extra></extra>"
+
+
+def _relative(z: np.ndarray, centre: float) -> np.ndarray:
+    """Each row as a share, −1…1, of its own largest distance from the centre."""
+    distance = z - np.float32(centre)
+    largest = np.nanmax(np.abs(distance), axis=1, keepdims=True, initial=0.0)
+    return distance / np.where(largest > 0, largest, np.float32(1))
+
+
+def _bar(z: np.ndarray, scale: _Scale, limit: float, own_scale: bool) -> dict:
+    if own_scale:
+        return colour_bar(
+            f"{scale.own_unit}, relative to the block's<br>own maximum", symmetric_ticks(0, 1, False)
+        )
+    clipped = bool(np.nanmax(np.abs(z - scale.centre), initial=0.0) > limit * (1 + 1e-6))
+    return colour_bar(scale.unit, symmetric_ticks(scale.centre, limit, clipped))
+
+
+def _show_undefined(figure: go.Figure, z: np.ndarray, values: Sequence[np.ndarray], cells: dict) -> None:
+    """Cells that exist but have no value, in grey under a hover text of their own."""
+    exists = np.arange(z.shape[1]) < np.array([len(row) for row in values])[:, None]
+    undefined = exists & ~np.isfinite(z)
+    if not undefined.any():
+        return
+    figure.add_heatmap(
+        z=np.where(undefined, np.float32(0), np.float32(np.nan)),
+        zmin=-1,
+        zmax=1,
+        colorscale=[[0, NEUTRAL_COLOUR], [1, NEUTRAL_COLOUR]],
+        showscale=False,
+        ygap=2,
+        hovertemplate="<b>%{y} channel %{customdata[1]:d}</b><br>factor %{customdata[2]:.4f}: not comparable,"
+        "<br>it does not vary over the data set<extra></extra>",
+        **cells,
+    )
+
+
+def _frame_rows(figure: go.Figure, values: Sequence[np.ndarray]) -> None:
+    for index, row in enumerate(values):
+        figure.add_shape(
+            type="rect",
+            x0=-0.5,
+            x1=len(row) - 0.5,
+            y0=index - 0.48,
+            y1=index + 0.48,
+            line={"color": GRID_COLOUR, "width": 1},
+        )
+
+
+def _frame_cell(figure: go.Figure, x: int, y: int) -> None:
+    """A dark frame within a light one, to be seen on any colour and any page; it takes no clicks."""
+    for colour, width in (("#ffffff", 5), ("#000000", 2)):
+        figure.add_shape(
+            type="rect",
+            x0=x - 0.5,
+            x1=x + 0.5,
+            y0=y - 0.48,
+            y1=y + 0.48,
+            line={"color": colour, "width": width},
+        )

@@ -1,0 +1,205 @@
+"""Files of one commit from the Hub, through huggingface_hub: its cache, token, `HF_ENDPOINT`, offline mode.
+
+Nothing half-written is used: a cached file is compared with the hash it is named by, and the cache learns
+what a branch means only when all files of that commit are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import HTTPError, RemoteEntryNotFoundError, RevisionResolutionError
+from huggingface_hub.file_download import REGEX_COMMIT_HASH, repo_folder_name
+
+from abn.checkpoint_info import CheckpointError
+from abn.files import replace_file
+from abn.hub_errors import MET, Fault, damaged, endpoint_fault, explain, lacks, no_hub
+from abn.hub_watch import Watch, watched
+
+RETRY_WAITS = (0.5, 2.0)
+"""Seconds before each new attempt after a failure that may pass: a busy server, a file cut short."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Files of one revision of a model repository.
+
+    Attributes:
+        repo: "user/repo".
+        revision: branch, tag or commit.
+        required, optional: names of files at the repository's root.
+        timeout: seconds of silence after which the server counts as hanging.
+    """
+
+    repo: str
+    revision: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    timeout: float = 10.0
+
+    @property
+    def folder(self) -> Path:
+        """The repository's folder in huggingface_hub's cache."""
+        return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.repo, repo_type="model")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A folder of the cache with the files, all of one commit; `notice` is for a person, or None."""
+
+    folder: Path
+    commit: str
+    notice: str | None = None
+
+
+class _FaultError(Exception):
+    """Carries a fault up to `fetch`."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.reason)
+        self.fault = fault
+
+
+def fetch(request: Request, source: str) -> Fetched:
+    """Fetch what is not cached; where the Hub cannot be reached, take what was cached earlier.
+
+    Args:
+        source: the repository as the caller named it, for messages.
+
+    Raises:
+        CheckpointError: for every failure a message of its own, with the remedy.
+    """
+    fault = endpoint_fault()
+    if fault is not None:
+        raise CheckpointError(fault.reason, source)
+    for wait in (*RETRY_WAITS, None):
+        try:
+            return _from_hub(request)
+        except _FaultError as error:
+            fault = error.fault
+        if wait is None or not fault.passing:
+            break
+        time.sleep(wait)
+    if not fault.unreachable:
+        raise CheckpointError(fault.reason, source)
+    cached = _from_cache(request)
+    if cached is None:
+        raise CheckpointError(f"{fault.reason}; nothing of it is cached on this machine", source)
+    if constants.is_offline_mode():  # what was asked for
+        return cached
+    notice = f"{fault.reason}; the copy cached earlier is used (commit {cached.commit[:7]})"
+    return Fetched(cached.folder, cached.commit, notice)
+
+
+def _from_hub(request: Request) -> Fetched:
+    with watched(request.timeout) as watch:
+        try:
+            commit, there = _resolve(request)
+            for name in request.required:
+                if there is not None and name not in there:
+                    raise _FaultError(lacks(name, there))
+                path = _download(request, commit, name)
+        except MET as error:
+            raise _FaultError(explain(error, request.repo, request.revision, watch)) from error
+        notices = [_fetch_optional(request, commit, name, there, watch) for name in request.optional]
+    _remember(request, commit)
+    return Fetched(path.parent, commit, next(filter(None, notices), None))
+
+
+def _resolve(request: Request) -> tuple[str, set[str] | None]:
+    """The commit a revision means, and the names of its files (None where the Hub need not be asked)."""
+    if REGEX_COMMIT_HASH.fullmatch(request.revision):
+        return request.revision, None
+    try:
+        info = HfApi().model_info(request.repo, revision=request.revision, timeout=request.timeout)
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
+        if isinstance(error, (OSError, HTTPError)):  # an error status 400 is a ValueError too
+            raise
+        raise _FaultError(no_hub()) from error  # a body that is not the API's JSON
+    if not isinstance(info.sha, str) or not REGEX_COMMIT_HASH.fullmatch(info.sha):
+        raise _FaultError(no_hub())
+    return info.sha, {sibling.rfilename for sibling in info.siblings or ()}
+
+
+def _download(request: Request, commit: str, name: str) -> Path:
+    path = Path(hf_hub_download(request.repo, name, revision=commit, etag_timeout=request.timeout))
+    if not _is_intact(path):
+        _forget(path)
+        raise _FaultError(damaged(name))
+    return path
+
+
+def _fetch_optional(
+    request: Request, commit: str, name: str, there: set[str] | None, watch: Watch
+) -> str | None:
+    """Fetch a file that may be missing; answer with a notice where it exists and cannot be had."""
+    known = try_to_load_from_cache(request.repo, name, revision=commit)
+    known_absent = known is not None and not isinstance(known, str)
+    if known_absent or (there is not None and name not in there):
+        return None
+    try:
+        _download(request, commit, name)
+    except RemoteEntryNotFoundError:
+        return None
+    except MET as error:
+        fault = explain(error, request.repo, request.revision, watch)
+    except _FaultError as error:
+        fault = error.fault
+    else:
+        return None
+    return None if constants.is_offline_mode() else f"{name} could not be fetched: {fault.reason}"
+
+
+def _from_cache(request: Request) -> Fetched | None:
+    """What an earlier load left of this revision, if it is complete."""
+    try:
+        commit = HfApi().resolve_revision(request.repo, revision=request.revision, local_files_only=True)
+    except RevisionResolutionError:
+        return None
+    folder = request.folder / "snapshots" / str(commit)
+    paths = [folder / name for name in request.required]
+    if not all(path.is_file() and _is_intact(path) for path in paths):
+        return None
+    return Fetched(folder, str(commit))
+
+
+def _remember(request: Request, commit: str) -> None:
+    """Let the cache know what the revision means, once all files are there.
+
+    huggingface_hub's own functions do so first; then an update that breaks off would leave nothing to
+    fall back on.
+    """
+    if request.revision == commit:
+        return
+    ref = request.folder / "refs" / request.revision
+    with suppress(OSError):  # a cache that cannot be written can still be read
+        if not ref.is_file() or ref.read_text() != commit:
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(ref, lambda path: path.write_text(commit))
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a cached file has the hash it is named by; True where its name is no hash."""
+    if not path.is_symlink():  # a plain copy, on systems without links
+        return True
+    name = path.readlink().name
+    if not set(name) <= set("0123456789abcdef") or len(name) not in (40, 64):
+        return True
+    content = path.read_bytes()
+    if len(name) == 64:  # how the Hub names large files
+        return hashlib.sha256(content).hexdigest() == name
+    # How it names small ones: as git does. Some mirrors take the plain SHA-1.
+    as_git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return name in (as_git, hashlib.sha1(content).hexdigest())
+
+
+def _forget(path: Path) -> None:
+    """Remove a damaged file from the cache, so that the next attempt fetches it anew."""
+    blob = path.parent / path.readlink()
+    path.unlink(missing_ok=True)
+    blob.unlink(missing_ok=True)

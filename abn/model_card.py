@@ -1,0 +1,86 @@
+"""The `README.md` of a checkpoint: a model card with the Hub's front matter."""
+
+from __future__ import annotations
+
+import json
+
+from abn.checkpoint_info import CheckpointInfo
+
+TITLES = {"resnet-s": "ResNet-S", "resnet-dmb": "ResNet-DMB"}
+
+
+def model_card(info: CheckpointInfo) -> str:
+    """Front matter and text; what `info` does not know is left out."""
+    title = TITLES.get(info.architecture, info.architecture)
+    data = f" on {info.dataset}" if info.dataset else ""
+    return "\n".join(
+        [
+            *_front_matter(info),
+            f"# {title}{data}",
+            "",
+            _introduction(info),
+            "",
+            "## Training",
+            "",
+            *_table(info),
+            "",
+            *([info.dataset_note, ""] if info.dataset_note else []),
+            "## Loading",
+            "",
+            "```python",
+            "from abn import load_checkpoint",
+            "",
+            'model = load_checkpoint("FOLDER")  # this one; or "user/repo", "user/repo@revision" on the Hub',
+            "model.info.class_names, model.info.accuracy",
+            "```",
+            "",
+            "The weights are safetensors; loading them runs no code. Images are normalised by mean "
+            f"{_numbers(info.mean)} and standard deviation {_numbers(info.std)}, on the scale 0…1.",
+            "",
+        ]
+    )
+
+
+def _front_matter(info: CheckpointInfo) -> list[str]:
+    # JSON strings are YAML strings: no name can break out of its line.
+    lines = ["---", "license: apache-2.0", "library_name: abn", "pipeline_tag: image-classification", "tags:"]
+    lines += [f"- {json.dumps(tag)}" for tag in ("pytorch", "channel-modulation", info.architecture)]
+    if info.dataset:
+        lines += ["datasets:", f"- {json.dumps(info.dataset.lower().replace('-', '').replace(' ', '-'))}"]
+    return [*lines, "---", ""]
+
+
+def _introduction(info: CheckpointInfo) -> str:
+    banks = (
+        f"The second convolution of every block is modulated from a bank of {info.num_biases} bias vectors."
+        if info.num_biases
+        else "A static network: no channel is modulated."
+    )
+    names = ", ".join(info.class_names)
+    return f"Tells {len(info.class_names)} classes of 32 × 32 pictures apart: {names}. {banks}"
+
+
+def _table(info: CheckpointInfo) -> list[str]:
+    recipe = dict(info.recipe or {})
+    name = recipe.pop("name", None)
+    settings = ", ".join(f"{key} {value}" for key, value in recipe.items())
+    where = "held-out training images" if info.evaluated_on == "holdout" else "test images"
+    on = f" on {info.test_images:,} {where}" if info.test_images else ""
+    rows = {
+        "recipe": f"{name} ({settings})" if name and settings else name or settings,
+        "seed": info.seed,
+        "epochs": info.epochs,
+        "hardware": info.hardware,
+        "PyTorch": info.torch_version,
+        "accuracy, last epoch": None if info.accuracy is None else f"{info.accuracy:.2f} %{on}",
+        "best evaluated epoch, for comparison only": None
+        if info.best_accuracy is None
+        else f"{info.best_accuracy:.2f} % (epoch {info.best_epoch})",
+        "SHA-256 of model.safetensors": f"`{info.weights_sha256}`",
+    }
+    known = [f"| {row} | {value} |" for row, value in rows.items() if value not in (None, "")]
+    return ["| | |", "|---|---|", *known]
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return f"({', '.join(f'{value:g}' for value in values)})"

@@ -1,0 +1,97 @@
+"""Target, method and the method's options: one set of components, for the page and for the API alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from abn.attribution_methods import Method, Option
+
+PREDICTED = "(what it says itself)"
+NO_OTHER = "(no other class)"
+
+
+@dataclass(frozen=True)
+class AttributionControls:
+    """The components, in the order in which `read` takes their values."""
+
+    methods: Mapping[str, Method]
+    target: gr.Dropdown
+    against: gr.Dropdown
+    method: gr.Dropdown
+    options: dict[str, Component]
+    groups: dict[str, gr.Group]
+
+    @property
+    def components(self) -> list[Component]:
+        return [self.target, self.against, self.method, *self.options.values()]
+
+    def read(self, values: Sequence[Any]) -> tuple[str | None, str | None, str, dict[str, Any]]:
+        """Component values → target and other class (None where left open), method, its own options."""
+        target, against, method, *rest = values
+        given = dict(zip(self.options, rest, strict=True))
+        options = {option.name: given[option.name] for option in self.methods[method].options}
+        return (
+            (None if target == PREDICTED else target),
+            (None if against == NO_OTHER else against),
+            method,
+            options,
+        )
+
+
+def build(
+    methods: Mapping[str, Method], class_names: Sequence[str], default: str, whose: str
+) -> AttributionControls:
+    """Add the components; only the chosen method's options are in sight.
+
+    Args:
+        default: the method chosen at first.
+        whose: label of the network whose answer is the target where none is chosen.
+    """
+    target = gr.Dropdown(
+        [(f"what {whose} says", PREDICTED), *((name, name) for name in class_names)],
+        value=PREDICTED, label="Target class", elem_id="target",
+    )  # fmt: skip
+    against = gr.Dropdown(
+        [("no other class", NO_OTHER), *((name, name) for name in class_names)],
+        value=NO_OTHER,
+        label="Against",
+    )
+    method = gr.Dropdown(
+        [(each.label + (" (slow)" if each.slow else ""), name) for name, each in methods.items()],
+        value=default, label="Attribution method", info=methods[default].description, elem_id="method",
+    )  # fmt: skip
+    options: dict[str, Component] = {}
+    groups: dict[str, gr.Group] = {}
+    for name, each in methods.items():
+        if each.options:
+            with gr.Group(visible=name == default) as groups[name]:
+                options |= {option.name: _component(option) for option in each.options}
+
+    def show_options(chosen: str) -> list[Any]:
+        info = gr.Dropdown(info=methods[chosen].description)
+        return [info, *(gr.Group(visible=name == chosen) for name in groups)]
+
+    method.change(
+        show_options, method, [method, *groups.values()], api_visibility="private", show_progress="hidden"
+    )
+    return AttributionControls(methods, target, against, method, options, groups)
+
+
+def _component(option: Option) -> Component:
+    label = option.name.replace("_", " ").capitalize()
+    shared = {"value": option.default, "label": label, "info": option.description}
+    if option.kind == "choice":
+        return gr.Dropdown(list(option.choices), **shared)
+    if option.kind == "bool":
+        return gr.Checkbox(**shared)
+    return gr.Number(
+        minimum=option.minimum,
+        maximum=option.maximum,
+        precision=0 if option.kind == "int" else None,
+        **shared,
+    )

@@ -1,0 +1,28 @@
+"""Where expected errors become what a person reads."""
+
+from __future__ import annotations
+
+import functools
+import html
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+
+def refuse(message: str) -> gr.Error:
+    """An error to raise: the message as plain text (Gradio would render it as HTML), no traceback logged."""
+    return gr.Error(html.escape(message), duration=None, print_exception=False)
+
+
+def told(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the ValueErrors of the library, which are written for people, into Gradio's errors."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except ValueError as error:
+            raise refuse(str(error)) from error
+
+    return wrapped

@@ -1,0 +1,153 @@
+"""The factors of the modulated network: heatmap, words, tables, and one channel's exact sum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from abn import figures
+from abn.results import BlockResult, NetworkResult, PictureResult
+from abn.ui import about, words
+from abn.ui.style import HEATMAP_CLICKS
+
+MODES = {
+    "deviation from the usual": "deviation",
+    "percentile": "percentile",
+    "raw factor": "raw",
+}
+ORDERS = {"by channel number": "index", "sorted by value": "value"}
+COLUMNS = ["block", "channel", "factor", "usual mean", "deviation (sd)", "percentile", "percentile in class"]
+
+
+def block_factors(network: NetworkResult) -> list[figures.BlockFactors]:
+    """The network's factors as the figures want them, compared with the class it predicts."""
+    return [_one_block(block, network) for block in network.blocks]
+
+
+def _one_block(block: BlockResult, network: NetworkResult) -> figures.BlockFactors:
+    if block.usual is None:
+        return figures.BlockFactors(block.name, block.factors)
+    usual = block.usual.factors
+    return figures.BlockFactors(
+        block.name,
+        block.factors,
+        mean=usual.mean,
+        sd=usual.sd,
+        percentile=usual.percentile(block.factors),
+        class_percentile=usual.percentile(block.factors, network.predicted),
+        class_name=network.predicted_name,
+    )
+
+
+def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline_label: str) -> None:
+    """Add the tab's components, which redraw themselves when `shown` changes.
+
+    Args:
+        shown: holds a `PictureResult`, or None before the first picture.
+        blocks: the modulated network's block names and their numbers of channels.
+        has_reference: whether deviations and percentiles can be computed.
+    """
+    names = list(blocks)
+    gr.Markdown(about.FACTORS)
+    baseline_note = gr.Markdown()
+    own_note = gr.Markdown()
+    with gr.Row():
+        mode = gr.Radio(
+            list(MODES.items()) if has_reference else [("raw factor", "raw")],
+            value="deviation" if has_reference else "raw",
+            label="Show each factor as",
+        )
+        order = gr.Radio(list(ORDERS.items()), value="index", label="Channels")
+        own_scale = gr.Checkbox(False, label="A colour scale for each block")
+    heatmap = gr.Plot(show_label=False, elem_id="factor-heatmap")
+    with gr.Row():
+        block = gr.Dropdown(names, value=names[0], label="Block")
+        channel = gr.Number(0, minimum=0, maximum=blocks[names[0]] - 1, precision=0, label="Channel")
+    channel_plot = gr.Plot(show_label=False, elem_id="channel-sum")
+    channel_text = gr.Markdown(elem_id="channel-text")
+    unusual_text = gr.Markdown()
+    unusual = gr.Dataframe(
+        headers=COLUMNS, label="The most unusual channels of this picture: choose a row to open its sum",
+        interactive=False, elem_id="unusual-channels",
+    )  # fmt: skip
+    with gr.Accordion("All channels, to sort and to search", open=False) as everything:
+        table = gr.Dataframe(
+            headers=COLUMNS, show_search="filter", interactive=False, max_height=420, show_label=False,
+            elem_id="all-channels",
+        )  # fmt: skip
+    clicks = gr.HTML(js_on_load=HEATMAP_CLICKS, visible="hidden")
+
+    def draw_heatmap(
+        result: PictureResult | None, mode: str, order: str, own: bool, block: str, channel: int
+    ):
+        if result is None:
+            return gr.skip()
+        chosen = (names.index(block), min(int(channel or 0), blocks[block] - 1))
+        return figures.factor_heatmap(
+            block_factors(result.dmb), mode, own_scale=own, order=order, chosen=chosen
+        )
+
+    def draw_texts(result: PictureResult | None):
+        if result is None:
+            return [gr.skip()] * 4
+        note = words.static(result.baseline) if not result.baseline.is_modulated else ""
+        if not result.dmb.has_reference:
+            return note, words.own_share(result.dmb), "", []
+        rows = figures.unusual_channels(block_factors(result.dmb))
+        return note, words.own_share(result.dmb), figures.sentence_of_unusual(rows), _table(rows)
+
+    def draw_sum(result: PictureResult | None, block: str, channel: float | None):
+        if result is None:
+            return gr.skip(), gr.skip()
+        number = min(max(int(channel or 0), 0), blocks[block] - 1)
+        exact = result.dmb.block(block).channel_sum(number)
+        figure = figures.channel_sum(
+            block, number, exact.linear_term, exact.bias_terms, exact.preactivation, exact.factor,
+            exact.network_factor,
+        )  # fmt: skip
+        return figure, words.channel_sum(exact)
+
+    def fill_table(result: PictureResult | None):
+        if result is None:
+            return gr.skip()
+        return _table(figures.unusual_channels(block_factors(result.dmb), n=sum(blocks.values())))
+
+    def from_heatmap(event: gr.SelectData):
+        index, number = event.index
+        return choose(names[index], number)
+
+    def from_table(event: gr.SelectData):
+        return choose(event.row_value[0], int(event.row_value[1]))
+
+    def choose(name: str, number: int) -> tuple[Any, Any]:
+        return name, gr.Number(number, maximum=blocks[name] - 1)
+
+    def clamp(name: str, number: float | None):
+        return gr.Number(min(int(number or 0), blocks[name] - 1), maximum=blocks[name] - 1)
+
+    hidden = {"api_visibility": "private", "show_progress": "hidden"}
+    gr.on(
+        [shown.change, mode.change, order.change, own_scale.change, block.change, channel.change],
+        draw_heatmap, [shown, mode, order, own_scale, block, channel], heatmap, trigger_mode="always_last", **hidden,
+    )  # fmt: skip
+    gr.on(
+        [shown.change, block.change, channel.change],
+        draw_sum, [shown, block, channel], [channel_plot, channel_text], trigger_mode="always_last", **hidden,
+    )  # fmt: skip
+    shown.change(draw_texts, shown, [baseline_note, own_note, unusual_text, unusual], **hidden)
+    everything.expand(fill_table, shown, table, **hidden)
+    shown.change(fill_table, shown, table, **hidden)
+    clicks.select(from_heatmap, None, [block, channel], **hidden)
+    gr.on([unusual.select, table.select], from_table, None, [block, channel], **hidden)
+    block.input(clamp, [block, channel], channel, **hidden)
+
+
+def _table(rows: list[figures.UnusualChannel]) -> list[list[Any]]:
+    return [
+        [
+            row.block, row.channel, round(float(row.factor), 4), round(float(row.mean), 4),
+            round(float(row.deviation), 2), round(float(row.percentile), 1), round(float(row.class_percentile), 1),
+        ]
+        for row in rows
+    ]  # fmt: skip

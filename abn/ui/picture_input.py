@@ -1,0 +1,185 @@
+"""Where pictures come in, on the page and through the API, and what is refused before anything is opened.
+
+Gradio handles a request's inputs in this order: it walks through the JSON and, for whatever looks like a file,
+downloads an http address or checks that the path lies in its upload cache; then it validates the value and
+stores it with the session; then it calls `preprocess`. The check is skipped for a picture sent without `meta`,
+a refusal there reaches the caller as an empty error, and every component downloads. Therefore two parts:
+
+- `PictureInput.preprocess` opens nothing but a file inside the upload cache, whatever came before it;
+- `GuardedBlocks` looks at all inputs before Gradio does, so that nothing is fetched, nothing large is stored
+  with a session, and every refusal has its sentence.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import gradio as gr
+from gradio.data_classes import ImageData
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from abn.pictures import PictureError, read_picture
+
+MAX_BYTES = 20_000_000
+"""The largest file read; give it to `launch(max_file_size=…)` too, which stops a larger one as it is sent."""
+
+_NOT_UPLOADED = (
+    "No uploaded picture was received: addresses and files of the server are not read; "
+    "upload the file first and pass on what the upload returned."
+)
+_GONE = "This picture is no longer kept here; upload it again."
+_DEEPEST = 100  # levels of nested JSON; beyond about 1000, Gradio's own walk through it fails
+
+
+class PictureInput(gr.Image):
+    """`gr.Image` for pictures from strangers: hands over an RGB `PIL.Image`, upright, at its own size, or None.
+
+    Takes the options of `gr.Image`; `type` and `image_mode` have no effect. A value that is shown is stored as
+    PNG, so that its pixels stay as they are. Use it inside `GuardedBlocks`.
+
+    Through the API it takes an uploaded file (`{"path": …, "meta": {"_type": "gradio.FileData"}}`, as
+    `gradio_client.handle_file` makes it), or a picture of at most `max_bytes` written into the request
+    (`{"url": "data:image/png;base64,…"}`).
+    """
+
+    is_template = True  # the page then shows gr.Image's own frontend
+    max_bytes = MAX_BYTES
+
+    def __init__(self, *args: Any, **options: Any):
+        alt_text = "The picture sent in. Browsers that cannot show TIFF files show this text; the file is read all the same."
+        super().__init__(*args, **{"type": "pil", "format": "png", "alt_text": alt_text, **options})
+
+    def get_config(self, cls: type | None = None) -> dict[str, Any]:
+        return super().get_config(cls or gr.Image)  # Gradio reads the names of a component's options off __init__
+
+    def admit(self, value: Any) -> dict[str, Any] | None:
+        """Turn what a caller sent into a reference to a file in the upload cache.
+
+        Args:
+            value: JSON of any kind.
+
+        Returns:
+            A file reference with nothing in it of the caller's but a path inside the cache; None for no picture.
+
+        Raises:
+            gr.Error: for anything else; nothing was opened or fetched by then.
+        """
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise _refusal(_NOT_UPLOADED)
+        path, url = value.get("path"), value.get("url")
+        if not path and isinstance(url, str) and url[:5].lower() == "data:":
+            path = save_bytes_to_cache(self._decode(url), "picture.bin", self.GRADIO_CACHE)
+        inside = _inside(path, self.GRADIO_CACHE)
+        if inside is None:
+            raise _refusal(_NOT_UPLOADED)
+        name = value.get("orig_name")
+        return {
+            "path": str(inside),
+            "orig_name": Path(name).name if isinstance(name, str) else None,
+            "meta": {"_type": "gradio.FileData"},
+        }
+
+    def _decode(self, url: str) -> bytes:
+        head, _, body = url.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise _refusal("A picture inside a data: address is expected in base64.")
+        if len(body) * 3 // 4 > self.max_bytes + 2:  # the last group of four may stand for one byte
+            raise _too_large(len(body) * 3 // 4, self.max_bytes)
+        try:
+            return base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _refusal("The base64 inside the data: address is broken.") from error
+
+    def preprocess(self, payload: ImageData | None) -> Image.Image | None:
+        """Read the picture.
+
+        Args:
+            payload: what was sent, whether or not `GuardedBlocks` has seen it.
+
+        Raises:
+            gr.Error: with the sentence of the `PictureError`, or of `admit`.
+        """
+        admitted = self.admit(None if payload is None else payload.model_dump())
+        if admitted is None:
+            return None
+        path = Path(admitted["path"])
+        try:
+            if not path.is_file():
+                raise _refusal(_GONE)
+            if (size := path.stat().st_size) > self.max_bytes:
+                raise _too_large(size, self.max_bytes)
+            return read_picture(path)
+        except PictureError as error:
+            raise _refusal(str(error)) from error
+        except OSError as error:  # deleted between two looks at it
+            raise _refusal(_GONE) from error
+
+
+class GuardedBlocks(gr.Blocks):
+    """`gr.Blocks` that looks at every input of every event before Gradio downloads, checks or stores it."""
+
+    async def preprocess_data(self, block_fn, inputs, *args, **kwargs):  # noqa: ANN001, ANN201  Gradio's own types
+        if len(inputs) < len(block_fn.inputs):
+            raise _refusal(f"This call takes {len(block_fn.inputs)} values; {len(inputs)} were sent.")
+        inputs = await anyio.to_thread.run_sync(_admit_all, block_fn, list(inputs))
+        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+
+def _admit_all(block_fn: Any, inputs: list[Any]) -> list[Any]:
+    for index, block in enumerate(block_fn.inputs):
+        value = inputs[index]
+        if isinstance(block, PictureInput):
+            if index in block_fn.component_prop_inputs:  # a function that asked for the whole component
+                props = value if isinstance(value, dict) else {}
+                inputs[index] = {**props, "value": block.admit(props.get("value"))}
+            else:
+                inputs[index] = block.admit(value)
+        elif any(_inside(path, get_upload_folder()) is None for path in _file_paths(value)):
+            raise _refusal(_NOT_UPLOADED)
+    return inputs
+
+
+def _file_paths(value: Any) -> Iterator[Any]:
+    """The path of everything in a JSON value that Gradio would take for a file."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        yield from (part["path"] for part in level if isinstance(part, dict) and {"path", "meta"} <= part.keys())
+        level = [
+            child
+            for part in level
+            if isinstance(part, dict | list)
+            for child in (part.values() if isinstance(part, dict) else part)
+        ]
+        if not level:
+            return
+    raise _refusal(f"The values sent are nested more than {_DEEPEST} levels deep.")
+
+
+def _inside(path: Any, folder: str) -> Path | None:
+    """The path with its links resolved if it lies in the folder; it need not exist."""
+    if not isinstance(path, str) or not path:
+        return None
+    try:
+        resolved = Path(path).resolve()
+        return resolved if resolved.is_relative_to(Path(folder).resolve()) else None
+    except (OSError, ValueError, RuntimeError):  # a name too long, a zero byte, a lone surrogate, a loop of links
+        return None
+
+
+def _too_large(size: int, limit: int) -> gr.Error:
+    return _refusal(f"The file has {size / 1e6:.1f} MB; at most {limit / 1e6:.0f} MB are accepted.")
+
+
+def _refusal(sentence: str) -> gr.Error:
+    # The page renders a message as HTML; no traceback is worth printing for what a stranger sent.
+    return gr.Error(html.escape(sentence, quote=False), print_exception=False)

@@ -1,0 +1,61 @@
+"""Launching: a free port, one line with the address, and what keeps the server closed."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import gradio as gr
+
+from abn.ui.picture_input import MAX_BYTES
+from abn.ui.style import CSS
+
+FIRST_PORT, PORTS = 7860, 100
+# The system's own fonts: nothing to load, and every weight is there.
+THEME = gr.themes.Default(
+    font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "Consolas", "monospace"]
+)
+
+
+def free_port(host: str) -> int:
+    """The first port from 7860 on that nobody listens on.
+
+    Raises:
+        OSError: if none of the hundred is free.
+    """
+    for port in range(FIRST_PORT, FIRST_PORT + PORTS):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free")
+
+
+def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
+    """Start serving in the background; returns the address."""
+    # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
+    page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
+    _, address, _ = page.launch(
+        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, css=CSS,
+        max_file_size=MAX_BYTES, run_history=False, ssr_mode=False, footer_links=[], mcp_server=mcp,
+        allowed_paths=[], theme=THEME,
+    )  # fmt: skip
+    return address
+
+
+def serve(page: gr.Blocks, host: str, port: int | None, *, mcp: bool = False) -> None:
+    """Serve until interrupted.
+
+    Args:
+        port: None for the first free one.
+    """
+    try:
+        address = launch(page, host, free_port(host) if port is None else port, mcp=mcp)
+    except OSError as error:
+        wanted = f"{host}:{port}" if port is not None else host
+        sys.exit(f"app.py: cannot listen on {wanted} ({error}); name another --port or --host")
+    print(f"Adaptive Bias Networks: {address}", flush=True)
+    page.block_thread()

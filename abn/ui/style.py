@@ -1,0 +1,33 @@
+"""What the page needs of CSS and JavaScript, and why."""
+
+# plotly draws its own text colour; this makes it follow the theme, also when it is switched live.
+# The hover label keeps its own: plotly picks it to contrast with the label's background.
+CSS = """
+.js-plotly-plot .main-svg text:not(.nums):not(.name) {fill: var(--body-text-color) !important}
+.js-plotly-plot .hovertext text {fill: #fff !important}
+.pixelated img {image-rendering: pixelated}
+.agreement {font-size: var(--text-lg)}
+.notice {border-left: 4px solid #b45309; padding-left: .8em}
+.aside {color: var(--body-text-color-subdued)}
+footer {display: none !important}
+"""
+
+# gr.Plot has no click event and rebuilds its div at every update: this listens on whichever is there and
+# hands a cell's (block index, channel) to Gradio through a hidden gr.HTML.
+HEATMAP_CLICKS = """
+const hook = () => {
+  const plot = document.querySelector('#factor-heatmap .js-plotly-plot');
+  if (plot?.on && !plot.hooked) {
+    plot.hooked = true;
+    plot.on('plotly_click', event => {
+      const cell = event.points[0]?.customdata;
+      if (cell && cell[1] >= 0) trigger('select', {index: [Number(cell[0]), Number(cell[1])], value: ''});
+    });
+  }
+};
+new MutationObserver(hook).observe(document.body, {childList: true, subtree: true});
+hook();
+"""
+
+# A plot that was redrawn while its tab was hidden, or while the window changed, has the wrong width.
+FIT_PLOTS = "() => { setTimeout(() => window.dispatchEvent(new Event('resize')), 60); }"

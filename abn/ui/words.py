@@ -1,0 +1,76 @@
+"""The page's sentences, computed from what was inspected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from abn.results import ChannelSum, NetworkResult, PictureResult
+
+
+def agreement(result: PictureResult) -> str:
+    """Whether the networks say the same, with how much of the softmax."""
+    first, second = result.networks
+    share = [f"{100 * network.probabilities[network.predicted]:.1f} %" for network in result.networks]
+    if result.agree:
+        return (
+            f"**They agree: {first.predicted_name}** ({first.label} {share[0]}, {second.label} {share[1]} of the "
+            "raw softmax)."
+        )
+    return (
+        f"**They disagree:** {first.label} says **{first.predicted_name}** ({share[0]} of the raw softmax), "
+        f"{second.label} says **{second.predicted_name}** ({share[1]})."
+    )
+
+
+def own_share(network: NetworkResult) -> str:
+    """How much of the picture's modulation is its own, and how much every picture gets."""
+    share = network.own_share()
+    if share is None:
+        return missing_reference(network)
+    return (
+        f"Over all {sum(len(block.factors) for block in network.blocks)} channels, {network.label} moves factors "
+        f"away from 1 by {share.common:.3f} on average for *every* picture; this picture adds "
+        f"{share.own:.3f} of its own: **{100 * share.share:.1f} % of its modulation is its own**, "
+        "the rest every picture gets."
+    )
+
+
+def missing_reference(network: NetworkResult) -> str:
+    return (
+        f"This checkpoint of {network.label} carries no `reference.safetensors`, so what is usual over the data "
+        "set is not known: deviations and percentiles cannot be shown, only raw values. "
+        "`python -m abn.reference CHECKPOINT --data DIR` makes one."
+    )
+
+
+def static(network: NetworkResult) -> str:
+    """For a network without modulation."""
+    return (
+        f"**{network.label}** has no factors: all {sum(len(block.factors) for block in network.blocks)} are 1 "
+        "by construction, for every picture."
+    )
+
+
+def channel_sum(channel: ChannelSum) -> str:
+    """The exact sum with its residual, as printed beside its bars."""
+    terms = " ".join(f"{value:+.5f}" for value in channel.bias_terms)
+    return (
+        f"**{channel.block} channel {channel.channel}**: linear term {channel.linear_term:+.5f}, bias terms {terms}; "
+        f"sum m = {channel.preactivation:+.5f}, tanh m = {channel.factor - 1:+.5f}, "
+        f"factor 1 + tanh m = {channel.factor:.5f}. The network's own value is {channel.network_factor:.5f}; "
+        f"residual {channel.residual:+.1e}. An identity, not an attribution: it says how the factor came "
+        "about, not what it does."
+    )
+
+
+def gates(names: Sequence[str], weights: np.ndarray, entropy: np.ndarray) -> str:
+    """How far (blocks, K) gate weights are from uniform, and their (blocks,) entropy shares."""
+    uniform = 1 / weights.shape[1]
+    spread = np.abs(weights - uniform).max(axis=1)
+    return (
+        f"The gate weights stay within {spread.max():.4f} of 1/{weights.shape[1]} for this picture (the widest are "
+        f"in {names[spread.argmax()]}). Their entropy, as a share of the largest possible: {entropy.min():.5f} "
+        f"({names[entropy.argmin()]}) to {entropy.max():.5f} ({names[entropy.argmax()]}); 1 is uniform."
+    )

@@ -1,0 +1,130 @@
+"""Weights: read from safetensors alone, and compared with the network entry by entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from abn.checkpoint_info import CheckpointError
+from abn.resnet import ResNet
+
+_LFS_POINTER = b"version https://git-lfs"
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # torch.save writes a pickle in a zip; before 2020 a bare one
+_PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
+_UNSAFE = (
+    "a pickle can run any code when it is opened, so none is ever opened here: save the weights as safetensors"
+)
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def read_safetensors(path: Path, source: str) -> dict[str, Tensor]:
+    """Every tensor of a file, which is opened as nothing else.
+
+    Args:
+        source: the checkpoint as the caller named it, for messages.
+
+    Raises:
+        CheckpointError: for a missing, unreadable or truncated file, a pickle, or a Git LFS pointer.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_LFS_POINTER))
+        if start.startswith((_ZIP, _PICKLE)):
+            raise CheckpointError(f"{path.name} is a pickle under another name; {_UNSAFE}", source)
+        if start == _LFS_POINTER:
+            raise CheckpointError(f"{path.name} is a Git LFS pointer, not the weights; run git lfs pull", source)
+        return load_file(path)
+    except FileNotFoundError as error:
+        pickles = sorted(other.name for other in path.parent.iterdir() if other.suffix in _PICKLE_SUFFIXES)
+        reason = f"only {pickles[0]}; {_UNSAFE}" if pickles else "so there are no weights; put them there"
+        raise CheckpointError(f"there is no {path.name}, {reason}", source) from error
+    except SafetensorError as error:
+        reason = f"{path.name} is no safetensors file, or is cut short; fetch or save the checkpoint anew"
+        raise CheckpointError(reason, source) from error
+    except OSError as error:
+        reason = f"{path.name} cannot be read ({error.strerror}); look at the file and its permissions"
+        raise CheckpointError(reason, source) from error
+
+
+def load_official_state_dict(
+    model: ResNet, state_dict: Mapping[str, Tensor], *, source: str = "state dict"
+) -> None:
+    """Load weights under the official implementation's names, which are ours too, into either network.
+
+    Names may start with "module.", as DataParallel has them; `num_batches_tracked` may be missing.
+
+    Args:
+        model: on the "meta" device, it is put on the CPU.
+        source: what the weights are called in messages.
+
+    Raises:
+        CheckpointError: that names missing, unexpected, misshapen or non-finite entries. The model is then
+            as it was.
+    """
+    given = dict(state_dict)
+    if given and all(str(name).startswith("module.") for name in given):
+        given = {name.removeprefix("module."): tensor for name, tensor in given.items()}
+    expected = model.state_dict()
+    for name, tensor in expected.items():
+        if name.endswith("num_batches_tracked"):
+            given.setdefault(name, torch.zeros(tensor.shape, dtype=tensor.dtype))
+    _require_same_entries(given, expected, _described(model), source)
+    require_sound(given, source)
+    if any(tensor.is_meta for tensor in expected.values()):
+        # Copies, which outlive the mapped file. (`to_empty` would do, but imports sympy: two seconds.)
+        copies = {name: given[name].to("cpu", tensor.dtype, copy=True) for name, tensor in expected.items()}
+        model.load_state_dict(copies, assign=True)
+    else:
+        model.load_state_dict(given)
+
+
+def _described(model: ResNet) -> str:
+    classes = f"{model.num_classes} class{'es' * (model.num_classes != 1)}"
+    banks = f" and {model.num_biases} bias vectors" if model.num_biases else ""
+    return f"{model.architecture} with {classes}{banks}"
+
+
+def _require_same_entries(
+    given: Mapping[str, Tensor], expected: Mapping[str, Tensor], network: str, source: str
+) -> None:
+    missing, unexpected = sorted(set(expected) - set(given)), sorted(map(str, set(given) - set(expected)))
+    if missing:
+        raise CheckpointError(f"the weights lack {_listed(missing)}; expected those of {network}", source)
+    if unexpected:
+        raise CheckpointError(f"the weights hold {_listed(unexpected)}, which {network} has not", source)
+    for name, tensor in expected.items():
+        entry = given[name]
+        if not isinstance(entry, Tensor):
+            raise CheckpointError(f"{name} is a {type(entry).__name__}; expected a tensor", source)
+        if entry.shape != tensor.shape:
+            raise CheckpointError(
+                f"{name} has shape {tuple(entry.shape)}; expected {tuple(tensor.shape)} for {network}", source
+            )
+        allowed = _FLOATS if tensor.is_floating_point() else (tensor.dtype,)
+        if entry.dtype not in allowed:
+            raise CheckpointError(f"{name} holds {entry.dtype}; expected {tensor.dtype}", source)
+
+
+def require_sound(state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse, by name, weights a network cannot compute with.
+
+    Raises:
+        CheckpointError: for NaN, infinity, or a negative variance.
+    """
+    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    if broken:
+        reason = f"NaN or infinity stands in {_listed(broken)}; take weights from before the training diverged"
+        raise CheckpointError(reason, source)
+    negative = [name for name, tensor in state.items() if name.endswith("running_var") and (tensor < 0).any()]
+    if negative:
+        raise CheckpointError(f"negative variances stand in {_listed(negative)}; the file is damaged", source)
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

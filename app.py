@@ -1,0 +1,63 @@
+"""The app: joins two networks, the page and a server.
+
+    python app.py [--baseline SOURCE] [--dmb SOURCE] [--data DIR] [--device auto] [--host 127.0.0.1] [--port 7860]
+
+A SOURCE is a folder, or a Hub id such as user/repo or user/repo@revision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from abn.checkpoints import CheckpointError
+
+from abn.data import DataError, load_cifar10
+from abn.inspector import Inspector, load_network
+from abn.reference import ReferenceFileError
+from abn.training import TrainingError, choose_device
+from abn.ui.page import build_page
+from abn.ui.serving import serve
+
+HOME = Path(__file__).resolve().parent
+BASELINE, DMB = HOME / "checkpoints" / "resnet-s", HOME / "checkpoints" / "resnet-dmb"
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="app.py", description="Look inside two networks, picture by picture."
+    )
+    source = "folder or Hub id (user/repo, user/repo@revision)"
+    parser.add_argument(
+        "--baseline", default=os.environ.get("ABN_BASELINE"), help=f"{source}; also ABN_BASELINE"
+    )
+    parser.add_argument("--dmb", default=os.environ.get("ABN_DMB"), help=f"{source}; also ABN_DMB")
+    parser.add_argument("--data", type=Path, help="folder with CIFAR-10, to draw real test images from")
+    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+    parser.add_argument("--port", type=int, help="the first free one from 7860 on, unless named")
+    parser.add_argument(
+        "--mcp", action="store_true", help="also serve the endpoints as MCP tools (gradio[mcp])"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_arguments(argv)
+    try:
+        device = choose_device(args.device)
+        inspector = Inspector(load_network(args.baseline, BASELINE), load_network(args.dmb, DMB), device)
+        data = load_cifar10(args.data) if args.data else None
+    except (CheckpointError, DataError, ReferenceFileError, TrainingError) as error:
+        sys.exit(f"app.py: {error}")
+    examples = sorted((HOME / "assets" / "examples").glob("*.png"))
+    serve(build_page(inspector, examples, data), args.host, args.port, mcp=args.mcp)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Ratios in one run: candidates take turns, so that a slow moment of the machine slows all of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+
+def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every candidate in every round, after one round that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(rounds + 1):
+        for name, run in candidates.items():
+            _wait()
+            started = time.perf_counter()
+            run()
+            _wait()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratio(numerator: list[float], denominator: list[float]) -> float:
+    """Median of the rounds' ratios: the two of a round ran one after the other."""
+    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,257 @@
+"""A small local server that speaks as much of the Hub's protocol as huggingface_hub's downloads need.
+
+Small files are answered with their git hash as ETag; safetensors as the Hub answers large files: a redirect
+to another origin (here: "localhost" in place of "127.0.0.1"), the SHA-256 as linked ETag, and the header
+that offers Xet. Failures are switched on by `fail`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+TOKEN = "hf_goodtoken"  # the only one the server knows
+
+
+@dataclass
+class Repository:
+    """Commits (hash → files) and branches or tags (name → hash)."""
+
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
+    private: bool = False
+    gated: bool = False
+
+    def commit(self, files: dict[str, bytes], revision: str = "main") -> str:
+        """Add a commit of these files and let `revision` name it."""
+        content = repr((len(self.commits), sorted(files.items()))).encode()
+        commit = hashlib.sha1(content).hexdigest()
+        self.commits[commit] = dict(files)
+        self.revisions[revision] = commit
+        return commit
+
+    def resolve(self, revision: str) -> str | None:
+        return self.revisions.get(revision, revision if revision in self.commits else None)
+
+
+def git_hash(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+Answer = Callable[["_Handler"], None]
+
+
+@dataclass
+class _Failure:
+    method: str
+    part: str
+    answer: Answer
+    times: int
+
+
+class HubServer:
+    """Serves `repositories` on a free port of this machine.
+
+    Attributes:
+        requests: (method, path) of every request, in order.
+        tokens: what the requests carried for each path.
+    """
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, Repository] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.tokens: dict[str, str | None] = {}
+        self.failures: list[_Failure] = []
+        self.released = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self._server.handle_error = lambda *_: None  # a client that gives up is expected here
+
+    @property
+    def port(self) -> int:
+        return self._server.server_address[1]
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def serving(self) -> Iterator[HubServer]:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield self
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Stop listening: connections are refused from here on."""
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def fail(self, answer: Answer, method: str = "", part: str = "", times: int = 10**6) -> None:
+        """Answer requests of this method, whose path contains `part`, with `answer`; the last set first."""
+        self.failures.insert(0, _Failure(method, part, answer, times))
+
+    def bodies(self) -> list[str]:
+        """Paths whose content was sent."""
+        return [path for method, path in self.requests if method == "GET" and not path.startswith("/api/")]
+
+    def failure(self, method: str, path: str) -> Answer | None:
+        for failure in self.failures:
+            if failure.times > 0 and failure.method in ("", method) and failure.part in path:
+                failure.times -= 1
+                return failure.answer
+        return None
+
+
+# What a request may be answered with instead.
+
+
+def status(code: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+    return lambda handler: handler.send(code, body, headers or {})
+
+
+def hang(handler: _Handler) -> None:
+    """Accept the request and never answer."""
+    handler.hub.released.wait(60)
+    handler.close_connection = True
+
+
+def stall(handler: _Handler) -> None:
+    """Announce a body, send a part of it, and go silent."""
+    handler.send_head(200, {"Content-Length": "100000", "ETag": '"part"'})
+    handler.wfile.write(b"x" * 1000)
+    handler.wfile.flush()
+    hang(handler)
+
+
+def cut(handler: _Handler) -> None:
+    """Announce a body, send a part of it, and close the connection."""
+    handler.send_head(200, {"Content-Length": "100000"})
+    handler.wfile.write(b"x" * 1000)
+    handler.close_connection = True
+
+
+def close(handler: _Handler) -> None:
+    """Close the connection without an answer."""
+    handler.close_connection = True
+
+
+def circle(handler: _Handler) -> None:
+    """Redirect to the same address."""
+    handler.send(302, b"", {"Location": f"{handler.hub.endpoint}{handler.path}"})
+
+
+def damage(handler: _Handler) -> None:
+    """Send the announced number of bytes, but others."""
+    content = bytearray(handler.content_of_path() or b"")
+    content[len(content) // 2] ^= 1
+    handler.send(200, bytes(content), {})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: HubServer
+
+    def log_message(self, *_) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def send_head(self, code: int, headers: dict[str, str]) -> None:
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def send(self, code: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_head(code, {"Content-Length": str(len(body))} | headers)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def error(self, code: int, message: str, name: str | None = None, commit: str | None = None) -> None:
+        headers = {"X-Error-Message": message}
+        headers |= {"X-Error-Code": name} if name else {}
+        headers |= {"X-Repo-Commit": commit} if commit else {}
+        self.send(code, b"", headers)
+
+    def content_of_path(self) -> bytes | None:
+        """The file an address of /cdn or /resolve means."""
+        parts = urlsplit(self.path).path.strip("/").split("/")
+        if parts[0] == "cdn":
+            every = (c for r in self.hub.repositories.values() for f in r.commits.values() for c in f.values())
+            return next((c for c in every if hashlib.sha256(c).hexdigest() == parts[1]), None)
+        repository = self.hub.repositories["/".join(parts[:2])]
+        return repository.commits[repository.resolve(unquote(parts[3]))].get(parts[4])
+
+    def _answer(self) -> None:
+        path = urlsplit(self.path).path
+        if path == "/api/agent-harnesses":
+            self.send(200, b'{"standardEnvVars": [], "harnesses": {}}', {})
+            return
+        self.hub.requests.append((self.command, path))
+        self.hub.tokens[path] = self.headers.get("Authorization")
+        failure = self.hub.failure(self.command, path)
+        if failure is not None:
+            failure(self)
+        elif path.startswith("/cdn/"):
+            self.send(200, self.content_of_path(), {"ETag": '"storage"'})
+        else:
+            self._answer_repository(path)
+
+    def _answer_repository(self, path: str) -> None:
+        parts = path.strip("/").split("/")
+        is_api = parts[:2] == ["api", "models"]
+        parts = parts[2:] if is_api else parts
+        repository = self.hub.repositories.get("/".join(parts[:2]))
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if token and token != TOKEN:
+            self.error(401, "Invalid credentials in Authorization header")
+        elif repository is None or (repository.private and not token):
+            if token:
+                self.error(404, "Repository not found", "RepoNotFound")
+            else:
+                self.error(401, "Invalid username or password.")
+        else:
+            revision = unquote(parts[3]) if len(parts) > 3 else "main"
+            commit = repository.resolve(revision)
+            if commit is None:
+                self.error(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+            elif is_api:
+                siblings = [{"rfilename": name} for name in sorted(repository.commits[commit])]
+                info = {"id": "/".join(parts[:2]), "sha": commit, "siblings": siblings}
+                self.send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
+            elif repository.gated and not token:
+                self.error(401, "Access to this model is restricted.", "GatedRepo")
+            else:
+                self._answer_file(repository.commits[commit].get(parts[4]), parts[4], commit)
+
+    def _answer_file(self, content: bytes | None, name: str, commit: str) -> None:
+        if content is None:
+            self.error(404, "Entry not found", "EntryNotFound", commit)
+        elif name.endswith(".safetensors"):
+            sha256 = hashlib.sha256(content).hexdigest()
+            headers = {
+                "X-Repo-Commit": commit,
+                "X-Linked-ETag": f'"{sha256}"',
+                "X-Linked-Size": str(len(content)),
+                "X-Xet-Hash": sha256,
+                "X-Xet-Refresh-Route": f"{self.hub.endpoint}/api/xet-token",
+                "Location": f"http://localhost:{self.hub.port}/cdn/{sha256}",
+            }
+            self.send(302, b"", headers)
+        else:
+            headers = {"X-Repo-Commit": commit, "ETag": f'"{git_hash(content)}"'}
+            self.send(200, content, headers)

@@ -1,0 +1,239 @@
+import io
+import os
+import pickle
+import types
+import urllib.error
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from abn import data as module
+from abn.data import CLASS_NAMES, MEAN, STD, DataError, load_cifar10, normalise, to_pixels
+
+
+def arrays(**replaced):
+    """Twelve training and ten test pictures, with some arrays replaced, or left out where None."""
+    rng = np.random.default_rng(0)
+    stored = {
+        "x_train": rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8),
+        "y_train": np.arange(12) % 10,
+        "x_test": rng.integers(0, 256, (10, 32, 32, 3), dtype=np.uint8),
+        "y_test": np.arange(10),
+    }
+    return {name: array for name, array in (stored | replaced).items() if array is not None}
+
+
+def store(folder, **replaced):
+    np.savez(folder / "cifar10.npz", **arrays(**replaced))
+    return folder
+
+
+def refusal(folder, **options):
+    with pytest.raises(DataError) as caught:
+        load_cifar10(folder, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("label_type", [np.int64, np.int32, np.uint8])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_archive_is_read_as_it_is(tmp_path, label_type, save):
+    expected = arrays(y_train=(np.arange(12) % 10).astype(label_type))
+    save(tmp_path / "cifar10.npz", **expected)
+    for folder in (tmp_path, str(tmp_path)):
+        data = load_cifar10(folder)
+        for name, array in expected.items():
+            assert np.array_equal(getattr(data, name), array)
+
+
+def test_other_arrays_in_the_archive_do_no_harm(tmp_path):
+    assert load_cifar10(store(tmp_path, note=np.array("made by hand"))).x_train.shape == (12, 32, 32, 3)
+
+
+@pytest.mark.parametrize("name", ["x_train", "y_train", "x_test", "y_test"])
+def test_a_missing_array_is_named(tmp_path, name):
+    message = refusal(store(tmp_path, **{name: None}))
+    assert f"{tmp_path / 'cifar10.npz'} has no array ['{name}']" in message
+    assert "--download" in message
+
+
+def whole_archive():
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays())
+    return buffer.getvalue()
+
+
+def damaged(start):
+    """A compressed archive with 40 bytes of one member overwritten; pictures of one colour compress well."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays(x_train=np.zeros((400, 32, 32, 3), np.uint8)))
+    content = bytearray(buffer.getvalue())
+    content[start : start + 40] = b"\xff" * 40
+    return bytes(content)
+
+
+def npy():
+    buffer = io.BytesIO()
+    np.save(buffer, arrays()["x_train"])
+    return buffer.getvalue()
+
+
+def foreign_zip():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in ("x_train", "y_train", "x_test", "y_test"):
+            archive.writestr(f"{name}.npy", "not an array")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>404</html>",
+        whole_archive()[:-100],
+        whole_archive()[:2000],
+        damaged(120),
+        damaged(400),
+        npy(),
+        foreign_zip(),
+        pickle.dumps({"x_train": 1}),
+    ],
+    ids=["empty", "page", "end-cut", "start-alone", "damaged", "damaged-later", "npy", "zip", "pickle"],
+)
+def test_a_truncated_or_foreign_file_is_refused(tmp_path, content):
+    (tmp_path / "cifar10.npz").write_bytes(content)
+    message = refusal(tmp_path)
+    assert f"{tmp_path / 'cifar10.npz'} is truncated or is no NumPy archive" in message
+    assert "remove it and pass --download" in message
+
+
+def test_pickled_objects_are_not_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "trapped"),)
+
+    np.savez(tmp_path / "cifar10.npz", **arrays(y_test=np.array([Trap()] * 10, dtype=object)))
+    assert "is no NumPy archive" in refusal(tmp_path)
+    assert not (tmp_path / "trapped").exists()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "expected"),
+    [
+        ({"x_train": np.zeros((12, 32, 32, 3), np.float32)}, "x_train is float32 (12, 32, 32, 3)"),
+        ({"x_test": np.zeros((10, 3, 32, 32), np.uint8)}, "x_test is uint8 (10, 3, 32, 32)"),
+        ({"x_test": np.zeros((10, 28, 28), np.uint8)}, "x_test is uint8 (10, 28, 28)"),
+        ({"x_train": np.zeros((0, 32, 32, 3), np.uint8)}, "x_train is uint8 (0, 32, 32, 3)"),
+    ],
+)
+def test_pictures_of_another_type_or_shape_are_refused(tmp_path, replaced, expected):
+    message = refusal(store(tmp_path, **replaced))
+    assert f"{expected}; expected uint8 (N, 32, 32, 3)" in message
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.zeros(9, np.int64), "y_test is int64 (9,); expected 10 whole numbers"),
+        (np.zeros((10, 1), np.int64), "y_test is int64 (10, 1); expected 10 whole numbers"),
+        (np.zeros(10), "y_test is float64 (10,); expected 10 whole numbers"),
+        (np.arange(1, 11), "y_test holds labels 1 to 10; expected 0 to 9"),
+        (np.arange(10) - 1, "y_test holds labels -1 to 8; expected 0 to 9"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(tmp_path, labels, expected):
+    assert expected in refusal(store(tmp_path, y_test=labels))
+
+
+def test_a_folder_without_the_data_set_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path, tmp_path / "missing", tmp_path / "file"):
+        message = refusal(folder)
+        assert f"{folder} holds no cifar10.npz and no intact CIFAR-10" in message
+        assert "--data" in message
+        assert "--download" in message
+
+
+def fake_torchvision(monkeypatch, error=None):
+    """torchvision's class, without its files: what it was asked, and pictures or an error as the answer."""
+    asked = []
+
+    def cifar10(root, train, download):
+        asked.append((root, train, download))
+        if error is not None:
+            raise error
+        kept, size = arrays(), "train" if train else "test"
+        return types.SimpleNamespace(data=kept[f"x_{size}"], targets=kept[f"y_{size}"].tolist())
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", cifar10)
+    return asked
+
+
+@pytest.mark.parametrize("download", [False, True])
+def test_torchvisions_files_are_read_and_fetched_only_on_request(tmp_path, monkeypatch, download):
+    asked = fake_torchvision(monkeypatch)
+    data = load_cifar10(tmp_path, download)
+    assert asked == [(str(tmp_path), True, download), (str(tmp_path), False, download)]
+    for name, array in arrays().items():
+        assert np.array_equal(getattr(data, name), array)
+        assert getattr(data, name).dtype == array.dtype
+
+
+def test_an_archive_comes_before_torchvisions_files(tmp_path, monkeypatch):
+    asked = fake_torchvision(monkeypatch)
+    load_cifar10(store(tmp_path), download=True)
+    assert asked == []
+
+
+def test_a_download_that_fails_says_why(tmp_path, monkeypatch):
+    fake_torchvision(monkeypatch, urllib.error.URLError("connection refused"))
+    message = refusal(tmp_path, download=True)
+    assert f"could not be stored in or fetched to {tmp_path}" in message
+    assert "connection refused" in message
+
+
+def test_class_names_are_cifar10s_in_its_order():
+    assert CLASS_NAMES == (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+    )  # fmt: skip
+    assert (MEAN, STD) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+
+
+def test_normalisation_has_its_exact_values():
+    pixels = torch.zeros(1, 3, 1, 2, dtype=torch.uint8)
+    pixels[0, :, 0, 1] = 255
+    black = torch.tensor([-0.4914 / 0.2023, -0.4822 / 0.1994, -0.4465 / 0.2010])
+    white = torch.tensor([0.5086 / 0.2023, 0.5178 / 0.1994, 0.5535 / 0.2010])
+    expected = torch.stack([black, white], dim=1)[:, None, :]
+    torch.testing.assert_close(normalise(pixels)[0], expected)
+    assert normalise(pixels).dtype == torch.float32
+
+
+def test_floating_pictures_are_taken_from_0_to_1():
+    pixels = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    torch.testing.assert_close(normalise(pixels.float() / 255), normalise(pixels))
+    torch.testing.assert_close(normalise(pixels.double() / 255), normalise(pixels))
+
+
+def test_normalisation_takes_a_checkpoints_own_mean_and_width():
+    pixels = torch.tensor([51, 102, 153], dtype=torch.uint8).view(1, 3, 1, 1)
+    seen = normalise(pixels, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
+    torch.testing.assert_close(seen.flatten(), torch.tensor([0.2, 0.8, 2.4]))
+
+
+def test_normalisation_leaves_its_input_alone():
+    pixels = torch.full((1, 3, 2, 2), 0.5)
+    normalise(pixels)
+    assert torch.equal(pixels, torch.full((1, 3, 2, 2), 0.5))
+
+
+def test_pictures_become_tensors_with_their_colours_first():
+    images = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+    pixels = to_pixels(images)
+    assert pixels.shape == (2, 3, 3, 4)
+    assert pixels.dtype == torch.uint8
+    assert pixels[1, 2, 0, 3].item() == images[1, 0, 3, 2]
+    assert pixels.is_contiguous(memory_format=torch.channels_last)
+    assert module.IMAGE_SIZE == 32

@@ -1,0 +1,501 @@
+"""The real huggingface_hub client against a local server that speaks the Hub's protocol."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import hub_server
+import pytest
+import torch
+from hub_server import TOKEN, HubServer, Repository, status
+from huggingface_hub import constants
+
+import abn.hub
+from abn import load_checkpoint, resnet, save_checkpoint
+from abn.checkpoint_info import CheckpointError
+from abn.hub import Request, fetch
+
+REPO = "someone/network"
+FILES = {"config.json": b'{"a": 1}', "model.safetensors": b"weights" * 1000}
+REQUIRED = ("config.json", "model.safetensors")
+OPTIONAL = ("reference.safetensors",)
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture()
+def cache(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "harnesses.json"))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(abn.hub, "RETRY_WAITS", (0.01,))
+    return folder
+
+
+@pytest.fixture()
+def hub(cache, monkeypatch):
+    with HubServer().serving() as server:
+        server.repositories[REPO] = Repository()
+        server.repositories[REPO].commit(FILES)
+        use_endpoint(monkeypatch, server.endpoint)
+        yield server
+
+
+def use_endpoint(monkeypatch, endpoint: str) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+def get(revision: str = "main", *, repo: str = REPO, timeout: float = 5.0) -> abn.hub.Fetched:
+    return fetch(Request(repo, revision, REQUIRED, OPTIONAL, timeout), repo)
+
+
+def refused(revision: str = "main", **options) -> str:
+    """The reason for which nothing could be fetched, one or two sentences without a path or a traceback."""
+    with pytest.raises(CheckpointError) as caught:
+        get(revision, **options)
+    reason = caught.value.reason
+    assert caught.value.source == options.get("repo", REPO)
+    assert str(caught.value) == f"{caught.value.source}: {reason}"
+    assert "Traceback" not in reason
+    assert "\n" not in reason
+    assert len(reason) < 300
+    return reason
+
+
+def left_over(cache: Path) -> list[str]:
+    """What half-done work would leave in the cache."""
+    return [str(path) for path in cache.rglob("*") if path.name.endswith((".incomplete", ".tmp"))]
+
+
+def snapshots(cache: Path) -> dict[str, set[str]]:
+    """Commit → names of the files the cache holds of it."""
+    return {
+        path.name: {file.name for file in path.iterdir()} for path in cache.glob("models--*/snapshots/*")
+    }
+
+
+# What works.
+
+
+def test_files_of_one_commit_are_downloaded(hub, cache):
+    fetched = get()
+    commit = hub.repositories[REPO].revisions["main"]
+    assert fetched.commit == commit
+    assert fetched.notice is None
+    assert {path.name: path.read_bytes() for path in fetched.folder.iterdir()} == FILES
+    assert snapshots(cache) == {commit: set(REQUIRED)}
+    assert left_over(cache) == []
+
+
+def test_only_the_named_files_are_asked_for(hub):
+    hub.repositories[REPO].commit(FILES | {"run_me.py": b"print()", "pytorch_model.bin": b"\x80\x04"})
+    get()
+    assert {path.rpartition("/")[2] for path in hub.bodies() if "/resolve/" in path} == {"config.json"}
+    assert not any("run_me" in path or "pytorch_model" in path for _, path in hub.requests)
+
+
+def test_every_file_is_asked_for_by_the_commit(hub):
+    get()
+    commit = hub.repositories[REPO].revisions["main"]
+    asked = [path for _, path in hub.requests if "/resolve/" in path]
+    assert asked
+    assert all(f"/resolve/{commit}/" in path for path in asked)
+
+
+def test_a_second_load_downloads_no_body(hub):
+    first = get()
+    hub.requests.clear()
+    assert get() == first
+    assert hub.bodies() == []
+    assert hub.requests == [("GET", f"/api/models/{REPO}/revision/main")]
+
+
+def test_a_cached_commit_needs_no_request_but_for_the_optional_file(hub):
+    commit = get().commit
+    hub.repositories[REPO].commit(FILES | {"config.json": b"{}"})
+    get(commit)
+    hub.requests.clear()
+    assert get(commit).commit == commit
+    assert hub.requests == []
+
+
+def test_a_changed_revision_is_fetched_and_shares_what_did_not_change(hub, cache):
+    first = get()
+    second_commit = hub.repositories[REPO].commit(FILES | {"config.json": b'{"a": 2}'})
+    hub.requests.clear()
+    second = get()
+    assert second.commit == second_commit != first.commit
+    assert (second.folder / "config.json").read_bytes() == b'{"a": 2}'
+    assert (first.folder / "config.json").read_bytes() == b'{"a": 1}'
+    assert hub.bodies() == [f"/{REPO}/resolve/{second_commit}/config.json"]
+    assert len(snapshots(cache)) == 2
+
+
+def test_a_branch_with_a_slash(hub):
+    commit = hub.repositories[REPO].commit(FILES | {"config.json": b'{"b": 1}'}, revision="refs/pr/1")
+    assert get("refs/pr/1").commit == commit
+
+
+def test_the_optional_file_comes_along(hub):
+    hub.repositories[REPO].commit(FILES | {"reference.safetensors": b"usual"})
+    assert (get().folder / "reference.safetensors").read_bytes() == b"usual"
+
+
+def test_a_failing_optional_file_is_a_notice(hub):
+    hub.repositories[REPO].commit(FILES | {"reference.safetensors": b"usual"})
+    hub.fail(status(500), part="reference.safetensors")
+    fetched = get()
+    assert "reference.safetensors could not be fetched" in fetched.notice
+    assert "HTTP 500" in fetched.notice
+
+
+def test_private_and_gated_with_a_token_which_storage_never_sees(hub, monkeypatch):
+    hub.repositories[REPO].private = hub.repositories[REPO].gated = True
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert (get().folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    carried = {path.split("/")[1]: token for path, token in hub.tokens.items()}
+    assert carried["api"] == f"Bearer {TOKEN}"
+    assert carried["cdn"] is None
+
+
+def test_a_repository_that_changes_while_it_is_read_is_read_as_it_was(hub):
+    first = hub.repositories[REPO].revisions["main"]
+
+    def change(handler):
+        hub.repositories[REPO].commit({name: b"other" + content for name, content in FILES.items()})
+        handler._answer_repository(handler.path)
+
+    hub.fail(change, "GET", "config.json", times=1)
+    fetched = get()
+    assert fetched.commit == first
+    assert {path.name: path.read_bytes() for path in fetched.folder.iterdir()} == FILES
+
+
+def test_an_error_that_passes_is_survived(hub):
+    hub.fail(status(500), "GET", "/api/models", times=1)
+    assert get().notice is None
+
+
+def test_a_busy_server_that_says_when_is_asked_again(hub):
+    hub.fail(status(429, {"Retry-After": "1"}), "HEAD", "config.json", times=1)
+    assert get().notice is None
+
+
+def test_a_body_cut_short_once_is_fetched_anew(hub, cache):
+    hub.fail(hub_server.cut, "GET", "/cdn/", times=1)
+    assert (get().folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert left_over(cache) == []
+
+
+# What fails: a message of its own each, and nothing half-written.
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda hub: hub.repositories.clear(), ["no model repository someone/network", "private", "HF_TOKEN"]),
+        (lambda hub: vars(hub.repositories[REPO]).update(private=True), ["private", "HF_TOKEN", "spelling"]),
+        (lambda hub: vars(hub.repositories[REPO]).update(gated=True), ["gated", "ask for access", "HF_TOKEN"]),
+        (lambda hub: hub.repositories[REPO].commit({"config.json": b"{}"}), ["no model.safetensors"]),
+        (lambda hub: hub.repositories[REPO].commit({"model.safetensors": b""}), ["no config.json"]),
+        (
+            lambda hub: hub.repositories[REPO].commit({"config.json": b"{}", "pytorch_model.bin": b"\x80"}),
+            ["only pytorch_model.bin", "pickle", "run any code", "safetensors"],
+        ),
+        (lambda hub: hub.fail(status(500)), ["error of its own", "HTTP 500", "later", "nothing", "cached"]),
+        (lambda hub: hub.fail(status(503), "HEAD"), ["HTTP 503", "later"]),
+        (lambda hub: hub.fail(status(500), "GET", "/cdn/"), ["HTTP 500", "later"]),
+        (lambda hub: hub.fail(status(429, {"Retry-After": "3600"})), ["too often", "in 3600 seconds"]),
+        (lambda hub: hub.fail(status(429), "GET", "config.json"), ["too often", "HTTP 429", "minutes"]),
+        (lambda hub: hub.fail(status(429, {"Retry-After": "900"}), "HEAD"), ["too often", "in 900 seconds"]),
+        (lambda hub: hub.fail(status(403)), ["forbids access", "token"]),
+        (lambda hub: hub.fail(status(400)), ["HTTP 400", "HF_ENDPOINT"]),
+        (lambda hub: hub.fail(status(200, body=b"<html>log in</html>")), ["not as the Hub does", "log-in"]),
+        (lambda hub: hub.fail(status(200, body=b"[1]")), ["not as the Hub does"]),
+        (lambda hub: hub.fail(status(200, body=b'{"id": "a/b"}')), ["not as the Hub does"]),
+        (lambda hub: hub.fail(status(200), "HEAD"), ["not as the Hub does"]),
+        (lambda hub: hub.fail(hub_server.circle, "HEAD"), ["redirects in a circle"]),
+        (lambda hub: hub.fail(hub_server.circle, "GET"), ["redirects in a circle"]),
+        (lambda hub: hub.fail(hub_server.close), ["broke the connection off", "try again"]),
+        (lambda hub: hub.fail(hub_server.close, "HEAD"), ["broke the connection off"]),
+        (lambda hub: hub.fail(hub_server.cut, "GET", "/cdn/"), ["broke the connection off"]),
+        (lambda hub: hub.fail(hub_server.damage, "GET", "/cdn/"), ["arrived damaged", "checksum"]),
+        (lambda hub: hub.fail(hub_server.damage, "GET", "config.json"), ["config.json arrived damaged"]),
+        (lambda hub: hub.fail(status(200, body=b"short"), "GET", "/cdn/"), ["another length"]),
+    ],
+)
+def test_failures_of_the_hub(hub, cache, prepare, words):
+    prepare(hub)
+    started = time.monotonic()
+    reason = refused()
+    assert time.monotonic() - started < 8  # no wait of huggingface_hub's own: those go on for minutes
+    for word in words:
+        assert word in reason
+    assert left_over(cache) == []
+    assert not any("model.safetensors" in names for names in snapshots(cache).values())
+    hub.failures.clear()
+    hub.repositories[REPO] = Repository()
+    hub.repositories[REPO].commit(FILES)
+    assert (get().folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+
+def test_no_such_revision(hub):
+    assert "no revision 'v9'" in refused("v9")
+    assert "no revision" in refused("0" * 40)
+
+
+def test_a_wrong_token(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    reason = refused()
+    assert "refuses the access token" in reason
+    assert "hf auth login" in reason
+    assert "hf_wrong" not in reason
+
+
+def test_no_repository_with_a_good_token(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert "no model repository no/body" in refused(repo="no/body")
+
+
+@pytest.mark.parametrize(
+    ("method", "part", "answer"),
+    [
+        ("GET", "/api/models", hub_server.hang),
+        ("HEAD", "config.json", hub_server.hang),
+        ("GET", "config.json", hub_server.hang),
+        ("GET", "/cdn/", hub_server.stall),
+    ],
+)
+def test_a_server_that_hangs_is_waited_for_a_bounded_time(hub, cache, method, part, answer):
+    hub.fail(answer, method, part)
+    started = time.monotonic()
+    reason = refused(timeout=0.3)
+    assert 0.3 <= time.monotonic() - started < 4  # silence, and the second huggingface_hub sleeps after a body
+    assert "did not answer within 0.3 seconds" in reason
+    assert "longer timeout" in reason
+    assert left_over(cache) == []
+
+
+def test_connection_refused(hub, cache):
+    hub.stop()
+    started = time.monotonic()
+    reason = refused()
+    assert time.monotonic() - started < 4
+    assert "cannot be reached" in reason
+    assert "refused" in reason
+    assert "nothing of it is cached" in reason
+
+
+def test_offline_with_nothing_cached(hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    reason = refused()
+    assert "HF_HUB_OFFLINE" in reason
+    assert "nothing of it is cached" in reason
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:80", "http://host:port", "http://", "ftp://huggingface.co"])
+def test_an_endpoint_that_is_no_address(cache, monkeypatch, endpoint):
+    use_endpoint(monkeypatch, endpoint)
+    reason = refused()
+    assert "HF_ENDPOINT" in reason
+    assert "https://huggingface.co" in reason
+
+
+def test_a_cache_that_cannot_be_made(hub, cache):
+    cache.write_text("in the way")
+    reason = refused()
+    assert "cannot be written" in reason
+    assert "HF_HOME" in reason
+    assert str(cache) not in reason
+
+
+def test_a_full_disk(hub, cache, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(cache))
+
+    monkeypatch.setattr("huggingface_hub.file_download._chmod_and_move", full)
+    reason = refused()
+    assert "disk is full" in reason
+    assert str(cache) not in reason
+    assert left_over(cache) == []
+
+
+# When the Hub cannot be reached and an older load left a copy.
+
+
+@pytest.mark.parametrize("answer", [status(500), status(429, {"Retry-After": "60"}), hub_server.hang])
+def test_the_cache_stands_in_and_it_is_said(hub, answer):
+    first = get()
+    hub.fail(answer)
+    fetched = get(timeout=0.3)
+    assert fetched.folder == first.folder
+    assert f"the copy cached earlier is used (commit {first.commit[:7]})" in fetched.notice
+
+
+def test_the_cache_stands_in_for_a_hub_that_refuses_connections(hub):
+    first = get()
+    hub.stop()
+    fetched = get()
+    assert fetched.folder == first.folder
+    assert "cannot be reached" in fetched.notice
+
+
+def test_offline_uses_the_cache_without_a_notice(hub, monkeypatch):
+    first = get()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    hub.requests.clear()
+    assert get() == first
+    assert get(first.commit) == first
+    assert hub.requests == []
+
+
+def test_an_update_that_breaks_off_leaves_the_older_copy_in_use(hub, cache, monkeypatch):
+    first = get()
+    hub.repositories[REPO].commit({name: content + b"2" for name, content in FILES.items()})
+    hub.fail(hub_server.stall, "GET", "/cdn/")
+    fetched = get(timeout=0.3)
+    assert fetched.commit == first.commit
+    assert "did not answer" in fetched.notice
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert get().commit == first.commit
+    assert left_over(cache) == []
+
+
+def test_a_withdrawn_repository_is_not_taken_from_the_cache(hub):
+    get()
+    hub.repositories.clear()
+    assert "no model repository" in refused()
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_anew(hub):
+    folder = get().folder
+    blob = (folder / "model.safetensors").resolve()
+    blob.write_bytes(b"x" * len(FILES["model.safetensors"]))
+    assert (get().folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+
+# Other users of huggingface_hub in this process.
+
+
+def test_calls_outside_keep_their_own_ways(hub):
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    get()
+    for _ in range(2):  # no request is refused for being a repetition
+        assert HfApi().model_info(REPO).sha == hub.repositories[REPO].revisions["main"]
+    hub.fail(status(500), "GET")
+    with pytest.raises(HfHubHTTPError):
+        HfApi().model_info(REPO)
+
+
+# Whole checkpoints.
+
+
+@pytest.fixture(scope="module")
+def checkpoint_files(tmp_path_factory) -> dict[str, bytes]:
+    torch.manual_seed(0)
+    folder = save_checkpoint(resnet.resnet_s(3), tmp_path_factory.mktemp("ck"), class_names=("a", "b", "c"))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_load_checkpoint_from_the_hub(hub, checkpoint_files):
+    old = hub.repositories[REPO].commit(checkpoint_files)
+    other = json.loads(checkpoint_files["config.json"]) | {"class_names": ["x", "y", "z"]}
+    new = hub.repositories[REPO].commit(checkpoint_files | {"config.json": json.dumps(other).encode()}, "v2")
+    model = load_checkpoint(REPO)
+    assert (model.info.commit, model.info.source) == (old, REPO)
+    assert model.info.class_names == ("a", "b", "c")
+    assert model.info.notice is None
+    assert not model.training
+    assert "README.md" not in {path.name for path in model.info.folder.iterdir()}
+    for named in (load_checkpoint(f"{REPO}@v2"), load_checkpoint(REPO, "v2"), load_checkpoint(f"{REPO}@{new}")):
+        assert named.info.commit == new
+        assert named.info.class_names == ("x", "y", "z")
+
+
+def test_load_checkpoint_warns_when_the_cache_stands_in(hub, checkpoint_files):
+    hub.repositories[REPO].commit(checkpoint_files)
+    load_checkpoint(REPO)
+    hub.stop()
+    with pytest.warns(UserWarning, match="the copy cached earlier is used"):
+        model = load_checkpoint(REPO)
+    assert "cannot be reached" in model.info.notice
+
+
+class Trap:
+    """Its pickle makes a file when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_from_the_hub_is_never_opened(hub, checkpoint_files, tmp_path):
+    sprung = tmp_path / "sprung"
+    trap = pickle.dumps(Trap(sprung))
+    hub.repositories[REPO].commit(checkpoint_files | {"model.safetensors": trap})
+    with pytest.raises(CheckpointError, match="model.safetensors is a pickle under another name"):
+        load_checkpoint(REPO)
+    hub.repositories[REPO].commit({"config.json": checkpoint_files["config.json"], "pytorch_model.bin": trap})
+    with pytest.raises(CheckpointError, match="only pytorch_model.bin; a pickle can run any code"):
+        load_checkpoint(REPO)
+    assert not sprung.exists()
+    pickle.loads(trap)
+    assert sprung.exists()  # the trap works
+
+
+def test_a_checkpoint_that_is_none_names_the_source_not_the_cache(hub, checkpoint_files, cache):
+    hub.repositories[REPO].commit(checkpoint_files | {"config.json": b"no json"})
+    with pytest.raises(CheckpointError, match="config.json is not JSON") as caught:
+        load_checkpoint(REPO)
+    assert caught.value.source == REPO
+    assert str(cache) not in str(caught.value)
+
+
+SCRIPT = """
+import sys, warnings
+from abn.hub import Request, fetch
+from abn.checkpoint_info import CheckpointError
+try:
+    print(fetch(Request(sys.argv[1], "main", ("config.json", "model.safetensors")), sys.argv[1]).commit)
+except CheckpointError as error:
+    print(error)
+"""
+
+
+def test_the_environment_is_obeyed_and_two_processes_may_start_at_once(hub, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", SCRIPT, REPO]
+
+    def start(**more: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            command, env=environment | more, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        )
+
+    commit = hub.repositories[REPO].revisions["main"]
+    two = [start(), start()]
+    assert [process.communicate(timeout=60)[0].strip() for process in two] == [commit, commit]
+    assert left_over(tmp_path / "home") == []
+    hub.requests.clear()
+    offline = start(HF_HUB_OFFLINE="1")
+    assert offline.communicate(timeout=60)[0].strip() == commit
+    empty = start(HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "empty"))
+    assert "nothing of it is cached" in empty.communicate(timeout=60)[0]
+    assert hub.requests == []

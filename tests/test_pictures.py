@@ -1,0 +1,456 @@
+"""Pictures from strangers: formats, colours, orientation, refusals, and the square the networks see."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import random
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from abn.data import CLASS_NAMES
+from abn.pictures import (
+    FITS,
+    MAX_PIXELS,
+    PictureError,
+    describe,
+    enlarge,
+    fit,
+    read_picture,
+    show_used_part,
+    to_tensor,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as abn.pictures does, where pytest turns warnings on
+
+
+def encoded(picture: Image.Image, format: str, **options) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def noise(width: int = 24, height: int = 16, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def corners() -> Image.Image:
+    """16 × 8, red, green, blue and white quarters: no two of the eight orientations look alike."""
+    picture = Image.new("RGB", (16, 8))
+    for index, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]):
+        left, top = index % 2 * 8, index // 2 * 4
+        picture.paste(colour, (left, top, left + 8, top + 4))
+    return picture
+
+
+def png(width: int, height: int, *, depth: int = 8, colour: int = 2, body: bytes = b"\0" * 64) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+    )
+
+
+def refusal(data: bytes | Path) -> str:
+    with pytest.raises(PictureError) as caught:
+        read_picture(data)
+    return str(caught.value)
+
+
+# Formats and colours
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_is_read_from_bytes_and_from_a_file(format, tmp_path):
+    data = encoded(corners(), format, **({"lossless": True} if format == "WEBP" else {}))
+    file = tmp_path / "no-suffix"
+    file.write_bytes(data)
+    for picture in (read_picture(data), read_picture(file)):
+        assert (picture.mode, picture.size) == ("RGB", (16, 8))
+        if format != "JPEG":
+            assert np.array_equal(np.asarray(picture), np.asarray(corners()))
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG", "MPO"])
+def test_the_first_picture_of_several_is_taken(format):
+    first, second = Image.new("RGB", (9, 7), (250, 0, 0)), Image.new("RGB", (9, 7), (0, 0, 250))
+    picture = read_picture(encoded(first, format, save_all=True, append_images=[second]))
+    red, green, blue = picture.getpixel((4, 3))
+    assert red > 240 and green < 10 and blue < 10
+
+
+@pytest.mark.parametrize("mode", ["1", "L"])
+def test_grey_and_bilevel(mode):
+    picture = Image.new("L", (4, 1))
+    picture.putdata([0, 255, 0, 255])
+    pixels = np.asarray(read_picture(encoded(picture.convert(mode), "PNG")))
+    assert pixels[0, :, 0].tolist() == pixels[0, :, 2].tolist() == [0, 255, 0, 255]
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B"])
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled_not_clipped(format, mode):
+    values = np.array([[0, 128, 257, 128 * 257, 254 * 257 + 129, 65535]], dtype=">u2" if mode == "I;16B" else "<u2")
+    picture = Image.frombytes(mode, (6, 1), values.tobytes())
+    assert np.asarray(read_picture(encoded(picture, format)))[0, :, 1].tolist() == [0, 0, 1, 128, 255, 255]
+
+
+def test_32_bit_integers_are_read_as_16_bit_where_they_fit():
+    assert read_picture(encoded(Image.new("I", (2, 2), 257 * 9), "TIFF")).getpixel((0, 0)) == (9, 9, 9)
+    assert "32-bit" in refusal(encoded(Image.new("I", (2, 2), 70_000), "TIFF"))
+    assert "32-bit" in refusal(encoded(Image.new("I", (2, 2), -1), "TIFF"))
+
+
+def test_floating_point_tiff_is_read_from_0_to_1():
+    assert read_picture(encoded(Image.new("F", (2, 2), 0.2), "TIFF")).getpixel((0, 0)) == (51, 51, 51)
+    assert "floating-point" in refusal(encoded(Image.new("F", (2, 2), 1.5), "TIFF"))
+    assert "floating-point" in refusal(encoded(Image.new("F", (2, 2), float("nan")), "TIFF"))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_cmyk_is_not_inverted(format):
+    data = encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), format)  # no cyan, all magenta and yellow: red
+    red, green, blue = read_picture(data).getpixel((4, 4))
+    assert red > 250 and green < 5 and blue < 5
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("RGBA", (200, 0, 0, 0)), ("LA", (10, 0)), ("RGBA", (255, 255, 255, 9))])
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_transparency_is_laid_over_white(format, mode, colour):
+    assert read_picture(encoded(Image.new(mode, (3, 3), colour), format)).getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_half_transparency_is_mixed_with_white():
+    assert read_picture(encoded(Image.new("RGBA", (3, 3), (0, 0, 0, 102)), "PNG")).getpixel((1, 1)) == (153, 153, 153)
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF"])
+def test_a_transparent_palette_entry_is_white(format):
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([1, 2, 3, 40, 50, 60])
+    picture.putdata([0, 1])
+    pixels = read_picture(encoded(picture, format, transparency=0))
+    assert [pixels.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (40, 50, 60)]
+
+
+@pytest.mark.parametrize(("mode", "value"), [("L", 7), ("I;16", 7), ("RGB", (1, 2, 3))])
+def test_a_transparent_colour_is_white(mode, value):
+    data = encoded(Image.new(mode, (2, 2), value), "PNG", transparency=value)
+    assert read_picture(data).getpixel((0, 0)) == (255, 255, 255)
+
+
+# Orientation
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_once(format, orientation):
+    undo = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]
+    stored = corners() if undo is None else corners().transpose(undo)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(stored, format, exif=exif, **({"lossless": True} if format == "WEBP" else {}))
+    assert np.array_equal(np.asarray(read_picture(data)), np.asarray(corners()))
+
+
+def test_a_rotated_jpeg_is_turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert read_picture(encoded(noise(24, 16), "JPEG", exif=exif)).size == (16, 24)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_unknown_orientation_turns_nothing(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert read_picture(encoded(noise(24, 16), "JPEG", exif=exif)).size == (24, 16)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_a_corrupt_exif_block_does_not_matter(format):
+    generator = random.Random(0)
+    good = Image.Exif()
+    good[0x0112], good[0x010F] = 6, "maker"
+    block = good.tobytes()
+    for _ in range(40):
+        corrupt = bytearray(block)
+        for _ in range(4):
+            corrupt[generator.randrange(6, len(corrupt))] = generator.randrange(256)
+        corrupt = bytes(corrupt[: generator.randrange(7, len(corrupt) + 1)])
+        assert sorted(read_picture(encoded(noise(24, 16), format, exif=corrupt)).size) == [16, 24]
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
+def test_small_and_narrow_pictures_are_read(size):
+    assert read_picture(encoded(Image.new("RGB", size, "red"), "PNG")).size == size
+
+
+def test_a_picture_at_the_limit_is_read_and_one_above_it_is_not():
+    wide, high = 10_000, MAX_PIXELS // 10_000
+    assert read_picture(encoded(Image.new("1", (wide, high)), "PNG")).size == (wide, high)
+    sentence = refusal(encoded(Image.new("1", (wide, high + 1)), "PNG"))
+    assert "10,000 × 5,001" in sentence and "50 megapixels" in sentence
+
+
+@pytest.mark.parametrize("side", [8_000, 15_000, 60_000])
+def test_a_decompression_bomb_is_refused_by_its_header(side, monkeypatch):
+    def decode(*_):
+        raise AssertionError("the picture was decoded")
+
+    limit = Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
+    assert f"{side:,} × {side:,}" in refusal(png(side, side))
+    assert Image.MAX_IMAGE_PIXELS == limit
+
+
+def test_bombs_in_other_formats():
+    gif, bmp = bytearray(encoded(noise(), "GIF")), bytearray(encoded(noise(), "BMP"))
+    gif[6:10] = struct.pack("<HH", 65_535, 65_535)
+    bmp[18:26] = struct.pack("<ii", 40_000, 40_000)
+    webp = bytearray(encoded(noise(), "WEBP", save_all=True, append_images=[noise(seed=1)]))
+    start = webp.index(b"VP8X") + 12
+    webp[start : start + 6] = (16_382).to_bytes(3, "little") * 2
+    for data in (gif, bmp, webp):
+        assert "megapixels" in refusal(bytes(data))
+
+
+def test_a_jpeg_of_countless_scans_is_refused():
+    parts = encoded(noise(), "JPEG", progressive=True).split(b"\xff\xda")
+    last = b"\xff\xda" + parts[-1][:-2]
+    assert read_picture(b"\xff\xda".join(parts)).size == (24, 16)
+    assert "damaged" in refusal(b"\xff\xda".join(parts[:-1]) + last * 200 + b"\xff\xd9")
+
+
+# Refusals
+
+
+def zipped() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("picture.png", encoded(noise(), "PNG"))
+    return stream.getvalue()
+
+
+FOREIGN = {
+    "text": b"just some text, renamed to .png\n",
+    "html": b"<!DOCTYPE html><html><body><img src=x onerror=alert(1)></body></html>",
+    "zip": zipped(),
+    "audio": b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00",
+    "pickle": pickle.dumps({"weights": [1.0, 2.0]}),
+    "pdf": b"%PDF-1.7\n1 0 obj\n<< >>\nendobj\n",
+    "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+    "ppm": b"P6 1 1 255\n\0\0\0",
+    "ico": b"\0\0\1\0\1\0\1\1\0\0\1\0\x20\0\x30\0\0\0\x16\0\0\0",
+    "zeros": bytes(1000),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_is_no_picture_is_refused_in_a_sentence(kind):
+    assert refusal(FOREIGN[kind]) == (
+        "This file is not a picture that can be read here; send one as PNG, JPEG, WebP, GIF, BMP or TIFF."
+    )
+
+
+@pytest.mark.parametrize("kind", ["JPEG2000", "ICO", "TGA", "PPM", "AVIF"])
+def test_other_formats_of_pillow_are_not_tried(kind):
+    assert "cannot be read" in (text := refusal(encoded(noise(), kind))) or "can be read here" in text
+
+
+def test_svg_heic_and_nothing_have_their_own_sentences():
+    for svg in (b"<svg xmlns='x'/>", b"\xef\xbb\xbf <?xml version='1.0'?>\n<!-- a -->\n<SVG width='1'></SVG>"):
+        assert refusal(svg).startswith("SVG is a drawing")
+    assert refusal(b"\0\0\0\x18ftypheic" + bytes(20)).startswith("HEIC and AVIF")
+    assert refusal(b"").startswith("The file is empty")
+
+
+def test_a_file_that_is_not_there_is_refused_without_its_path(tmp_path):
+    for path in (tmp_path / "missing.png", tmp_path):
+        assert str(tmp_path) not in refusal(path)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_truncated_files_are_refused(format):
+    data = encoded(noise(60, 40), format)
+    for length in [12, 24, 60, len(data) // 4, len(data) // 2, len(data) * 9 // 10, len(data) - 30]:
+        refusal(data[:length])
+
+
+def test_pixels_that_are_missing_inside_an_intact_png_are_refused():
+    assert "PNG file is damaged" in refusal(png(50, 50))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_mutated_files_are_read_or_refused_and_nothing_else(format):
+    generator = random.Random(format)
+    palette = noise().convert("P" if format in ("PNG", "GIF", "BMP") else "RGB")
+    sources = [encoded(noise(), format), encoded(palette, format)]
+    if format == "TIFF":
+        sources += [encoded(noise(), format, compression=c) for c in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg")]
+    outcomes = set()
+    for _ in range(200):
+        data = bytearray(generator.choice(sources))
+        for _ in range(generator.choice([1, 1, 3, 10])):
+            # Headers are where a changed byte is taken at its word.
+            data[generator.randrange(min(len(data), generator.choice([40, 200, len(data)])))] = generator.randrange(256)
+        if generator.random() < 0.2:
+            del data[generator.randrange(len(data)) :]
+        try:
+            assert read_picture(bytes(data)).mode == "RGB"
+            outcomes.add("read")
+        except PictureError as error:
+            assert str(error).endswith(".") and "\n" not in str(error) and "/" not in str(error)
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
+def test_odd_metadata_raises_no_warnings(tmp_path):
+    """Python remembers every warning's text, and Pillow's differ from file to file; libtiff's own lines remain."""
+    picture = encoded(noise(), "PNG")
+    animation_of_no_frames = b"acTL" + bytes(8)
+    chunk = struct.pack(">I", 8) + animation_of_no_frames + struct.pack(">I", zlib.crc32(animation_of_no_frames))
+    (tmp_path / "a.png").write_bytes(picture[:33] + chunk + picture[33:])
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x0f\0\x02\0\0\x09\0\0\0\1\0"  # ends within its table
+    (tmp_path / "b.jpg").write_bytes(encoded(noise(), "JPEG", exif=exif))
+    script = "import sys, pathlib\nfrom abn.pictures import read_picture\n"
+    script += "for name in sys.argv[1:]: read_picture(pathlib.Path(name))"
+    command = [sys.executable, "-W", "default", "-c", script, tmp_path / "a.png", tmp_path / "b.jpg"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_threads_read_different_pictures_alike():
+    sources = [encoded(noise(40, 30, seed), "PNG") for seed in range(8)] * 4
+    with ThreadPoolExecutor(8) as pool:
+        pictures = list(pool.map(read_picture, sources))
+    for source, picture in zip(sources, pictures, strict=True):
+        assert np.array_equal(np.asarray(picture), np.asarray(read_picture(source)))
+
+
+# The square the networks see
+
+
+def test_a_picture_of_the_right_size_is_untouched():
+    picture = noise(32, 32)
+    for mode in FITS:
+        assert np.array_equal(fit(picture, mode).pixels, np.asarray(picture))
+    assert describe(fit(picture)) == "32 × 32: all of it is used, pixel for pixel."
+
+
+def test_crop_takes_the_centre_square():
+    picture = Image.new("RGB", (96, 32), "red")
+    middle = noise(32, 32)
+    picture.paste(middle, (32, 0))
+    fitted = fit(picture, "crop")
+    assert np.array_equal(fitted.pixels, np.asarray(middle))
+    assert (fitted.box, fitted.original_size, fitted.enlarged) == ((32, 0, 64, 32), (96, 32), False)
+
+
+def test_pad_keeps_all_of_it_between_black_bars():
+    fitted = fit(Image.new("RGB", (200, 100), "white"), "pad")
+    assert (fitted.pixels[:8] == 0).all() and (fitted.pixels[24:] == 0).all() and (fitted.pixels[8:24] == 255).all()
+    assert fitted.box == (0, 0, 200, 100)
+
+
+def test_reduction_averages_and_does_not_alias():
+    stripes = np.zeros((640, 640, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    pixels = fit(Image.fromarray(stripes)).pixels
+    assert pixels.min() >= 126 and pixels.max() <= 129
+
+
+@pytest.mark.parametrize("mode", FITS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (31, 33), (3_000_000, 1)])
+def test_any_shape_can_be_fitted_and_shown(size, mode):
+    picture = Image.new("RGB", size, (200, 100, 50))
+    fitted = fit(picture, mode)
+    assert fitted.pixels.shape == (32, 32, 3) and fitted.pixels.dtype == np.uint8
+    assert fitted.pixels[16, 16].tolist() == [200, 100, 50] or max(size) / min(size) > 32
+    if mode == "crop":
+        assert (fitted.pixels == [200, 100, 50]).all()
+    preview = show_used_part(picture, fitted)
+    assert max(preview.size) <= 640 and min(preview.size) >= 1
+    assert describe(fitted).startswith(f"{size[0]:,} × {size[1]:,}: ")
+
+
+def test_fit_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="crop, pad"):
+        fit(noise(), "stretch")
+    with pytest.raises(ValueError, match="RGB"):
+        fit(Image.new("L", (4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("size", "mode", "sentence"),
+    [
+        ((1600, 900), "crop", "1,600 × 900: the centre 900 × 900 is used, scaled to 32 × 32."),
+        ((1600, 900), "pad", "1,600 × 900: all of it is used, scaled to 32 × 18, with black bars to 32 × 32."),
+        ((900, 900), "crop", "900 × 900: all of it is used, scaled to 32 × 32."),
+        ((10, 20), "crop", "10 × 20: the centre 10 × 10 is used, enlarged to 32 × 32."),
+        ((40, 32), "crop", "40 × 32: the centre 32 × 32 is used, pixel for pixel."),
+    ],
+)
+def test_describe(size, mode, sentence):
+    assert describe(fit(Image.new("RGB", size), mode)) == sentence
+
+
+def test_the_unused_part_is_dimmed():
+    picture = Image.new("RGB", (1280, 640), (200, 200, 200))
+    preview = show_used_part(picture, fit(picture))
+    assert preview.size == (640, 320)
+    assert preview.getpixel((320, 160)) == (200, 200, 200)
+    assert max(preview.getpixel((40, 160))) < 100 and max(preview.getpixel((600, 160))) < 100
+    whole = show_used_part(picture, fit(picture, "pad"))
+    assert np.array_equal(np.asarray(whole), np.full((320, 640, 3), 200))
+
+
+def test_enlarge_repeats_pixels():
+    pixels = np.asarray(noise(3, 2))
+    assert np.array_equal(np.asarray(enlarge(pixels, 4)), pixels.repeat(4, 0).repeat(4, 1))
+
+
+def test_to_tensor_normalises():
+    pixels = np.stack([fit(noise(32, 32, seed)).pixels for seed in (0, 1)])
+    tensor = to_tensor(pixels, mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0))
+    assert tuple(tensor.shape) == (2, 3, 32, 32)
+    expected = (pixels[1, 5, 7] / 255 - 0.5) / (0.25, 0.5, 1.0)
+    assert np.allclose(tensor[1, :, 5, 7].numpy(), expected, atol=1e-6)
+
+
+# The examples of this project
+
+
+def test_there_is_an_example_for_every_class():
+    files = sorted((ROOT / "assets" / "examples").glob("*.png"))
+    assert len(files) >= 10
+    assert {file.stem.split("-")[0] for file in files} == set(CLASS_NAMES)
+    for file in files:
+        assert file.stat().st_size < 120_000
+        picture = read_picture(file)
+        assert picture.width == picture.height >= 128
+        assert np.asarray(fit(picture).pixels).std() > 15

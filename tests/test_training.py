@@ -1,0 +1,720 @@
+import errno
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from abn import training
+from abn.data import MEAN, STD, Cifar10, normalise, to_pixels
+from abn.training import RECIPES, Batches, Recipe, Run, Split, TrainingError, evaluate, split_data, train
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+
+
+def pictures(train_images=20, test_images=6, seed=0):
+    rng = np.random.default_rng(seed)
+    return Cifar10(
+        x_train=rng.integers(1, 256, (train_images, 32, 32, 3), dtype=np.uint8),
+        y_train=np.arange(train_images) % 10,
+        x_test=rng.integers(1, 256, (test_images, 32, 32, 3), dtype=np.uint8),
+        y_test=np.arange(test_images) % 10,
+    )
+
+
+def tiny_network():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10),
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """A third architecture, of a few hundred weights, and float32 throughout on any CPU."""
+    monkeypatch.setitem(training.ARCHITECTURES, "tiny", tiny_network)
+    monkeypatch.setattr(training, "gains_by_bfloat16", lambda device: False)
+
+
+def tiny_run(**changed):
+    recipe = Recipe("paper", epochs=3, schedule="cosine", batch_size=8)
+    return replace(Run("tiny", recipe, seed=0, holdout=0, evaluate_every=1), **changed)
+
+
+def go(run, out, data=None, **options):
+    return train(run, data or pictures(), out, CPU, progress=False, **options)
+
+
+def same_weights(one, other):
+    return list(one) == list(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+# --- recipes ---
+
+
+def test_the_papers_recipe_is_the_papers():
+    recipe = RECIPES["paper"]
+    assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.momentum) == (15, 128, 0.1, 0.9)
+    assert (recipe.weight_decay, recipe.nesterov, recipe.label_smoothing) == (5e-4, False, 0)
+    rates = [recipe.learning_rate(epoch, 0, 391) for epoch in range(15)]
+    assert rates[0] == 0.1
+    assert rates[-1] == pytest.approx(0.0011, abs=5e-5)
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("epochs", [1, 15, 50])
+def test_the_cosine_is_pytorchs_stepped_once_an_epoch(epochs):
+    recipe = replace(RECIPES["paper"], epochs=epochs)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    for epoch in range(epochs):
+        expected = optimizer.param_groups[0]["lr"]
+        for batch in (0, 200, 390):
+            assert recipe.learning_rate(epoch, batch, 391) == pytest.approx(expected, rel=1e-9)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_one_cycle_rises_and_falls_in_straight_lines():
+    recipe = Recipe("cycle", epochs=2, schedule="onecycle", lr=0.8, warmup=0.25)
+    # 2 × 4 batches: batch i is i / 9 through the cycle.
+    rates = [recipe.learning_rate(epoch, batch, 4) for epoch in range(2) for batch in range(4)]
+    expected = [0.8 * min(i / 9 / 0.25, (1 - i / 9) / 0.75) for i in range(1, 9)]
+    assert rates == pytest.approx(expected)
+    assert max(rates) == pytest.approx(0.8 * 8 / 9)  # on both sides of the peak
+    assert all(0 < rate <= 0.8 for rate in rates)
+
+
+# --- data on the device ---
+
+
+def test_without_a_holdout_all_is_trained_on_and_the_test_images_are_evaluated_on():
+    data = pictures()
+    train_split, test_split = split_data(data, 0, CPU)
+    assert torch.equal(train_split.pixels, to_pixels(data.x_train))
+    assert train_split.labels.tolist() == data.y_train.tolist()
+    assert torch.equal(test_split.pixels, to_pixels(data.x_test))
+    assert (len(train_split), len(test_split)) == (20, 6)
+    assert train_split.labels.dtype == test_split.labels.dtype == torch.int64
+
+
+def test_a_holdout_is_disjoint_complete_and_always_the_same():
+    data = pictures(50)
+    data = replace(data, x_train=np.broadcast_to(np.arange(50, dtype=np.uint8)[:, None, None, None], (50, 32, 32, 3)))
+    kept, held = split_data(data, 10, CPU)
+    numbers = [split.pixels[:, 0, 0, 0].tolist() for split in (kept, held)]
+    assert (len(kept), len(held)) == (40, 10)
+    assert sorted(numbers[0] + numbers[1]) == list(range(50))
+    assert held.labels.tolist() == [number % 10 for number in numbers[1]]
+    torch.manual_seed(99)
+    assert torch.equal(split_data(data, 10, CPU)[1].pixels, held.pixels)
+    assert sorted(numbers[1]) != list(range(10))  # drawn, not the first ones
+
+
+@pytest.mark.parametrize("holdout", [-1, 20, 21])
+def test_a_holdout_that_leaves_nothing_is_refused(holdout):
+    with pytest.raises(TrainingError, match=f"--holdout is {holdout}; expected 0 to 19"):
+        split_data(pictures(), holdout, CPU)
+
+
+def colourful(n=30, size=8):
+    """Pictures without a zero pixel; label i belongs to picture i."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(1, 256, (n, 3, size, size), dtype=torch.uint8, generator=generator)
+    return Split(pixels, torch.arange(n))
+
+
+def find_crop(image, pixels):
+    """(rows down, columns right, flipped) by which a normalised image was cut from a zero-padded picture."""
+    size = pixels.shape[-1]
+    padded = normalise(F.pad(pixels, [4] * 4)[None])[0]  # padded before it is normalised: black, not grey
+    for dy in range(9):
+        for dx in range(9):
+            crop = padded[:, dy : dy + size, dx : dx + size]
+            for flipped in (False, True):
+                if torch.equal(image, crop.flip(2) if flipped else crop):
+                    return dy, dx, flipped
+    return None
+
+
+def test_every_picture_is_a_crop_of_the_padded_original_or_its_mirror_image():
+    split = colourful()
+    batches = Batches(split, batch_size=8, seed=3)
+    assert len(batches) == 4
+    found, labels = [], []
+    for epoch in range(4):
+        for images, numbers in batches.epoch(epoch):
+            assert images.dtype == torch.float32
+            labels += numbers.tolist()
+            found += [find_crop(image, split.pixels[number]) for image, number in zip(images, numbers, strict=True)]
+    assert None not in found
+    assert sorted(labels) == sorted(list(range(30)) * 4)
+    for axis in (0, 1):
+        assert {crop[axis] for crop in found} == set(range(9))
+    assert 0.3 < np.mean([crop[2] for crop in found]) < 0.7
+    assert len({crop[:2] for crop in found}) > 40  # rows and columns are drawn apart, for each picture
+
+
+def test_padding_is_black_before_normalisation():
+    split = Split(torch.full((64, 3, 8, 8), 255, dtype=torch.uint8), torch.arange(64))
+    images, _ = next(Batches(split, 64, 0).epoch(0))
+    for colour in range(3):
+        values = set(images[:, colour].unique().tolist())
+        black, white = (0 - MEAN[colour]) / STD[colour], (1 - MEAN[colour]) / STD[colour]
+        assert sorted(values) == pytest.approx([black, white], rel=1e-5)
+
+
+def test_batches_are_the_same_for_the_same_seed_and_epoch_alone():
+    split = colourful()
+
+    def numbers(seed, epoch):
+        return torch.cat([images.flatten() for images, _ in Batches(split, 8, seed).epoch(epoch)])
+
+    first = numbers(5, 2)
+    torch.manual_seed(1234)
+    np.random.seed(1)
+    assert torch.equal(numbers(5, 2), first)
+    for seed, epoch in ((5, 1), (5, 3), (6, 2), (2, 5)):
+        assert not torch.equal(numbers(seed, epoch), first)
+
+
+def test_the_last_partial_batch_is_kept():
+    sizes = [len(labels) for _, labels in Batches(colourful(30), 8, 0).epoch(0)]
+    assert sizes == [8, 8, 8, 6]
+    assert [len(labels) for _, labels in Batches(colourful(5), 128, 0).epoch(0)] == [5]
+
+
+# --- evaluation ---
+
+
+class _ReadsRed(nn.Module):
+    """Logit k is large where the red of a picture is k times 20; it counts its passes in training mode."""
+
+    def forward(self, images):
+        assert not self.training
+        red = ((images[:, 0].mean(dim=(1, 2)) * STD[0] + MEAN[0]) * 255).round()
+        return torch.where(red[:, None] == 20 * torch.arange(10), math.log(9), 0.0)
+
+
+def test_accuracy_and_loss_of_a_known_network(monkeypatch):
+    monkeypatch.setattr(training, "EVALUATION_BATCH", 3)
+    pixels = (20 * torch.arange(8, dtype=torch.uint8))[:, None, None, None].expand(-1, 3, 32, 32)
+    labels = torch.tensor([0, 1, 2, 3, 4, 0, 0, 0])
+    accuracy, loss = evaluate(_ReadsRed().train(), Split(pixels, labels))
+    assert accuracy == 62.5
+    right, wrong = math.log(18 / 9), math.log(18)  # softmax of one ln 9 among nine zeros: 9/18
+    assert loss == pytest.approx((5 * right + 3 * wrong) / 8, rel=1e-5)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_evaluation_leaves_the_mode_and_the_statistics(mode):
+    network = tiny_network().train(mode)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    evaluate(network, split_data(pictures(), 0, CPU)[1])
+    assert network.training is mode
+    assert same_weights(network.state_dict(), before)
+
+
+# --- the loop ---
+
+
+def test_training_equals_the_loop_written_out(tmp_path):
+    data, run = pictures(), tiny_run()
+    network, log = go(run, tmp_path / "out", data)
+    assert not network.training
+
+    torch.manual_seed(0)
+    plain = tiny_network().train()
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=3)
+    batches = Batches(split_data(data, 0, CPU)[0], 8, 0)
+    for epoch in range(3):
+        assert log[epoch]["learning_rate"] == pytest.approx(optimizer.param_groups[0]["lr"])
+        losses, correct = 0.0, 0
+        for images, labels in batches.epoch(epoch):
+            logits = plain(images)
+            loss = F.cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses += loss.item() * len(labels)
+            correct += (logits.argmax(1) == labels).sum().item()
+        scheduler.step()
+        assert log[epoch]["train_loss"] == pytest.approx(losses / 20, rel=1e-4)
+        assert log[epoch]["train_accuracy"] == pytest.approx(100 * correct / 20)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+    accuracy, loss = evaluate(plain, split_data(data, 0, CPU)[1])
+    assert log[-1]["test_loss"] == pytest.approx(loss, rel=1e-4)
+    assert log[-1]["test_accuracy"] == pytest.approx(accuracy, abs=1e-3)
+
+
+def test_nesterov_smoothing_and_one_cycle_reach_the_optimizer(tmp_path):
+    recipe = Recipe(
+        "cycle", epochs=2, schedule="onecycle", nesterov=True, warmup=0.2, label_smoothing=0.1, batch_size=8
+    )
+    network, log = go(tiny_run(recipe=recipe), tmp_path / "out")
+    torch.manual_seed(0)
+    plain = tiny_network().train()
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    for epoch in range(2):
+        for batch, (images, labels) in enumerate(Batches(split_data(pictures(), 0, CPU)[0], 8, 0).epoch(epoch)):
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch, batch, 3)
+            optimizer.zero_grad()
+            F.cross_entropy(plain(images), labels, label_smoothing=0.1).backward()
+            optimizer.step()
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+    assert [record["epoch"] for record in log] == [1, 2]
+
+
+def test_the_log_is_one_json_line_an_epoch(tmp_path):
+    _, log = go(tiny_run(evaluate_every=2), tmp_path)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == log
+    assert [record["epoch"] for record in log] == [1, 2, 3]
+    assert ["test_accuracy" in record for record in log] == [False, True, True]
+    assert {"learning_rate", "train_loss", "train_accuracy", "seconds", "device", "torch"} <= set(log[0])
+    assert sorted(os.listdir(tmp_path)) == ["log.jsonl", "state.pt"]
+
+
+def test_a_holdout_is_named_as_one_in_the_log(tmp_path):
+    _, log = go(tiny_run(holdout=5), tmp_path)
+    assert "holdout_accuracy" in log[-1]
+    assert "test_accuracy" not in log[-1]
+
+
+def test_seeds_differ_and_repeat(tmp_path):
+    states = [
+        go(tiny_run(seed=seed), tmp_path / name)[0].state_dict() for seed, name in ((1, "a"), (1, "b"), (2, "c"))
+    ]
+    assert same_weights(states[0], states[1])
+    assert not same_weights(states[0], states[2])
+
+
+# --- going on with a run ---
+
+
+class _StopError(Exception):
+    pass
+
+
+def stop_in(monkeypatch, epoch):
+    """Make the run end in an epoch (0-based), as a kill would, after two of its three batches."""
+    original = Batches.epoch
+
+    def broken(self, number):
+        for i, batch in enumerate(original(self, number)):
+            if number == epoch and i == 2:
+                raise _StopError
+            yield batch
+
+    monkeypatch.setattr(Batches, "epoch", broken)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_a_stopped_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monkeypatch, epoch):
+    expected, expected_log = go(tiny_run(), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_in(patch, epoch)
+        with pytest.raises(_StopError):
+            go(tiny_run(), tmp_path / "stopped")
+    torch.manual_seed(77)  # nothing may depend on what the process drew before
+    network, log = go(tiny_run(), tmp_path / "stopped", resume=True)
+    assert same_weights(network.state_dict(), expected.state_dict())
+    for record, other in zip(log, expected_log, strict=True):
+        assert record | {"seconds": 0} == other | {"seconds": 0}
+    momenta = [
+        torch.load(tmp_path / name / "state.pt")["optimizer"]["state"][0]["momentum_buffer"]
+        for name in ("whole", "stopped")
+    ]
+    assert torch.equal(*momenta)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    expected, log = go(tiny_run(), tmp_path)
+    content = (tmp_path / "state.pt").read_bytes()
+    network, again = go(tiny_run(), tmp_path, resume=True)
+    assert same_weights(network.state_dict(), expected.state_dict())
+    assert again == log
+    assert (tmp_path / "state.pt").read_bytes() == content
+
+
+def test_resuming_where_nothing_stands_starts_anew(tmp_path):
+    network, _ = go(tiny_run(), tmp_path / "new", resume=True)
+    assert same_weights(network.state_dict(), go(tiny_run(), tmp_path / "other")[0].state_dict())
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):
+    go(tiny_run(), tmp_path)
+    content = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(TrainingError, match="already holds a run; pass --resume to go on with it, or name another"):
+        go(tiny_run(), tmp_path)
+    assert (tmp_path / "state.pt").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"seed": 1}, "seed: [0]"),
+        ({"holdout": 4}, "holdout: [0]"),
+        ({"architecture": "resnet-s"}, "architecture: ['tiny']"),
+        ({"recipe": replace(tiny_run().recipe, epochs=4)}, "recipe:"),
+        ({"recipe": replace(tiny_run().recipe, lr=0.05)}, "recipe:"),
+        ({"seed": 2, "evaluate_every": 3}, "evaluate_every, seed: [1, 0]"),
+    ],
+)
+def test_resuming_with_other_settings_is_refused_by_name(tmp_path, changed, named):
+    go(tiny_run(), tmp_path)
+    content = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(TrainingError) as caught:
+        go(tiny_run(**changed), tmp_path, resume=True)
+    assert f"holds a run with other settings ({named}" in str(caught.value)
+    assert (tmp_path / "state.pt").read_bytes() == content
+
+
+def torch_file(path, value):
+    torch.save(value, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["junk", "empty", "truncated", "foreign", "no dictionary"])
+def test_a_state_that_is_none_is_refused(tmp_path, kind):
+    path = tmp_path / "state.pt"
+    go(tiny_run(), tmp_path)
+    content = {
+        "junk": lambda: b"junk",
+        "empty": lambda: b"",
+        "truncated": lambda: path.read_bytes()[:-500],
+        "foreign": lambda: torch_file(tmp_path / "other.pt", {"weights": torch.zeros(2)}),
+        "no dictionary": lambda: torch_file(tmp_path / "other.pt", torch.zeros(2)),
+    }[kind]()
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match="state.pt is .*no state of a run.*name another --out"):
+        go(tiny_run(), tmp_path, resume=True)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_output_that_can_be_no_folder_is_refused_before_training(tmp_path, monkeypatch, resume):
+    (tmp_path / "file").write_text("kept")
+    monkeypatch.setattr(training, "_train_epoch", lambda *_: pytest.fail("trained"))
+    with pytest.raises(TrainingError, match="file cannot be made a folder .*name another --out"):
+        go(tiny_run(), tmp_path / "file", resume=resume)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+# --- what can go wrong on the way ---
+
+
+def explode(monkeypatch, epoch, batch):
+    """Take one step of a learning rate that no network survives."""
+    original = Recipe.learning_rate
+
+    def rate(self, e, b, batches):
+        return 1e38 if (e, b) == (epoch, batch) else original(self, e, b, batches)
+
+    monkeypatch.setattr(Recipe, "learning_rate", rate)
+
+
+@pytest.mark.parametrize("batch", [0, 2], ids=["first", "last"])
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_epoch(tmp_path, monkeypatch, batch):
+    """Also where it is the last step of an epoch, after its last loss, that broke the weights."""
+    with monkeypatch.context() as patch:
+        explode(patch, 1, batch)
+        with pytest.raises(TrainingError) as caught:
+            go(tiny_run(), tmp_path)
+    assert "the loss is " in str(caught.value)
+    assert "in epoch 2, batch 3" in str(caught.value)
+    assert "the last finished epoch is kept" in str(caught.value)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert [record["epoch"] for record in state["log"]] == [1]
+    assert all(value.isfinite().all() for value in state["model"].values())
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+    network, _ = go(tiny_run(), tmp_path, resume=True)
+    assert same_weights(network.state_dict(), go(tiny_run(), tmp_path / "other")[0].state_dict())
+
+
+def fail_from_epoch_2(original, error):
+    calls = []
+
+    def call(*args, **kwargs):
+        calls.append(args)
+        if len(calls) > 2:  # the first epoch's state and log
+            raise error
+        return original(*args, **kwargs)
+
+    return call
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync"])
+def test_a_full_disk_is_called_one_and_the_last_epoch_is_kept(tmp_path, monkeypatch, function):
+    with monkeypatch.context() as patch:
+        error = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr(os, function, fail_from_epoch_2(getattr(os, function), error))
+        with pytest.raises(TrainingError) as caught:
+            go(tiny_run(), tmp_path)
+    message = str(caught.value)
+    assert f"epoch 2 could not be stored in {tmp_path}: the disk is full" in message
+    assert "what stood there is untouched: make room and pass --resume" in message
+    assert sorted(os.listdir(tmp_path)) == ["log.jsonl", "state.pt"]
+    assert len(torch.load(tmp_path / "state.pt", weights_only=True)["log"]) == 1
+    network, _ = go(tiny_run(), tmp_path, resume=True)
+    assert same_weights(network.state_dict(), go(tiny_run(), tmp_path / "other")[0].state_dict())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+def test_a_disk_that_is_really_full(tmp_path):
+    tmp_path.joinpath(f".state.pt.{os.getpid()}").symlink_to("/dev/full")  # where the state is written first
+    with pytest.raises(TrainingError, match="epoch 1 could not be stored in .*: the disk is full"):
+        go(tiny_run(), tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_another_write_error_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", fail_from_epoch_2(os.replace, OSError(errno.EROFS, "Read-only file system")))
+    with pytest.raises(TrainingError, match="epoch 2 could not be stored in .*: Read-only file system"):
+        go(tiny_run(), tmp_path)
+
+
+# --- the command ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "--epochs is 0; expected at least 1"),
+        (["--evaluate-every", "-2"], "--evaluate-every is -2; expected at least 1"),
+        (["--lr", "0"], "--lr is 0.0; expected a positive number"),
+        (["--lr", "nan"], "--lr is nan; expected a positive number"),
+        (["--lr", "inf"], "--lr is inf; expected a positive number"),
+        (["--seed", "-1"], "--seed is -1; expected 0"),
+        (["--seed", "1" + "0" * 30], "; expected 0"),
+        (["--epochs", "few"], "invalid int value: 'few'"),
+        (["--arch", "vgg"], "invalid choice: 'vgg'"),
+        (["--recipe", "soup"], "invalid choice: 'soup'"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(capsys, arguments, message):
+    with pytest.raises(SystemExit) as caught:
+        training.main(["--arch", "resnet-s", "--data", "d", "--out", "o", *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["--arch", "--data", "--out"])
+def test_required_arguments_are_asked_for(capsys, missing):
+    given = {"--arch": "resnet-s", "--data": "d", "--out": "o"}
+    del given[missing]
+    with pytest.raises(SystemExit):
+        training.main([part for pair in given.items() for part in pair])
+    assert f"the following arguments are required: {missing}" in capsys.readouterr().err
+
+
+@pytest.fixture
+def archive(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    np.savez(folder / "cifar10.npz", **vars(pictures(4, 10)))
+    return folder
+
+
+def test_the_command_ends_in_one_sentence(tmp_path, archive):
+    arguments = ["--arch", "tiny", "--device", "cpu", "--out", str(tmp_path / "out"), "--data"]
+
+    def message(*given):
+        with pytest.raises(SystemExit) as caught:
+            training.main([*arguments, *given])
+        assert "\n" not in caught.value.code
+        return caught.value.code
+
+    assert message(str(tmp_path)).startswith(f"abn.training: {tmp_path} holds no cifar10.npz")
+    assert message(str(archive), "--holdout", "4") == "abn.training: --holdout is 4; expected 0 to 3"
+    assert "device 'tpu' is not to be had" in message(str(archive), "--device", "tpu")
+    assert not (tmp_path / "out" / "state.pt").exists()
+
+
+def test_interrupting_says_how_to_go_on(tmp_path, archive, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupt)
+    with pytest.raises(SystemExit, match="pass --resume to go on"):
+        training.main(["--arch", "tiny", "--device", "cpu", "--out", str(tmp_path), "--data", str(archive)])
+
+
+@pytest.mark.parametrize("name", ["tpu", "", "cpu:x", "cuda:x", "cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_refused(name):
+    with pytest.raises(TrainingError, match=f"device {name!r} is not to be had on this machine; it has: .*cpu"):
+        training.choose_device(name)
+
+
+def test_the_best_device_is_chosen(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert training.choose_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert training.choose_device("auto") == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert training.choose_device("auto") == torch.device("cuda")
+    assert training.choose_device("cuda:1") == torch.device("cuda:1")
+    assert training.choose_device("cpu") == torch.device("cpu")
+
+
+# --- processes ---
+
+BLOCKER = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def environment():
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
+
+
+def python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment(), capture_output=True, text=True, check=True
+    )
+
+
+def test_training_is_imported_without_the_pages_packages():
+    blocked = ("captum", "gradio", "plotly", "safetensors", "huggingface_hub")
+    code = f"BLOCKED = {blocked}{BLOCKER}\nimport abn, abn.training; print(sorted(abn.training.RECIPES))"
+    assert python(code).stdout == "['onecycle', 'paper']\n"
+
+
+def test_a_killed_command_resumes_to_the_weights_of_one_that_was_not(tmp_path, archive):
+    """The real network and the real command; it goes on without captum, gradio or plotly."""
+    command = ["--arch", "resnet-dmb", "--data", str(archive), "--device", "cpu", "--epochs", "5"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "abn.training", *command, "--out", str(killed)],
+        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        while process.poll() is None and not (killed / "log.jsonl").exists():
+            time.sleep(0.002)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    stored = torch.load(killed / "state.pt", weights_only=True)
+    assert 1 <= len(stored["log"]) < 5
+    assert not (killed / "checkpoint").exists()
+
+    code = f"BLOCKED = ('captum', 'gradio', 'plotly'){BLOCKER}" + textwrap.dedent("""
+        from abn.training import main
+        *command, killed, whole = sys.argv[1:]
+        main([*command, "--out", killed, "--resume"])
+        main([*command, "--out", whole])
+    """)
+    output = python(code, *command, str(killed), str(whole)).stdout
+    assert str(killed / "checkpoint") in output
+    states = [torch.load(folder / "state.pt", weights_only=True) for folder in (killed, whole)]
+    assert same_weights(states[0]["model"], states[1]["model"])
+    weights = [(folder / "checkpoint" / "model.safetensors").read_bytes() for folder in (killed, whole)]
+    assert weights[0] == weights[1]
+
+
+MOMENTS = ("second batch", "half a state", "before the state", "between state and log", "last log")
+KILLS = """
+import os, signal, sys
+from pathlib import Path
+
+import torch
+
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+import test_training as tests
+from abn import training
+
+training.ARCHITECTURES["tiny"] = tests.tiny_network
+training.gains_by_bfloat16 = lambda device: False
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def child(work):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def arm(moment):
+    replace, seen = os.replace, []
+    if moment == "second batch":
+        epoch = training.Batches.epoch
+
+        def broken(self, number):
+            for i, batch in enumerate(epoch(self, number)):
+                if (number, i) == (1, 1):
+                    die()
+                yield batch
+
+        training.Batches.epoch = broken
+        return
+
+    def counted(source, target):
+        seen.append(target)
+        number = {"half a state": 3, "before the state": 3, "between state and log": 4, "last log": 6}[moment]
+        if len(seen) == number:
+            if moment == "half a state":
+                os.truncate(source, os.path.getsize(source) // 2)
+            die()
+        replace(source, target)
+
+    os.replace = counted
+
+
+out = Path(sys.argv[2])
+tests.go(tests.tiny_run(), out / "whole")  # here, so that no child has to import what the first step imports
+for moment in tests.MOMENTS:
+    def killed(moment=moment):
+        arm(moment)
+        tests.go(tests.tiny_run(), out / moment)
+
+    assert child(killed) == -signal.SIGKILL, moment
+    state = torch.load(out / moment / "state.pt", weights_only=True)  # whole, whatever the moment
+    print(moment, len(state["log"]), sep=": ")
+    assert child(lambda: tests.go(tests.tiny_run(), out / moment, resume=True)) == 0, moment
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(tmp_path):
+    output = python(KILLS, str(Path(__file__).parent), str(tmp_path)).stdout.splitlines()
+    assert output == [f"{moment}: {stored}" for moment, stored in zip(MOMENTS, (1, 1, 1, 2, 3), strict=True)]
+    whole = torch.load(tmp_path / "whole" / "state.pt", weights_only=True)
+    for moment in MOMENTS:
+        state = torch.load(tmp_path / moment / "state.pt", weights_only=True)
+        assert same_weights(state["model"], whole["model"]), moment
+        lines = (tmp_path / moment / "log.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3], moment
