@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -13,6 +12,8 @@ DATASET_NOTE = (
     "20 of the 10,000 test images and 77 of the 50,000 training images are JPEG re-compressions in the copy "
     "used, so accuracy can differ from that on the official data set by at most 0.20 points."
 )
+MOST_BIASES = 10_000  # K; the bank of a block then has some ten million bytes
+_LARGEST = 1e9  # of any number; larger ones overflow
 
 
 class CheckpointError(ValueError):
@@ -126,7 +127,7 @@ def _whole(value: Any, least: int) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _colours(value: Any) -> bool:
@@ -160,8 +161,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "three positive numbers, one a colour",
     ),
     "num_biases": (
-        lambda value: value is None or _whole(value, 1),
-        "a whole number of at least 1, or null for a network without bias banks",
+        lambda value: value is None or (_whole(value, 1) and value <= MOST_BIASES),
+        f"a whole number from 1 to {MOST_BIASES:,}, or null for a network without bias banks",
     ),
     "weights_sha256": (_sha256, "64 hexadecimal digits, the SHA-256 of model.safetensors"),
     "recipe": (lambda value: isinstance(value, dict), "an object with the recipe's name and fields"),

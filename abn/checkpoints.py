@@ -230,17 +230,5 @@ def _build(info: CheckpointInfo, source: str) -> ResNet:
     sizes = {"num_classes": len(info.class_names)}
     if info.num_biases is not None:
         sizes["num_biases"] = info.num_biases
-    try:
-        with torch.device("meta"):
-            return build(**sizes)
-    except RuntimeError as error:  # a size no tensor can have
-        raise CheckpointError(f"{CONFIG_FILE}: no network can have {sizes}; look at its fields", source) from error
-
-
-def names_hub(source: str | os.PathLike[str]) -> bool:
-    """Whether a source means a repository on the Hub rather than a folder here.
-
-    Raises:
-        CheckpointError: for a name that can be neither.
-    """
-    return _hub_id(source, os.fspath(source), None)[0] is not None
+    with torch.device("meta"):
+        return build(**sizes)

@@ -38,7 +38,7 @@ def grad_cam(score: Score, images: Tensor, stage: str) -> Tensor:
     def through_identity(x: Tensor) -> Tensor:
         modulations: dict[str, Modulation] = {}
         probe = score.probe(modulations)
-        model._require_blocks(getattr(probe, "blocks", None))
+        model.require_blocks(getattr(probe, "blocks", None))
         with torch.no_grad():  # nothing before the stage is differentiated
             x = model.stem(x)
         before = True

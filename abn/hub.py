@@ -158,14 +158,14 @@ def _fetch_optional(
 def _from_cache(request: Request) -> Fetched | None:
     """What an earlier load left of this revision, if it is complete."""
     try:
-        commit = HfApi().resolve_revision(request.repo, revision=request.revision, local_files_only=True)
+        cached = HfApi().resolve_revision(request.repo, revision=request.revision, local_files_only=True)
     except RevisionResolutionError:
         return None
-    folder = request.folder / "snapshots" / str(commit)
+    folder = request.folder / "snapshots" / cached.resolved
     paths = [folder / name for name in request.required]
     if not all(path.is_file() and _is_intact(path) for path in paths):
         return None
-    return Fetched(folder, str(commit))
+    return Fetched(folder, cached.resolved)
 
 
 def _remember(request: Request, commit: str) -> None:

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from abn.attribution import METHODS, Attribution, attribute
-from abn.checkpoints import CheckpointError, load_checkpoint, names_hub
+from abn.checkpoints import CheckpointError, load_checkpoint
 from abn.data import normalise, to_pixels
 from abn.inspection import Inspection, inspect
 from abn.reference import Reference, load_reference
 from abn.resnet import ResNet
 from abn.results import BlockResult, NetworkResult, PictureResult
+from abn.sources import HubSource, locate
 
 LABELS = {"resnet-s": "ResNet-S", "resnet-dmb": "ResNet-DMB"}
 SEARCH_BATCH = 64  # images looked through at once for a disagreement
@@ -50,11 +51,12 @@ def load_network(source: str | None, bundled: Path) -> Network:
         CheckpointError: for a named folder, or the bundled one, that cannot be used.
         ReferenceFileError: for a reference that belongs to other weights.
     """
+    place = bundled if source is None else locate(source)
     notice = None
     try:
         model = load_checkpoint(source or bundled)
     except CheckpointError as error:
-        if source is None or not names_hub(source):
+        if not isinstance(place, HubSource):
             raise
         notice = f"{error} The checkpoint that came with this app is shown in its place."
         model = load_checkpoint(bundled)

@@ -186,13 +186,14 @@ class ResNet(nn.Module):
             ValueError: for a probe that names blocks (`probe.blocks`) this network does not have.
         """
         if probe is not None:
-            self._require_blocks(getattr(probe, "blocks", None))
+            self.require_blocks(getattr(probe, "blocks", None))
         x = self.stem(images)
         for name, block in self.blocks():
             x = block(x, name, probe)
         return self.head(x)
 
-    def _require_blocks(self, named: frozenset[str] | None) -> None:
+    def require_blocks(self, named: frozenset[str] | None) -> None:
+        """Raise ValueError, with what there is, for names that are not this network's blocks; None is all."""
         there = [name for name, _ in self.blocks()]
         unknown = sorted(set(named or ()) - set(there))
         if unknown:

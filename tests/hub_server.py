@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -44,6 +45,23 @@ def git_hash(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, *args) -> None:
+        self.connections: list[socket.socket] = []
+        super().__init__(*args)
+
+    def get_request(self) -> tuple[socket.socket, tuple]:
+        connection, address = super().get_request()
+        self.connections.append(connection)
+        return connection, address
+
+    def handle_error(self, *_) -> None:
+        pass  # a client that gives up is expected here
+
+
 Answer = Callable[["_Handler"], None]
 
 
@@ -69,10 +87,7 @@ class HubServer:
         self.tokens: dict[str, str | None] = {}
         self.failures: list[_Failure] = []
         self.released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._server.handle_error = lambda *_: None  # a client that gives up is expected here
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
 
     @property
     def port(self) -> int:
@@ -91,10 +106,13 @@ class HubServer:
             self.stop()
 
     def stop(self) -> None:
-        """Stop listening: connections are refused from here on."""
+        """Stop listening, and close what is open: connections are refused from here on."""
         self.released.set()
         self._server.shutdown()
         self._server.server_close()
+        for connection in self._server.connections:
+            with suppress(OSError):  # closed by the client
+                connection.shutdown(socket.SHUT_RDWR)
 
     def fail(self, answer: Answer, method: str = "", part: str = "", times: int = 10**6) -> None:
         """Answer requests of this method, whose path contains `part`, with `answer`; the last set first."""

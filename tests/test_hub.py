@@ -29,7 +29,7 @@ OPTIONAL = ("reference.safetensors",)
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture()
+@pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
@@ -42,7 +42,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def hub(cache, monkeypatch):
     with HubServer().serving() as server:
         server.repositories[REPO] = Repository()
@@ -122,7 +122,7 @@ def test_a_second_load_downloads_no_body(hub):
     assert hub.requests == [("GET", f"/api/models/{REPO}/revision/main")]
 
 
-def test_a_cached_commit_needs_no_request_but_for_the_optional_file(hub):
+def test_a_cached_commit_needs_no_request(hub):
     commit = get().commit
     hub.repositories[REPO].commit(FILES | {"config.json": b"{}"})
     get(commit)
@@ -238,9 +238,8 @@ def test_a_body_cut_short_once_is_fetched_anew(hub, cache):
 )
 def test_failures_of_the_hub(hub, cache, prepare, words):
     prepare(hub)
-    started = time.monotonic()
     reason = refused()
-    assert time.monotonic() - started < 8  # no wait of huggingface_hub's own: those go on for minutes
+    assert max(hub.requests.count(asked) for asked in hub.requests) <= 2  # one retry of ours, none of the client's
     for word in words:
         assert word in reason
     assert left_over(cache) == []
@@ -282,7 +281,8 @@ def test_a_server_that_hangs_is_waited_for_a_bounded_time(hub, cache, method, pa
     hub.fail(answer, method, part)
     started = time.monotonic()
     reason = refused(timeout=0.3)
-    assert 0.3 <= time.monotonic() - started < 4  # silence, and the second huggingface_hub sleeps after a body
+    assert 0.3 <= time.monotonic() - started < 20  # left to itself, huggingface_hub goes on for minutes
+    assert len(hub.requests) == len(set(hub.requests))
     assert "did not answer within 0.3 seconds" in reason
     assert "longer timeout" in reason
     assert left_over(cache) == []
@@ -290,9 +290,7 @@ def test_a_server_that_hangs_is_waited_for_a_bounded_time(hub, cache, method, pa
 
 def test_connection_refused(hub, cache):
     hub.stop()
-    started = time.monotonic()
     reason = refused()
-    assert time.monotonic() - started < 4
     assert "cannot be reached" in reason
     assert "refused" in reason
     assert "nothing of it is cached" in reason

@@ -242,9 +242,7 @@ def test_a_static_block_has_no_parts_to_ask_for():
         lambda: static.preactivation,
         lambda: static.with_gates(torch.ones(1, 4)),
     ):
-        with pytest.raises(
-            ValueError, match="this block is static: it has no linear term, gate weights or bias"
-        ):
+        with pytest.raises(ValueError, match="this block is static: it has no linear term, gate weights or bias"):
             ask()
     assert torch.equal(static.with_factors(torch.zeros(2, 3)).factors, torch.zeros(2, 3))
 

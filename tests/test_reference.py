@@ -1,6 +1,5 @@
 import json
 import os
-import sys
 import types
 from dataclasses import dataclass, fields, replace
 
@@ -179,8 +178,7 @@ def test_both_networks_are_measured_alike_whatever_the_batch_size(build):
     pixels = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
     labels = torch.tensor([0, 1, 0, 1, 1])
     one, other = (
-        compute_reference(model, pixels, labels, size, class_names=("x", "y"), weights_sha256=SHA)
-        for size in (5, 2)
+        compute_reference(model, pixels, labels, size, class_names=("x", "y"), weights_sha256=SHA) for size in (5, 2)
     )
     assert list(one.blocks) == [name for name, _ in model.blocks()]
     for name, block in model.blocks():
@@ -330,30 +328,31 @@ class _Info:
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch):
-    """A checkpoint folder whose loading gives the stub, a data folder, and main's arguments."""
-    model = _Stub().eval()
-    model.info = _Info()
-    checkpoints = types.ModuleType("abn.checkpoints")
-    checkpoints.CheckpointError = type("CheckpointError", (ValueError,), {})
-    checkpoints.load_checkpoint = lambda source: model
-    monkeypatch.setitem(sys.modules, "abn.checkpoints", checkpoints)
+def command(tmp_path):
+    """An empty checkpoint folder, a data folder of ten pictures, and main's arguments."""
     x = np.arange(10, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 32, 32, 3), np.uint8)
     np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=np.arange(10), x_test=x, y_test=np.arange(10))
     folder = tmp_path / "checkpoint"
     folder.mkdir()
-    return types.SimpleNamespace(
-        folder=folder, checkpoints=checkpoints, model=model,
-        arguments=[str(folder), "--data", str(tmp_path), "--device", "cpu", "--batch-size", "3"],
-    )  # fmt: skip
+    arguments = [str(folder), "--data", str(tmp_path), "--device", "cpu", "--batch-size", "3"]
+    return types.SimpleNamespace(folder=folder, arguments=arguments)
 
 
-def test_the_command_writes_the_reference_of_the_test_images(command, capsys):
-    module.main(command.arguments)
-    loaded = load_reference(command.folder, SHA)
+@pytest.fixture
+def stubbed(command, monkeypatch):
+    """The same, where any folder loads as the stub."""
+    command.model = _Stub().eval()
+    command.model.info = _Info()
+    monkeypatch.setattr("abn.checkpoints.load_checkpoint", lambda source: command.model)
+    return command
+
+
+def test_the_command_writes_the_reference_of_the_test_images(stubbed, capsys):
+    module.main(stubbed.arguments)
+    loaded = load_reference(stubbed.folder, SHA)
     assert (loaded.num_images, loaded.class_names, loaded.dataset_note) == (10, CLASS_NAMES, "ten pictures")
     np.testing.assert_allclose(loaded.blocks["a"].factors.mean, [4.5] * 3)
-    assert f"reference over 10 images in {command.folder / REFERENCE_FILE}" in capsys.readouterr().out
+    assert f"reference over 10 images in {stubbed.folder / REFERENCE_FILE}" in capsys.readouterr().out
 
 
 def _exit_message(arguments):
@@ -363,25 +362,37 @@ def _exit_message(arguments):
     return str(caught.value)
 
 
-def test_the_command_says_in_one_sentence_what_is_wrong(command, tmp_path, monkeypatch):
-    arguments = command.arguments
+def test_the_command_takes_a_real_checkpoint_without_changing_it(command):
+    from abn.checkpoints import load_checkpoint, save_checkpoint
+
+    torch.manual_seed(0)
+    folder = save_checkpoint(resnet_dmb().eval(), command.folder)
+    weights = (folder / "model.safetensors").read_bytes()
+    module.main(command.arguments)
+    loaded = load_reference(folder, load_checkpoint(folder).info.weights_sha256)
+    assert list(loaded.blocks) == [name for name, _ in resnet_dmb().blocks()]
+    assert loaded.blocks["layer3.1"].factors.class_quantiles.shape == (10, 101, 256)
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_the_command_says_in_one_sentence_what_is_wrong(stubbed, tmp_path, monkeypatch):
+    arguments = stubbed.arguments
     assert "user/repo is no folder here" in _exit_message(["user/repo", *arguments[1:]])
     assert "holds no cifar10.npz" in _exit_message([arguments[0], "--data", str(tmp_path / "none")])
     assert "device 'tpu' is not to be had" in _exit_message([*arguments, "--device", "tpu"])
-    command.model.info = replace(_Info(), class_names=("x", "y"))
+    stubbed.model.info = replace(_Info(), class_names=("x", "y"))
     assert "this checkpoint has 2 classes, 0 to 1" in _exit_message(arguments)
-    command.model.info = _Info()
+    stubbed.model.info = _Info()
     monkeypatch.setattr(os, "replace", _raise(OSError(28, "No space left on device")))
     assert "could not be written" in _exit_message(arguments)
     monkeypatch.undo()
-    assert not (command.folder / REFERENCE_FILE).exists()
+    assert not (stubbed.folder / REFERENCE_FILE).exists()
 
 
 def test_the_command_passes_a_checkpoints_own_complaint_on(command):
-    command.checkpoints.load_checkpoint = _raise(
-        command.checkpoints.CheckpointError("config.json is no JSON")
-    )
-    assert _exit_message(command.arguments) == "abn.reference: config.json is no JSON"
+    message = _exit_message(command.arguments)  # the folder is empty
+    assert message.startswith(f"abn.reference: {command.folder}: ")
+    assert "config.json" in message
 
 
 def test_the_command_refuses_a_batch_of_none(command, capsys):

@@ -142,6 +142,14 @@ def test_nonsense_sizes_are_refused(value):
             build(**{name: value})
 
 
+@pytest.mark.parametrize("kind", [BasicBlock, DMBBlock])
+@pytest.mark.parametrize("name", ["in_channels", "channels", "stride"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_nonsense_sizes_of_a_block_are_refused(kind, name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value}; expected a whole number of at least 1"):
+        kind(**{"in_channels": 4, "channels": 4, name: value})
+
+
 # --- the equation ---
 
 
@@ -350,9 +358,7 @@ def test_a_raising_probe_leaves_the_network_as_it_was(model, images):
 
 @pytest.mark.parametrize("answer", [None, "factors", torch.ones(3, 64), {}])
 def test_an_answer_that_is_no_modulation_is_refused(model, images, answer):
-    with pytest.raises(
-        TypeError, match=f"answered {type(answer).__name__} for layer1.0; expected a Modulation"
-    ):
+    with pytest.raises(TypeError, match=f"answered {type(answer).__name__} for layer1.0; expected a Modulation"):
         model(images, lambda name, modulation: answer)
 
 

@@ -49,9 +49,7 @@ def response_distributions(
         margin={"b": 92},
         hovermode="y",
         showlegend=True,
-        xaxis=axis(
-            "mean response of a channel<br>(convolution output before the factor, no unit)", zeroline=True
-        ),
+        xaxis=axis("mean response of a channel<br>(before its factor, no unit)", zeroline=True),
         yaxis=axis(
             None,
             tickvals=list(range(len(names))),

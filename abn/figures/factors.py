@@ -48,9 +48,9 @@ class _Scale:
 
 
 _SCALES: dict[str, _Scale] = {
-    "deviation": _Scale(0, 3, "standard deviations from the data set's mean", "deviation"),
-    "percentile": _Scale(50, 50, "percentile among the data set's images", "percentile − 50"),
-    "raw": _Scale(1, 1, "factor (1 changes nothing)", "factor − 1"),
+    "deviation": _Scale(0, 3, "standard deviations<br>from the data set's mean", "deviation"),
+    "percentile": _Scale(50, 50, "percentile among<br>the data set's images", "percentile − 50"),
+    "raw": _Scale(1, 1, "factor<br>(1 changes nothing)", "factor − 1"),
 }
 
 
@@ -64,8 +64,8 @@ def factor_heatmap(
 ) -> go.Figure:
     """Blocks × channels, one cell a channel; shorter blocks end sooner.
 
-    ``customdata[y][x]`` is (block index, channel, factor) and, where there is a reference, (…, mean, deviation),
-    also when sorted, so that a click can be told which channel it hit.
+    ``customdata[y][x]`` is (block index, channel, factor), and with a reference (…, mean, deviation), also
+    when sorted, so that a click can be told which channel it hit.
 
     Args:
         blocks: in the network's order, of any number and width.
@@ -77,8 +77,8 @@ def factor_heatmap(
         limit: distance from the centre that has the full colour; None for the mode's own.
 
     Raises:
-        ValueError: for an unknown mode or order, no blocks, a chosen channel that does not exist, a limit that
-            is not above 0, or a mode whose reference a block lacks (it names what is missing).
+        ValueError: for an unknown mode or order, no blocks, a chosen channel that does not exist, a limit
+            that is not above 0, or a mode whose reference a block lacks (it names what is missing).
     """
     _check(blocks, mode, order, chosen, limit)
     scale = _SCALES[mode]
@@ -87,15 +87,12 @@ def factor_heatmap(
     # A stable sort puts NaN last, so the cells of a row stay together.
     columns = [np.argsort(row, kind="stable") if order == "value" else np.arange(len(row)) for row in values]
     z = _grid([row[column] for row, column in zip(values, columns, strict=True)])
-    cells = {
-        "y": [plain(block.name) for block in blocks],
-        "customdata": _customdata(blocks, columns),
-        "text": [_usual(block, column) for block, column in zip(blocks, columns, strict=True)],
-        "hoverongaps": False,
-    }
+    names = [plain(block.name) for block in blocks]
+    customdata = _customdata(blocks, columns)
+    ranked = any(block.percentile is not None or block.class_percentile is not None for block in blocks)
     figure = new_figure(
         "factor_heatmap",
-        height=len(blocks) * ROW_HEIGHT + 116,
+        height=len(blocks) * ROW_HEIGHT + 124,
         mode=mode,
         order=order,
         own_scale=own_scale,
@@ -108,16 +105,25 @@ def factor_heatmap(
         colorscale=colour_scale(),
         colorbar=_bar(z, scale, limit, own_scale),
         ygap=2,
-        hovertemplate=_hover(blocks),
-        **cells,
+        y=names,
+        customdata=customdata,
+        text=[_usual(block, column) for block, column in zip(blocks, columns, strict=True)]
+        if ranked
+        else None,
+        hoverongaps=False,
+        hovertemplate=_hover(referenced=customdata.shape[2] > 3, ranked=ranked),
     )
-    _show_undefined(figure, z, values, cells)
-    _frame_rows(figure, values)
+    _show_undefined(figure, z, customdata, names)
+    for index, row in enumerate(values):
+        _frame(figure, index, -0.5, len(row) - 0.5, GRID_COLOUR, 1)
     if chosen is not None:
-        _frame_cell(figure, int(np.flatnonzero(columns[chosen[0]] == chosen[1])[0]), chosen[0])
+        place = int(np.flatnonzero(columns[chosen[0]] == chosen[1])[0])
+        # A dark frame within a light one, to be seen on any colour and any page.
+        _frame(figure, chosen[0], place - 0.5, place + 0.5, "#ffffff", 5)
+        _frame(figure, chosen[0], place - 0.5, place + 0.5, "#000000", 2)
     widest = z.shape[1]
     figure.update_layout(
-        margin={"b": 96},
+        margin={"b": 104},
         dragmode="zoom",  # a cell may be three pixels wide: drag along the channels to widen them
         xaxis=axis(
             "channel (index)" if order == "index" else "rank in its block, lowest value first",
@@ -162,7 +168,7 @@ def _grid(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _customdata(blocks: Sequence[BlockFactors], columns: Sequence[np.ndarray]) -> np.ndarray:
-    referenced = _referenced(blocks)
+    referenced = all(block.mean is not None and block.sd is not None for block in blocks)
     rows = []
     for index, (block, column) in enumerate(zip(blocks, columns, strict=True)):
         parts = [np.full(len(column), index), column, np.asarray(block.factors)[column]]
@@ -172,14 +178,8 @@ def _customdata(blocks: Sequence[BlockFactors], columns: Sequence[np.ndarray]) -
     return _grid(rows)
 
 
-def _referenced(blocks: Sequence[BlockFactors]) -> bool:
-    return all(block.mean is not None and block.sd is not None for block in blocks)
-
-
 def _usual(block: BlockFactors, column: np.ndarray) -> list[str]:
     """A short string a cell, since a hover template cannot write ordinals."""
-    if block.percentile is None and block.class_percentile is None:
-        return [""] * len(column)
     missing = np.full(len(column), np.nan)
     percentile = missing if block.percentile is None else np.asarray(block.percentile)
     among = missing if block.class_percentile is None else np.asarray(block.class_percentile)
@@ -187,14 +187,11 @@ def _usual(block: BlockFactors, column: np.ndarray) -> list[str]:
     return [percentile_words(percentile[channel], among[channel], name) for channel in column]
 
 
-def _hover(blocks: Sequence[BlockFactors]) -> str:
-    usual = (
-        "<br>%{text}"
-        if any(b.percentile is not None or b.class_percentile is not None for b in blocks)
-        else ""
-    )
-    mean = ", mean %{customdata[3]:.4f}<br>%{customdata[4]:+.1f} sd" if _referenced(blocks) else ""
-    return f"<b>%{{y}} channel %{{customdata[1]:d}}</b><br>factor %{{customdata[2]:.4f}}{mean}{usual}<extra></extra>"
+def _hover(referenced: bool, ranked: bool) -> str:
+    # Plotly spoils "+.1f" (it puts a tilde before the sign) and prints all digits; "+.2r" it leaves alone.
+    mean = ", mean %{customdata[3]:.4f}<br>%{customdata[4]:+.2r} sd" if referenced else ""
+    name = "<b>%{y} channel %{customdata[1]:d}</b><br>"
+    return f"{name}factor %{{customdata[2]:.4f}}{mean}{'<br>%{text}' if ranked else ''}<extra></extra>"
 
 
 def _relative(z: np.ndarray, centre: float) -> np.ndarray:
@@ -206,52 +203,29 @@ def _relative(z: np.ndarray, centre: float) -> np.ndarray:
 
 def _bar(z: np.ndarray, scale: _Scale, limit: float, own_scale: bool) -> dict:
     if own_scale:
-        return colour_bar(
-            f"{scale.own_unit}, relative to the block's<br>own maximum", symmetric_ticks(0, 1, False)
-        )
+        title = f"{scale.own_unit},<br>relative to block's own maximum"
+        return colour_bar(title, symmetric_ticks(0, 1, clipped=False))
     clipped = bool(np.nanmax(np.abs(z - scale.centre), initial=0.0) > limit * (1 + 1e-6))
     return colour_bar(scale.unit, symmetric_ticks(scale.centre, limit, clipped))
 
 
-def _show_undefined(figure: go.Figure, z: np.ndarray, values: Sequence[np.ndarray], cells: dict) -> None:
-    """Cells that exist but have no value, in grey under a hover text of their own."""
-    exists = np.arange(z.shape[1]) < np.array([len(row) for row in values])[:, None]
-    undefined = exists & ~np.isfinite(z)
-    if not undefined.any():
+def _show_undefined(figure: go.Figure, z: np.ndarray, customdata: np.ndarray, names: Sequence[str]) -> None:
+    """A grey square for each channel that has no value, with the same click data and its own hover text."""
+    rows, places = np.nonzero(np.isfinite(customdata[..., 1]) & ~np.isfinite(z))
+    if not len(rows):
         return
-    figure.add_heatmap(
-        z=np.where(undefined, np.float32(0), np.float32(np.nan)),
-        zmin=-1,
-        zmax=1,
-        colorscale=[[0, NEUTRAL_COLOUR], [1, NEUTRAL_COLOUR]],
-        showscale=False,
-        ygap=2,
-        hovertemplate="<b>%{y} channel %{customdata[1]:d}</b><br>factor %{customdata[2]:.4f}: not comparable,"
-        "<br>it does not vary over the data set<extra></extra>",
-        **cells,
+    figure.add_scatter(
+        x=places,
+        y=[names[row] for row in rows],
+        mode="markers",
+        marker={"symbol": "square", "size": 8, "color": NEUTRAL_COLOUR},
+        customdata=customdata[rows, places, :3],
+        hovertemplate="<b>%{y} channel %{customdata[1]:d}</b><br>factor %{customdata[2]:.4f}"
+        "<br>no value on this scale<extra></extra>",
     )
 
 
-def _frame_rows(figure: go.Figure, values: Sequence[np.ndarray]) -> None:
-    for index, row in enumerate(values):
-        figure.add_shape(
-            type="rect",
-            x0=-0.5,
-            x1=len(row) - 0.5,
-            y0=index - 0.48,
-            y1=index + 0.48,
-            line={"color": GRID_COLOUR, "width": 1},
-        )
-
-
-def _frame_cell(figure: go.Figure, x: int, y: int) -> None:
-    """A dark frame within a light one, to be seen on any colour and any page; it takes no clicks."""
-    for colour, width in (("#ffffff", 5), ("#000000", 2)):
-        figure.add_shape(
-            type="rect",
-            x0=x - 0.5,
-            x1=x + 0.5,
-            y0=y - 0.48,
-            y1=y + 0.48,
-            line={"color": colour, "width": width},
-        )
+def _frame(figure: go.Figure, row: int, left: float, right: float, colour: str, width: int) -> None:
+    """A frame that takes no clicks, around the cells of one row between two places."""
+    line = {"color": colour, "width": width}
+    figure.add_shape(type="rect", x0=left, x1=right, y0=row - 0.48, y1=row + 0.48, line=line)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import plotly.graph_objects as go
 
 from abn.figures.style import (
-    FONT_SIZE,
     axis,
     colour_bar,
     colour_scale,
@@ -18,7 +19,7 @@ from abn.figures.style import (
 )
 
 MAP_HEIGHT = 340  # pixels
-STRIP_HEIGHT = 284
+STRIP_HEIGHT = 272
 
 
 def shared_limit(*maps: np.ndarray, quantile: float = 0.995) -> float:
@@ -157,7 +158,11 @@ def _add_panel(figure: go.Figure, panel: int, of: int, title: str, shape: tuple[
     gap = 0.03
     left = (panel - 1) * (1 + gap) / of
     domain = [left, min(1.0, left + (1 + gap) / of - gap)]
-    ticks = {"showgrid": False, "zeroline": False, "constrain": "domain", }
+    ticks = {
+        "showgrid": False,
+        "zeroline": False,
+        "constrain": "domain",
+    }
     figure.update_layout(
         {
             "margin": {"t": 26, "b": 106},
@@ -176,7 +181,7 @@ def _add_panel(figure: go.Figure, panel: int, of: int, title: str, shape: tuple[
                 tickvals=_pixel_ticks(height),
                 showticklabels=panel == 1,
                 scaleanchor=f"x{suffix}",
-                # On a narrow page panels shrink: they stay below their titles, the free room comes under them.
+                # On a narrow page panels shrink: they stay below their titles, with the free room under them.
                 constraintoward="top",
                 **ticks,
             ),
@@ -222,7 +227,7 @@ def _add_map(
     extent = f"{beyond} of {values.size} pixels beyond the scale" if beyond else "no pixel beyond the scale"
     if not finite.all():
         extent += f", {int((~finite).sum())} without value"
-    ticks = symmetric_ticks(0, limit, bool(beyond))
+    ticks = symmetric_ticks(0, limit, bool(beyond), count=3)
     figure.add_heatmap(
         # A blank map's colour would say "0 everywhere" under the note that says why it is blank.
         z=np.full_like(values, np.nan) if _is_blank(values) else values,
@@ -247,21 +252,11 @@ def _say_if_blank(figure: go.Figure, panel: int, values: np.ndarray, cause: str 
     if not _is_blank(values):
         return
     cause = cause or ("every value is 0" if np.isfinite(values).any() else "no value is a finite number")
-    lines = ["blank map:"]
-    for word in plain(cause).split():
-        # About 15 letters fit across a panel of a narrow page.
-        if len(lines) > 1 and len(lines[-1]) + len(word) < 15:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
     suffix = "" if panel == 1 else str(panel)
-    note(
-        figure,
-        "<br>".join(lines),
-        xref=f"x{suffix} domain",
-        yref=f"y{suffix} domain",
-        font={"size": FONT_SIZE},
-    )
+    note(figure, "blank", xref=f"x{suffix} domain", yref=f"y{suffix} domain")
+    # The cause stands where the colour bar would: plotly draws none for a map without values.
+    lines = textwrap.wrap(f"blank map: {cause}", width=38)
+    note(figure, "<br>".join(map(plain, lines)), y=0, yanchor="top", yshift=-48)
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:

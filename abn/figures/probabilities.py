@@ -59,7 +59,8 @@ def probability_bars(
             cliponaxis=False,
             customdata=shown,
             hovertext=ticks,
-            hovertemplate=f"<b>%{{hovertext}}</b>: %{{x:.3f}} %<br>raw softmax of {plain(network)}<extra></extra>",
+            hovertemplate="<b>%{hovertext}</b>: %{x:.3f} %"
+            f"<br>raw softmax of {plain(network)}<extra></extra>",
         )
     figure.update_layout(
         margin={"b": 78},

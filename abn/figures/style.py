@@ -1,4 +1,8 @@
-"""What all figures share: colours, fonts, axes, colour bars, and numbers as text."""
+"""What all figures share: colours, fonts, axes, colour bars, and numbers as text.
+
+A page may recolour every text by a rule on `.js-plotly-plot text`; hover labels are white on a dark ground and
+must then be exempted (`.js-plotly-plot .hovertext text`).
+"""
 
 from __future__ import annotations
 
@@ -87,9 +91,11 @@ def axis(title: str | None, **options) -> dict:
     return {**common, **options}
 
 
-def symmetric_ticks(centre: float, limit: float, clipped: bool) -> tuple[list[float], list[str]]:
-    """Five ticks about `centre` and their labels; where values lie beyond the ends, these say so."""
-    values = [centre + share * limit for share in (-1, -0.5, 0, 0.5, 1)]
+def symmetric_ticks(
+    centre: float, limit: float, clipped: bool, count: int = 5
+) -> tuple[list[float], list[str]]:
+    """An odd `count` of ticks about `centre`; where values lie beyond, the labels of the ends say so."""
+    values = [centre + (2 * i / (count - 1) - 1) * limit for i in range(count)]
     labels = [signed(value) if centre == 0 else f"{value:.3g}" for value in values]
     if clipped:
         labels[0], labels[-1] = f"≤ {labels[0]}", f"≥ {labels[-1]}"
@@ -97,7 +103,7 @@ def symmetric_ticks(centre: float, limit: float, clipped: bool) -> tuple[list[fl
 
 
 def colour_bar(title: str, ticks: tuple[Sequence[float], Sequence[str]]) -> dict:
-    """A horizontal colour bar with numbers along the bottom of the figure."""
+    """A horizontal colour bar with numbers along the bottom; a line of its title has room for 38 letters."""
     values, labels = ticks
     return {
         "orientation": "h",
@@ -115,6 +121,7 @@ def colour_bar(title: str, ticks: tuple[Sequence[float], Sequence[str]]) -> dict
         "tickvals": list(values),
         "ticktext": list(labels),
         "ticklabeloverflow": "allow",
+        "tickangle": 0,
     }
 
 

@@ -57,13 +57,12 @@ def channel_sum(
     sum_names = ["W c", *(f"α{subscript(k)} B{subscript(k)}" for k in range(len(terms)))]
     names = [*sum_names, "<b>sum m</b>", "<b>tanh m</b>"]
     values = np.array([linear_term, *terms, preactivation, np.tanh(preactivation)], np.float64)
-    colours = [POSITIVE_COLOUR if value > 0 else NEGATIVE_COLOUR for value in values[:-2]] + [
-        NEUTRAL_COLOUR
-    ] * 2
+    colours = [POSITIVE_COLOUR if value > 0 else NEGATIVE_COLOUR for value in values]
+    colours[-2:] = [NEUTRAL_COLOUR] * 2
     meaning = ["linear term", *(f"bias vector {k}, weighted by its gate" for k in range(len(terms)))]
     meaning += ["pre-activation: the sum of the bars above", "factor − 1"]
 
-    figure = new_figure("channel_sum", height=28 * len(names) + 110, block=block, channel=channel)
+    figure = new_figure("channel_sum", height=28 * len(names) + 124, block=block, channel=channel)
     figure.add_bar(
         x=values,
         y=list(range(len(names))),
@@ -74,8 +73,11 @@ def channel_sum(
         textposition="outside",
         textfont={"size": 12},
         cliponaxis=False,
-        customdata=[[name, words] for name, words in zip(names, meaning, strict=True)],
-        hovertemplate="%{customdata[0]} = %{x:+.6f}<br>%{customdata[1]}<extra>"
+        customdata=[
+            [name, signed(value, ".6f"), words]
+            for name, value, words in zip(names, values, meaning, strict=True)
+        ],
+        hovertemplate="%{customdata[0]} = %{customdata[1]}<br>%{customdata[2]}<extra>"
         f"{plain(block)} channel {channel}</extra>",
     )
     figure.add_shape(
@@ -88,7 +90,7 @@ def channel_sum(
         line={"color": NEUTRAL_COLOUR, "width": 1},
     )
     figure.update_layout(
-        margin={"t": 48},
+        margin={"t": 62},
         xaxis=axis("part of the pre-activation (no unit)", range=_room_for_labels(values), zeroline=True),
         yaxis=axis(
             None,
@@ -103,7 +105,7 @@ def channel_sum(
     note(
         figure,
         f"f = 1 + tanh m = <b>{factor:.6f}</b><br>"
-        f"network's own {network_factor:.6f}, residual {signed(residual, '.1e')}",
+        f"network's own {network_factor:.6f}<br>residual {signed(residual, '.1e')}",
         x=0,
         y=1,
         xanchor="left",
@@ -115,8 +117,8 @@ def channel_sum(
 
 
 def _room_for_labels(values: np.ndarray) -> list[float]:
-    """A range with zero in it and a third more on each side that has bars, where the numbers stand."""
+    """A range with zero in it and half as much again on each side that has bars, where the numbers stand."""
     finite = values[np.isfinite(values)]
     low, high = min(0.0, finite.min(initial=0.0)), max(0.0, finite.max(initial=0.0))
     span = (high - low) or 1.0
-    return [low - (0.35 if low < 0 else 0.05) * span, high + (0.35 if high > 0 else 0.05) * span]
+    return [low - (0.5 if low < 0 else 0.05) * span, high + (0.5 if high > 0 else 0.05) * span]

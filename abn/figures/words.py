@@ -40,8 +40,9 @@ class UnusualChannel:
 
 def ordinal(number: int) -> str:
     """92 → "92nd", 11 → "11th"."""
-    suffix = "th" if abs(number) % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(abs(number) % 10)
-    return f"{number}{suffix or 'th'}"
+    suffixes = {1: "st", 2: "nd", 3: "rd"}
+    suffix = "th" if abs(number) % 100 in (11, 12, 13) else suffixes.get(abs(number) % 10, "th")
+    return f"{number}{suffix}"
 
 
 def percentile_rank(percentile: float) -> str:
@@ -56,7 +57,7 @@ def percentile_rank(percentile: float) -> str:
 def percentile_words(
     percentile: float | None, class_percentile: float | None = None, class_name: str | None = None
 ) -> str:
-    """ "92nd percentile, 81st among ship"; parts that are unknown are left out."""
+    """E.g. "92nd percentile, 81st among ship"; parts that are unknown are left out."""
     parts = []
     if percentile is not None and np.isfinite(percentile):
         rank = percentile_rank(percentile)
@@ -92,12 +93,11 @@ def sentence_of_unusual(rows: Sequence[UnusualChannel]) -> str:
     if not rows:
         return "No channel's factor can be compared with the data set: none of them varies over it."
     first = rows[0]
-    side = "above" if first.deviation > 0 else "below"
+    distance = f"{abs(first.deviation):.1f} standard deviations {'above' if first.deviation > 0 else 'below'}"
     usual = percentile_words(first.percentile, first.class_percentile, first.class_name)
     sentence = (
         f"The most unusual factor is that of {first.block} channel {first.channel}: {first.factor:.4f}, "
-        f"{abs(first.deviation):.1f} standard deviations {side} its mean of {first.mean:.4f} over the data set"
-        f"{f' ({usual})' if usual else ''}."
+        f"{distance} its mean of {first.mean:.4f} over the data set{f' ({usual})' if usual else ''}."
     )
     if len(rows) == 1:
         return sentence

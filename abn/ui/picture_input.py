@@ -53,9 +53,11 @@ class PictureInput(gr.Image):
     is_template = True  # the page then shows gr.Image's own frontend
     max_bytes = MAX_BYTES
 
-    def __init__(self, *args: Any, **options: Any):
-        alt_text = "The picture sent in. Browsers that cannot show TIFF files show this text; the file is read all the same."
-        super().__init__(*args, **{"type": "pil", "format": "png", "alt_text": alt_text, **options})
+    def __init__(self, value: Any = None, **options: Any):
+        unseen = (
+            "The picture sent in; a browser that cannot show TIFF shows these words, and it is read all the same."
+        )
+        super().__init__(value, **{"type": "pil", "format": "png", "alt_text": unseen, **options})
 
     def get_config(self, cls: type | None = None) -> dict[str, Any]:
         return super().get_config(cls or gr.Image)  # Gradio reads the names of a component's options off __init__
@@ -128,7 +130,7 @@ class PictureInput(gr.Image):
 class GuardedBlocks(gr.Blocks):
     """`gr.Blocks` that looks at every input of every event before Gradio downloads, checks or stores it."""
 
-    async def preprocess_data(self, block_fn, inputs, *args, **kwargs):  # noqa: ANN001, ANN201  Gradio's own types
+    async def preprocess_data(self, block_fn, inputs, *args, **kwargs):
         if len(inputs) < len(block_fn.inputs):
             raise _refusal(f"This call takes {len(block_fn.inputs)} values; {len(inputs)} were sent.")
         inputs = await anyio.to_thread.run_sync(_admit_all, block_fn, list(inputs))

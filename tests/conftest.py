@@ -1,0 +1,118 @@
+"""What tests share: small checkpoints of the real architectures, the served page, and a real browser.
+
+Everything is made here, from a seed: no network, no data set, no trained weights.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from abn.data import CLASS_NAMES, MEAN, STD, Cifar10
+from abn.resnet import ARCHITECTURES, ResNet
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+torch.set_num_threads(1)  # tests run beside a browser and a server; the networks here are fed single pictures
+
+HOME = Path(__file__).resolve().parents[1]
+CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+
+
+def awake(architecture: str, seed: int = 0) -> ResNet:
+    """A network whose banks, gates, statistics and head all do something, as a trained one's do."""
+    torch.manual_seed(seed)
+    model = ARCHITECTURES[architecture]()
+    for name, parameter in model.named_parameters():
+        if "biases" in name or "gate_fc" in name:
+            nn.init.normal_(parameter, std=0.5)
+    nn.init.normal_(model.linear.weight, std=0.5)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> np.ndarray:
+    """(60, 32, 32, 3) uint8: smooth random pictures, six a class."""
+    coarse = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 3)).astype(np.uint8)
+    return coarse.repeat(8, axis=1).repeat(8, axis=2)
+
+
+@pytest.fixture(scope="session")
+def labels() -> np.ndarray:
+    return np.arange(60) % len(CLASS_NAMES)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory, pictures, labels) -> Path:
+    """A folder with `resnet-s` and `resnet-dmb`, each with a reference over `pictures`."""
+    from abn.checkpoints import load_checkpoint, save_checkpoint
+    from abn.data import to_pixels
+    from abn.reference import compute_reference, save_reference
+
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for seed, architecture in enumerate(ARCHITECTURES):
+        made = save_checkpoint(awake(architecture, seed), folder / architecture, seed=seed, epochs=1)
+        model = load_checkpoint(made)
+        reference = compute_reference(
+            model, to_pixels(pictures), torch.from_numpy(labels), batch_size=30, class_names=CLASS_NAMES,
+            mean=MEAN, std=STD, weights_sha256=model.info.weights_sha256,
+        )  # fmt: skip
+        save_reference(reference, made)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def inspector(checkpoints):
+    from abn.inspector import Inspector, load_network
+
+    networks = [load_network(None, checkpoints / name) for name in ("resnet-s", "resnet-dmb")]
+    return Inspector(*networks, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def examples() -> list[Path]:
+    return sorted((HOME / "assets" / "examples").glob("*.png"))
+
+
+@pytest.fixture(scope="session")
+def url(inspector, examples, pictures, labels, tmp_path_factory) -> str:
+    """Address of the served page, with `pictures` as its data set."""
+    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
+    from abn.ui.page import build_page
+    from abn.ui.serving import free_port, launch
+
+    data = Cifar10(pictures, labels, pictures, labels)
+    page = build_page(inspector, examples, data)
+    yield launch(page, "127.0.0.1", free_port("127.0.0.1"))
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the system's Chromium; missing, the browser tests are skipped, or fail where CI is set."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        message = "no Chromium on the PATH: install Debian's package chromium to run the browser tests"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()

@@ -1,0 +1,551 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from abn import resnet
+from abn.checkpoint_info import DATASET_NOTE
+from abn.checkpoints import (
+    CheckpointError,
+    load_checkpoint,
+    load_official_state_dict,
+    save_checkpoint,
+    save_trained,
+)
+from abn.data import CLASS_NAMES, MEAN, STD
+from abn.files import replace_file
+from abn.sources import HubSource, locate
+from abn.training import RECIPES, Run
+
+THREE = ("cat", "dog", "owl")
+BANK = "layer1.0.conv2_dmb.gate_dmb.biases"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """A checkpoint of the modulated network with three classes and K = 2."""
+    torch.manual_seed(0)
+    model = resnet.resnet_dmb(num_classes=3, num_biases=2)
+    return save_checkpoint(model, tmp_path_factory.mktemp("saved") / "checkpoint", class_names=THREE)
+
+
+@pytest.fixture
+def folder(saved, tmp_path) -> Path:
+    """A copy of it to spoil."""
+    return Path(shutil.copytree(saved, tmp_path / "checkpoint"))
+
+
+def reason(source, revision=None) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(source, revision)
+    assert caught.value.source == str(source)
+    assert str(caught.value) == f"{source}: {caught.value.reason}"
+    assert "\n" not in caught.value.reason
+    return caught.value.reason
+
+
+def edit_config(folder: Path, **changes) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({name: value for name, value in config.items() if value is not ...}))
+
+
+def edit_weights(folder: Path, change) -> None:
+    tensors = {name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()}
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+# Saving and loading.
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    torch.manual_seed(1)
+    model = resnet.resnet_dmb().to(memory_format=torch.channels_last)
+    model.bn1.num_batches_tracked += 5
+    folder = save_checkpoint(
+        model, tmp_path / "a" / "b", recipe={"name": "paper", "lr": 0.1}, seed=0, epochs=15, accuracy=91.5,
+        evaluated_on="test", test_images=10_000, hardware="one CPU", torch_version="2", dataset="CIFAR-10",
+    )  # fmt: skip
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    loaded = load_checkpoint(folder)
+    assert not loaded.training
+    assert loaded.architecture == "resnet-dmb"
+    state = model.state_dict()
+    assert loaded.state_dict().keys() == state.keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.state_dict().items())
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    info = loaded.info
+    assert (info.architecture, info.num_biases, info.class_names) == ("resnet-dmb", 4, CLASS_NAMES)
+    assert (info.mean, info.std) == (MEAN, STD)
+    assert (info.seed, info.epochs, info.accuracy, info.test_images) == (0, 15, 91.5, 10_000)
+    assert info.recipe == {"name": "paper", "lr": 0.1}
+    assert (info.source, info.folder, info.commit, info.notice) == (str(folder), folder, None, None)
+
+
+def test_other_classes_and_another_bank_load(saved):
+    model = load_checkpoint(saved)
+    assert (model.num_classes, model.num_biases) == (3, 2)
+    assert model.info.class_names == THREE
+    assert model.info.recipe is None
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+
+
+def test_loading_leaves_the_global_random_generator_alone(saved):
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    load_checkpoint(saved)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_network_outlives_its_files(folder):
+    model = load_checkpoint(folder)
+    before = model.linear.weight.clone()
+    (folder / "model.safetensors").write_bytes(b"")
+    assert torch.equal(model.linear.weight, before)
+
+
+def test_every_file_can_be_read_by_others(saved):
+    modes = {path.stat().st_mode & 0o777 for path in saved.iterdir()}
+    mask = os.umask(0)
+    os.umask(mask)
+    assert modes == {0o666 & ~mask}
+
+
+def test_save_trained_takes_its_facts_from_the_log(tmp_path):
+    run = Run("resnet-s", RECIPES["paper"], seed=7, holdout=0, evaluate_every=2)
+    records = [
+        {"epoch": 1, "device": "CPU", "torch": "2.1"},
+        {"epoch": 2, "test_accuracy": 91.25, "device": "CPU", "torch": "2.1"},
+        {"epoch": 3, "test_accuracy": 90.5, "device": "GPU", "torch": "2.1"},
+    ]
+    folder = save_trained(resnet.resnet_s(), tmp_path / "checkpoint", run, records)
+    info = load_checkpoint(folder).info
+    assert (info.seed, info.epochs, info.accuracy, info.evaluated_on, info.test_images) == (
+        7, 3, 90.5, "test", 10_000,
+    )  # fmt: skip
+    assert (info.best_accuracy, info.best_epoch) == (91.25, 2)
+    assert (info.hardware, info.torch_version) == ("CPU, then GPU", "2.1")
+    assert info.recipe["name"] == "paper"
+    assert info.recipe["weight_decay"] == 5e-4
+    assert info.dataset_note == DATASET_NOTE
+    card = (folder / "README.md").read_text()
+    for fact in (
+        "license: apache-2.0", "cifar10", "library_name", "| seed | 7 |", "| epochs | 3 |", "CPU, then GPU",
+        "90.50 % on 10,000 test images", "91.25 % (epoch 2)", "JPEG", "0.20 points", "load_checkpoint", "paper",
+    ):  # fmt: skip
+        assert fact in card
+
+
+def test_save_trained_on_held_out_images(tmp_path):
+    run = Run("resnet-s", RECIPES["paper"], seed=0, holdout=5000, evaluate_every=1)
+    record = {"epoch": 1, "holdout_accuracy": 50.0, "device": "CPU", "torch": "2.1"}
+    info = load_checkpoint(save_trained(resnet.resnet_s(), tmp_path, run, [record])).info
+    assert (info.evaluated_on, info.test_images, info.best_accuracy) == ("holdout", 5000, None)
+    assert "on 5,000 held-out training images" in (tmp_path / "README.md").read_text()
+
+
+def test_the_card_has_front_matter_the_hub_reads(tmp_path):
+    from huggingface_hub import ModelCard
+
+    names = ('a "quoted" name', "colon: and\nnew line", "- dash")
+    save_checkpoint(resnet.resnet_s(3), tmp_path, class_names=names, dataset="CIFAR-10")
+    data = ModelCard.load(tmp_path / "README.md").data
+    assert (data.license, data.datasets, data.pipeline_tag) == ("apache-2.0", ["cifar10"], "image-classification")
+    assert "resnet-s" in data.tags
+
+
+# Saving: whole or not at all.
+
+
+class StopError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("killed_at", ["model.safetensors", "README.md", "config.json"])
+def test_a_kill_leaves_nothing_that_loads_half_written(folder, monkeypatch, killed_at):
+    def replace_or_die(path, write):
+        if path.name == killed_at:
+            raise StopError
+        replace_file(path, write)
+
+    monkeypatch.setattr("abn.checkpoints.replace_file", replace_or_die)
+    with pytest.raises(StopError):
+        save_checkpoint(resnet.resnet_s(3), folder, class_names=THREE)
+    assert "no config.json" in reason(folder)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def die(scratch):
+        scratch.write_text("ne")
+        raise StopError
+
+    with pytest.raises(StopError):
+        replace_file(path, die)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    replace_file(path, lambda scratch: scratch.write_text("new"))
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reference_stays_with_its_weights_only(folder):
+    reference = folder / "reference.safetensors"
+    reference.write_bytes(b"measured")
+    model = load_checkpoint(folder)
+    save_checkpoint(model, folder, class_names=THREE, seed=1)
+    assert reference.read_bytes() == b"measured"
+    with torch.no_grad():
+        model.linear.bias += 1
+    save_checkpoint(model, folder, class_names=THREE)
+    assert not reference.exists()
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({"class_names": ("a", "b")}, ["2 class names", "3 classes"]),
+        ({"class_names": ("a", "b", "a")}, ["class_names", "different"]),
+        ({"std": (0.1, 0.0, 0.1)}, ["std", "positive"]),
+        ({"accuracy": 120.0}, ["accuracy is 120.0", "0 to 100"]),
+        ({"seed": -1}, ["seed is -1"]),
+    ],
+)
+def test_nonsense_is_not_saved_and_what_stood_there_stays(folder, known, words):
+    with pytest.raises(CheckpointError) as caught:
+        save_checkpoint(resnet.resnet_s(3), folder, **{"class_names": THREE} | known)
+    for word in words:
+        assert word in str(caught.value)
+    assert load_checkpoint(folder).architecture == "resnet-dmb"
+
+
+def test_weights_that_diverged_are_not_saved(tmp_path):
+    model = resnet.resnet_s(3)
+    with torch.no_grad():
+        model.linear.weight[0, 0] = torch.nan
+    with pytest.raises(CheckpointError, match="NaN or infinity stands in linear.weight"):
+        save_checkpoint(model, tmp_path / "x", class_names=THREE)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="could not be written"):
+        save_checkpoint(resnet.resnet_s(3), tmp_path / "file" / "x", class_names=THREE)
+
+
+# Where a checkpoint is.
+
+
+@pytest.mark.parametrize(
+    ("source", "revision", "expected"),
+    [
+        ("user/repo", None, HubSource("user/repo", "main")),
+        ("user/repo", "v1", HubSource("user/repo", "v1")),
+        ("user/repo@v1", None, HubSource("user/repo", "v1")),
+        ("user/repo@v1", "v1", HubSource("user/repo", "v1")),
+        ("user/repo@refs/pr/3", None, HubSource("user/repo", "refs/pr/3")),
+        ("u-1/a.b_c", None, HubSource("u-1/a.b_c", "main")),
+    ],
+)
+def test_hub_ids(source, revision, expected):
+    assert locate(source, revision) == expected
+
+
+def test_what_exists_is_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "user" / "repo").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert locate("user/repo") == Path("user/repo")
+    assert locate("user") == Path("user")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert locate("~/user") == tmp_path / "user"
+
+
+@pytest.mark.parametrize(
+    ("source", "revision", "words"),
+    [
+        ("/no/such/folder", None, ["no such folder"]),
+        ("./nothing", None, ["no such folder"]),
+        ("~/nothing-there", None, ["no such folder"]),
+        ("a/b/c", None, ["no such folder"]),
+        ("nothing", None, ["no such folder", "user/repo"]),
+        (Path("user/repo"), None, ["no such folder"]),
+        ("/tmp", "v1", ["a folder has no revisions", "'v1'"]),
+        ("user/repo@v1", "v2", ["two revisions", "v1 and v2"]),
+        ("user/repo@../../x", None, ["can be no revision"]),
+        ("user/repo", "a b", ["can be no revision"]),
+        ("us er/repo", None, ["no such folder", "spelling"]),
+        ("user/re--po", None, ["no such folder", "spelling"]),
+        ("user/.repo", None, ["no such folder", "spelling"]),
+        ("user/" + "x" * 300, None, ["no such folder", "spelling"]),
+        ("x" * 5000, None, ["no such folder"]),
+        ("nul\0/x", None, ["no such folder"]),
+    ],
+)
+def test_sources_that_are_nowhere(source, revision, words):
+    found = reason(source, revision)
+    for word in words:
+        assert word in found
+
+
+def test_no_source_at_all():
+    with pytest.raises(CheckpointError, match="no checkpoint is named"):
+        load_checkpoint(" ")
+
+
+def test_a_file_is_no_folder(saved):
+    assert "this is a file" in reason(saved / "config.json")
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), float("inf"), "10"])
+def test_a_timeout_that_is_none(timeout):
+    with pytest.raises(CheckpointError, match="timeout is .*; expected a positive number of seconds"):
+        load_checkpoint("user/repo", timeout=timeout)
+
+
+# Folders that are no checkpoints.
+
+
+def test_an_empty_folder(tmp_path):
+    assert "no config.json" in reason(tmp_path)
+    assert "save_checkpoint" in reason(tmp_path)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"not json", b"\xff\xfe\x00", b"[" * 100_000, b'{"seed": 1e999999x}'])
+def test_a_config_that_is_not_json(folder, text):
+    (folder / "config.json").write_bytes(text)
+    assert "config.json is not JSON" in reason(folder)
+
+
+def test_a_config_that_is_no_object(folder):
+    (folder / "config.json").write_text("[1, 2]")
+    assert "config.json holds a list; expected an object" in reason(folder)
+
+
+def test_a_config_that_is_too_large(folder):
+    (folder / "config.json").write_text(" " * 2_000_000)
+    assert "more than 1,000,000 bytes" in reason(folder)
+
+
+@pytest.mark.parametrize("name", ["architecture", "class_names", "mean", "std", "num_biases", "weights_sha256"])
+def test_a_config_without_a_field_it_needs(folder, name):
+    edit_config(folder, **{name: ...})
+    assert f"config.json lacks {name}" in reason(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("architecture", 5, "the name of an architecture"),
+        ("class_names", [], "one or more different names"),
+        ("class_names", "abc", "one or more different names"),
+        ("class_names", ["a", "b", ""], "one or more different names"),
+        ("class_names", ["a", "b", "b"], "one or more different names"),
+        ("class_names", ["a", "b", 3], "one or more different names"),
+        ("mean", [0.5, 0.5], "three numbers"),
+        ("mean", [0.5, 0.5, float("nan")], "three numbers"),
+        ("mean", [10**400, 0.5, 0.5], "three numbers"),
+        ("std", [0.2, 0.0, 0.2], "three positive numbers"),
+        ("std", [0.2, -0.2, 0.2], "three positive numbers"),
+        ("num_biases", 0, "from 1 to 10,000"),
+        ("num_biases", True, "from 1 to 10,000"),
+        ("num_biases", 2.0, "from 1 to 10,000"),
+        ("num_biases", 10**9, "from 1 to 10,000"),  # nothing of that size is ever allocated
+        ("weights_sha256", "abc", "64 hexadecimal digits"),
+        ("recipe", "paper", "an object"),
+        ("seed", -1, "at least 0"),
+        ("epochs", 0, "at least 1"),
+        ("accuracy", 101, "0 to 100"),
+        ("accuracy", "91", "0 to 100"),
+        ("evaluated_on", "train", '"test" or "holdout"'),
+        ("hardware", 5, "text"),
+    ],
+)
+def test_nonsense_in_a_config(folder, name, value, expected):
+    edit_config(folder, **{name: value})
+    found = reason(folder)
+    assert f"config.json: {name} is " in found
+    assert expected in found
+
+
+def test_fields_of_later_versions_are_passed_over(folder):
+    edit_config(folder, something_new=[1, 2])
+    assert load_checkpoint(folder).info.class_names == THREE
+
+
+def test_an_unknown_architecture(folder):
+    edit_config(folder, architecture="resnet-se")
+    found = reason(folder)
+    assert "unknown architecture 'resnet-se'" in found
+    assert "resnet-dmb, resnet-s" in found
+
+
+@pytest.mark.parametrize(("architecture", "num_biases"), [("resnet-s", 2), ("resnet-dmb", None)])
+def test_bank_sizes_an_architecture_cannot_have(folder, architecture, num_biases):
+    edit_config(folder, architecture=architecture, num_biases=num_biases)
+    assert f"num_biases is {json.dumps(num_biases)}, which {architecture} cannot have" in reason(folder)
+
+
+def test_class_names_that_do_not_fit_the_weights(folder):
+    edit_config(folder, class_names=["a", "b"])
+    found = reason(folder)
+    assert "linear." in found
+    assert "resnet-dmb with 2 classes and 2 bias vectors" in found
+
+
+def test_a_bank_size_that_does_not_fit_the_weights(folder):
+    edit_config(folder, num_biases=3)
+    assert f"{BANK} has shape (64, 2); expected (64, 3)" in reason(folder)
+
+
+def test_another_networks_weights(folder):
+    edit_config(folder, architecture="resnet-s", num_biases=None)
+    assert "the weights lack layer1.0.conv2.weight" in reason(folder)
+
+
+def test_a_config_of_other_weights(folder):
+    edit_weights(folder, lambda tensors: tensors["linear.bias"].add_(1))
+    found = reason(folder)
+    assert "config.json describes other weights" in found
+    assert "same checkpoint" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("linear.bias"), ["lack linear.bias"]),
+        (lambda t: t.update(extra=torch.zeros(2)), ["hold extra", "has not"]),
+        (lambda t: t.update({BANK: torch.zeros(64, 5)}), [BANK, "(64, 5)", "(64, 2)"]),
+        (lambda t: t["bn1.weight"].fill_(torch.nan), ["NaN", "bn1.weight"]),
+        (lambda t: t["conv1.weight"][0].fill_(torch.inf), ["NaN or infinity", "conv1.weight"]),
+        (lambda t: t["bn1.running_var"].fill_(-1), ["negative variances", "bn1.running_var"]),
+        (lambda t: t.update({"linear.bias": torch.zeros(3, dtype=torch.int64)}), ["linear.bias", "int64"]),
+        (lambda t: t.clear(), ["lack bn1.bias, bn1.running_mean", "and"]),
+    ],
+)
+def test_weights_that_do_not_fit(folder, change, words):
+    edit_weights(folder, change)
+    found = reason(folder)
+    for word in words:
+        assert word in found
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 100, b"\xff" * 100, (50).to_bytes(8, "little") + b"{" * 50])
+def test_what_is_no_safetensors_file(folder, content):
+    (folder / "model.safetensors").write_bytes(content)
+    assert "model.safetensors is no safetensors file, or is cut short" in reason(folder)
+
+
+def test_a_truncated_safetensors_file(folder):
+    path = folder / "model.safetensors"
+    os.truncate(path, path.stat().st_size - 1000)
+    assert "cut short" in reason(folder)
+
+
+def test_a_git_lfs_pointer(folder):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 11\n"
+    (folder / "model.safetensors").write_bytes(pointer)
+    assert "Git LFS pointer" in reason(folder)
+    assert "git lfs pull" in reason(folder)
+
+
+def test_no_weights(folder):
+    (folder / "model.safetensors").unlink()
+    assert "there is no model.safetensors" in reason(folder)
+
+
+def test_a_folder_in_the_place_of_a_file(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+    assert "model.safetensors cannot be read" in reason(folder)
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+    assert "config.json cannot be read" in reason(folder)
+
+
+class Trap:
+    """Its pickle makes a file when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_is_never_opened(folder, tmp_path):
+    sprung, weights = tmp_path / "sprung", folder / "model.safetensors"
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        weights.write_bytes(pickle.dumps(Trap(sprung), protocol))
+        assert "is a pickle under another name; a pickle can run any code" in reason(folder)
+    for protocol in (0, 1):  # without a mark of their own
+        weights.write_bytes(pickle.dumps(Trap(sprung), protocol))
+        assert "no safetensors file" in reason(folder)
+    torch.save({"trap": Trap(sprung)}, weights)
+    assert "is a pickle under another name" in reason(folder)
+    shutil.move(weights, folder / "pytorch_model.bin")
+    assert "only pytorch_model.bin; a pickle can run any code" in reason(folder)
+    assert not sprung.exists()
+    torch.load(folder / "pytorch_model.bin", weights_only=False)
+    assert sprung.exists()  # the trap works
+
+
+# Official state dicts.
+
+
+@pytest.fixture(params=["resnet-s", "resnet-dmb"])
+def network(request) -> resnet.ResNet:
+    torch.manual_seed(5)
+    return resnet.ARCHITECTURES[request.param](num_classes=3)
+
+
+def test_an_official_state_dict_loads(network):
+    official = {name: torch.full_like(tensor, 2) for name, tensor in network.state_dict().items()}
+    load_official_state_dict(network, official)
+    assert all((tensor == 2).all() for tensor in network.state_dict().values())
+
+
+def test_names_from_data_parallel_and_without_batch_counts(network):
+    official = {
+        f"module.{name}": torch.full_like(tensor, 2)
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    load_official_state_dict(network, official)
+    state = network.state_dict()
+    assert (state["layer3.1.bn2.running_var"] == 2).all()
+    assert state["bn1.num_batches_tracked"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.pop("layer3.1.bn2.weight"), ["lack layer3.1.bn2.weight"]),
+        (lambda d: d.update({"fc.weight": torch.zeros(2)}), ["hold fc.weight"]),
+        (lambda d: d.update({"linear.weight": torch.zeros(10, 256)}), ["linear.weight", "(10, 256)", "(3, 256)"]),
+        (lambda d: d.update({"linear.bias": torch.full((3,), torch.nan)}), ["NaN", "linear.bias"]),
+        (lambda d: d.update({"linear.bias": [1, 2, 3]}), ["linear.bias is a list"]),
+        (lambda d: d.update({"module.conv1.weight": d.pop("conv1.weight")}), ["lack conv1.weight"]),
+        (lambda d: d.clear(), ["lack bn1.bias, bn1.running_mean, bn1.running_var and"]),
+    ],
+)
+def test_a_state_dict_that_does_not_fit_leaves_the_network_as_it_was(network, change, words):
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    official = {name: torch.full_like(tensor, 2) for name, tensor in before.items()}
+    change(official)
+    with pytest.raises(CheckpointError) as caught:
+        load_official_state_dict(network, official)
+    for word in words:
+        assert word in str(caught.value)
+    assert caught.value.source == "state dict"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

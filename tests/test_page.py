@@ -1,0 +1,204 @@
+"""The real page in a real browser: values that a person would read."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from abn.pictures import fit, read_picture
+from abn.ui.factors_tab import block_factors
+
+expect = pytest.importorskip("playwright.sync_api").expect
+READY = "#factor-heatmap .js-plotly-plot .heatmaplayer"
+# Gradio's own bundle says this on every page, from the drawing library of its image editor.
+GRADIOS_OWN = "Method not implemented."
+
+
+@pytest.fixture
+def page(browser, url):
+    """A fresh visitor's page, every other host out of reach; errors on its console fail the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    here = urlsplit(url).netloc
+    strangers, complaints = [], []
+
+    def route(handler):
+        if urlsplit(handler.request.url).netloc in {here, ""}:
+            handler.continue_()
+        else:
+            strangers.append(handler.request.url)
+            handler.abort()
+
+    context.route("**/*", route)
+    page = context.new_page()
+    page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    page.locator(READY).wait_for()
+    yield page
+    context.close()
+    assert strangers == []
+    assert [text for text in complaints if text != GRADIOS_OWN] == []
+
+
+@pytest.fixture(scope="session")
+def first_example(inspector, examples):
+    """What the networks make of the picture that the page opens with."""
+    return inspector.inspect(fit(read_picture(examples[0])).pixels)
+
+
+def heatmap(page, selector="#factor-heatmap"):
+    """The numbers a figure's first heatmap draws, NaN where a cell is blank."""
+    rows = page.evaluate(
+        "s => Array.from(document.querySelector(s + ' .js-plotly-plot')._fullData"
+        ".find(t => t.type === 'heatmap').z, row => Array.from(row, v => v === null ? NaN : v))",
+        selector,
+    )
+    return np.array(rows, float)
+
+
+def upload(page, path):
+    page.locator("#picture input[type=file]").first.set_input_files(path)
+
+
+def wait_for_meta(page, selector, key, value):
+    page.wait_for_function(
+        "([s, k, v]) => JSON.stringify(document.querySelector(s + ' .js-plotly-plot')?.layout?.meta?.[k]) === v",
+        arg=[selector, key, value],
+    )
+
+
+def test_opens_with_an_example_inspected(page, first_example):
+    for side, network in zip(("baseline", "dmb"), first_example.networks, strict=True):
+        top = page.locator(f"#top-{side}")
+        expect(top.locator("h2")).to_have_text(network.predicted_name)
+        expect(top).to_contain_text(f"{100 * network.probabilities.max():.0f}%")
+    said = "They agree" if first_example.agree else "They disagree"
+    expect(page.locator("#agreement")).to_contain_text(said)
+    expect(page.locator("#agreement")).to_contain_text(first_example.dmb.predicted_name)
+
+
+def test_the_heatmap_draws_the_deviations_of_the_picture(page, first_example):
+    z = heatmap(page)
+    for row, block in zip(z, block_factors(first_example.dmb), strict=True):
+        channels = len(block.factors)
+        np.testing.assert_allclose(row[:channels], block.deviation, rtol=1e-4, atol=1e-4)
+        assert np.isnan(row[channels:]).all()
+
+
+def test_raw_factors_are_one_switch_away(page, first_example):
+    page.get_by_text("raw factor", exact=True).click()
+    wait_for_meta(page, "#factor-heatmap", "mode", '"raw"')
+    z = heatmap(page)
+    for row, block in zip(z, first_example.dmb.blocks, strict=True):
+        np.testing.assert_allclose(row[: len(block.factors)], block.factors, rtol=1e-5)
+
+
+def test_a_click_in_the_heatmap_opens_the_channels_exact_sum(page, first_example):
+    plot = page.locator("#factor-heatmap .nsewdrag").first
+    box = plot.bounding_box()
+    # The right end of the last row: a channel that only the widest block has.
+    at = {"x": box["width"] * 0.9, "y": box["height"] * 5.5 / 6}
+    plot.hover(position=at)
+    plot.click(position=at)
+    text = page.locator("#channel-text")
+    expect(text).to_contain_text("layer3.1 channel")
+    channel = int(re.search(r"channel (\d+)", text.inner_text())[1])
+    assert 215 <= channel <= 245
+    exact = first_example.dmb.block("layer3.1").channel_sum(channel)
+    expect(text).to_contain_text(f"factor 1 + tanh m = {exact.factor:.5f}")
+    expect(text).to_contain_text(f"linear term {exact.linear_term:+.5f}")
+    assert abs(exact.residual) < 1e-6
+    wait_for_meta(page, "#factor-heatmap", "chosen", f"[5,{channel}]")
+
+
+def test_a_row_of_the_unusual_channels_opens_its_sum(page, first_example):
+    cell = page.locator("#unusual-channels [data-testid='cell-2-1']")
+    channel = int(cell.inner_text())
+    block = page.locator("#unusual-channels [data-testid='cell-2-0']").inner_text().strip()
+    cell.click()
+    expect(page.locator("#channel-text")).to_contain_text(f"{block} channel {channel}:")
+
+
+def test_an_upload_is_inspected_at_once(page, inspector, pictures, tmp_path):
+    path = tmp_path / "mine.png"
+    Image.fromarray(pictures[7]).save(path)
+    upload(page, path)
+    expect(page.locator("#fitting")).to_contain_text("32 × 32: all of it is used, pixel for pixel.")
+    expected = inspector.inspect(pictures[7])
+    expect(page.locator("#top-dmb h2")).to_have_text(expected.dmb.predicted_name)
+    page.wait_for_function(
+        "v => Math.abs(document.querySelector('#factor-heatmap .js-plotly-plot')._fullData"
+        ".find(t => t.type === 'heatmap').z[0][0] - v) < 1e-3",
+        arg=float(block_factors(expected.dmb)[0].deviation[0]),
+    )
+
+
+def test_a_bad_upload_leaves_the_last_result_marked_as_such(page, first_example, tmp_path):
+    path = tmp_path / "song.png"
+    path.write_bytes(b"ID3 this is no picture")
+    upload(page, path)
+    expect(page.locator("#failure")).to_contain_text("belongs to the picture and settings before it")
+    expect(page.locator("#top-dmb h2")).to_have_text(first_example.dmb.predicted_name)
+    toast = page.locator(".toast-body, [data-testid='toast-body']").first
+    expect(toast).to_contain_text("picture")
+    assert "Traceback" not in page.content()
+    assert str(tmp_path) not in page.content()
+
+
+def test_attribution_maps_are_those_of_the_library(page, inspector, first_example):
+    page.get_by_role("tab", name="Attribution").click()
+    target = first_example.dmb.predicted_name
+    expect(page.locator("#attribution-status")).to_contain_text(f"Saliency for {target}.")
+    page.locator("#attribution-dmb .heatmaplayer").first.wait_for()
+    expected = inspector.attribute(first_example.pixels, target, None, "saliency", {}).maps
+    for side, values in zip(("baseline", "dmb"), expected, strict=True):
+        drawn = heatmap(page, f"#attribution-{side}")
+        np.testing.assert_allclose(drawn, values, rtol=1e-3, atol=1e-5)
+    difference = heatmap(page, "#attribution-difference")
+    np.testing.assert_allclose(difference, expected[1] - expected[0], rtol=1e-3, atol=1e-5)
+
+
+def test_a_click_on_a_class_makes_it_the_target(page, first_example):
+    second = first_example.dmb.class_names[int(np.argsort(first_example.dmb.probabilities)[-2])]
+    page.locator("#top-dmb").get_by_text(second, exact=True).click()
+    page.get_by_role("tab", name="Attribution").click()
+    expect(page.locator("#attribution-status")).to_contain_text(f"Saliency for {second}.")
+
+
+def test_a_slow_method_waits_for_the_button(page):
+    page.get_by_role("tab", name="Attribution").click()
+    expect(page.locator("#attribution-status")).to_contain_text("Saliency for")
+    page.locator("#method input").click()
+    page.get_by_role("option", name="Occlusion (slow)").click()
+    expect(page.locator("#attribution-status")).to_contain_text("Occlusion is slow: about")
+    page.get_by_role("button", name="Compute").click()
+    expect(page.locator("#attribution-status")).to_contain_text("Occlusion for")
+
+
+def test_a_plot_fits_its_tab_after_the_window_changed(page):
+    page.get_by_role("tab", name="Gate weights").click()
+    page.locator("#gate-weights .js-plotly-plot").wait_for()
+    page.get_by_role("tab", name="Factors").click()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("tab", name="Gate weights").click()
+    page.wait_for_function(
+        "() => { const p = document.querySelector('#gate-weights .js-plotly-plot');"
+        " return p && p.getBoundingClientRect().width > 100 &&"
+        " p.querySelector('.main-svg').getBoundingClientRect().width <= p.parentElement.getBoundingClientRect().width + 1 }"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_test_image_shows_its_true_class(page, pictures, labels, inspector):
+    page.get_by_role("button", name="Draw a test image").click()
+    expect(page.locator("#truth")).to_contain_text("its true class is")
+    index = int(re.search(r"image (\d+)", page.locator("#truth").inner_text())[1])
+    expect(page.locator("#truth")).to_contain_text(inspector.class_names[labels[index]])
+    expected = inspector.inspect(pictures[index]).dmb.predicted_name
+    expect(page.locator("#top-dmb h2")).to_have_text(expected)
