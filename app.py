@@ -16,7 +16,6 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from abn.checkpoints import CheckpointError
-
 from abn.data import DataError, load_cifar10
 from abn.inspector import Inspector, load_network
 from abn.reference import ReferenceFileError
@@ -29,21 +28,15 @@ BASELINE, DMB = HOME / "checkpoints" / "resnet-s", HOME / "checkpoints" / "resne
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="app.py", description="Look inside two networks, picture by picture."
-    )
+    parser = argparse.ArgumentParser(prog="app.py", description="Look inside two networks, picture by picture.")
     source = "folder or Hub id (user/repo, user/repo@revision)"
-    parser.add_argument(
-        "--baseline", default=os.environ.get("ABN_BASELINE"), help=f"{source}; also ABN_BASELINE"
-    )
+    parser.add_argument("--baseline", default=os.environ.get("ABN_BASELINE"), help=f"{source}; also ABN_BASELINE")
     parser.add_argument("--dmb", default=os.environ.get("ABN_DMB"), help=f"{source}; also ABN_DMB")
     parser.add_argument("--data", type=Path, help="folder with CIFAR-10, to draw real test images from")
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, help="the first free one from 7860 on, unless named")
-    parser.add_argument(
-        "--mcp", action="store_true", help="also serve the endpoints as MCP tools (gradio[mcp])"
-    )
+    parser.add_argument("--mcp", action="store_true", help="also serve the endpoints as MCP tools (gradio[mcp])")
     return parser.parse_args(argv)
 
 

@@ -7,8 +7,10 @@ or the files torchvision's `CIFAR10` class keeps there, which can be downloaded 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError  # NumPy's, for a header it cannot read
 
 import numpy as np
 import torch
@@ -54,16 +56,21 @@ def load_cifar10(folder: str | Path, download: bool = False) -> Cifar10:
 
 def _read_archive(archive: Path) -> Cifar10:
     remedy = "make it anew, or remove it and pass --download"
+    names = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with np.load(archive, allow_pickle=False) as stored:
-            missing = {"x_train", "y_train", "x_test", "y_test"} - set(stored.files)
-            if missing:
-                raise DataError(f"{archive} has no array {sorted(missing)}; {remedy}")
-            data = Cifar10(**{name: stored[name] for name in ("x_train", "y_train", "x_test", "y_test")})
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+        stored = np.load(archive, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with stored:
+            missing = sorted(set(names) - set(stored.files))
+            arrays = {name: stored[name] for name in names if name not in missing}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("a zip of other files")
+    except (zipfile.BadZipFile, zlib.error, TokenError, EOFError, OSError, ValueError) as error:
         raise DataError(f"{archive} is truncated or is no NumPy archive; {remedy}") from error
+    if missing:
+        raise DataError(f"{archive} has no array {missing}; {remedy}")
+    data = Cifar10(**arrays)
     for split in ("train", "test"):
         _check_split(archive, split, getattr(data, f"x_{split}"), getattr(data, f"y_{split}"))
     return data

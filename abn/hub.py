@@ -134,9 +134,7 @@ def _download(request: Request, commit: str, name: str) -> Path:
     return path
 
 
-def _fetch_optional(
-    request: Request, commit: str, name: str, there: set[str] | None, watch: Watch
-) -> str | None:
+def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | None, watch: Watch) -> str | None:
     """Fetch a file that may be missing; answer with a notice where it exists and cannot be had."""
     known = try_to_load_from_cache(request.repo, name, revision=commit)
     known_absent = known is not None and not isinstance(known, str)

@@ -88,8 +88,7 @@ def lacks(name: str, there: set[str]) -> Fault:
 
 def pickle_remedy() -> str:
     return (
-        "a pickle can run any code when it is opened, so none is ever opened here: "
-        "ask for the weights as safetensors"
+        "a pickle can run any code when it is opened, so none is ever opened here: ask for the weights as safetensors"
     )
 
 

@@ -62,7 +62,7 @@ def load_network(source: str | None, bundled: Path) -> Network:
         model = load_checkpoint(bundled)
     info = model.info
     label = LABELS.get(model.architecture, model.architecture)
-    return Network(label, model, load_reference(info.folder, info.weights_sha256), notice)
+    return Network(label, model, load_reference(info.folder, info.weights_sha256), notice or info.notice)
 
 
 @dataclass(frozen=True, eq=False)

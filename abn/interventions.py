@@ -62,9 +62,7 @@ def frozen(modulations: Mapping[str, Modulation], blocks: Collection[str] | None
     chosen = _names(modulations if blocks is None else blocks)
     missing = chosen - set(modulations)
     if missing:
-        raise ValueError(
-            f"no recorded modulation for {_list(missing)}; there is one for {_list(modulations)}"
-        )
+        raise ValueError(f"no recorded modulation for {_list(missing)}; there is one for {_list(modulations)}")
     for block in chosen:
         _require_finite(modulations[block].factors, f"the recorded factors of {block}")
 
@@ -73,8 +71,7 @@ def frozen(modulations: Mapping[str, Modulation], blocks: Collection[str] | None
         n, c = m.factors.shape
         if recorded.shape not in {(n, c), (1, c)}:
             raise ValueError(
-                f"the recorded factors of {block} have shape {tuple(recorded.shape)}; "
-                f"expected ({n}, {c}) or (1, {c})"
+                f"the recorded factors of {block} have shape {tuple(recorded.shape)}; expected ({n}, {c}) or (1, {c})"
             )
         return m.with_factors(recorded.to(m.factors).expand(n, c))
 

@@ -163,9 +163,7 @@ class DynamicModulatedConv2d(nn.Module):
             ValueError: for a size below 1.
         """
         super().__init__()
-        require_positive(
-            in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size, stride=stride
-        )
+        require_positive(in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size, stride=stride)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding)
         self.gate_dmb = DynamicMultiBiasLinear(in_channels, out_channels, num_biases)
 

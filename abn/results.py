@@ -76,9 +76,7 @@ class BlockResult:
         if not self.is_modulated:
             raise ValueError(f"{self.name} is static: its factors are 1 and have no parts")
         if not 0 <= channel < len(self.factors):
-            raise ValueError(
-                f"{self.name} has no channel {channel}; it has channels 0 to {len(self.factors) - 1}"
-            )
+            raise ValueError(f"{self.name} has no channel {channel}; it has channels 0 to {len(self.factors) - 1}")
         return ChannelSum(
             self.name,
             channel,

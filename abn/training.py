@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import json
 import math
 import os
+import pickle
 import platform
+import struct
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -77,9 +81,7 @@ RECIPES = {
     "paper": Recipe("paper", epochs=15, schedule="cosine"),
     # For a short budget: one cycle as in Smith & Topin (2018), Nesterov and label smoothing as in Page
     # (2018). Fixed before the first run; nothing in it was chosen by an accuracy of ours.
-    "onecycle": Recipe(
-        "onecycle", epochs=9, schedule="onecycle", nesterov=True, warmup=0.2, label_smoothing=0.1
-    ),
+    "onecycle": Recipe("onecycle", epochs=9, schedule="onecycle", nesterov=True, warmup=0.2, label_smoothing=0.1),
 }
 
 
@@ -126,9 +128,7 @@ class Batches:
         self.labels, self.batch_size, self.seed = split.labels, batch_size, seed
         self.size = split.pixels.shape[-1]
         padded = F.pad(split.pixels, [CROP_PADDING] * 4)
-        self.padded = padded.permute(
-            0, 2, 3, 1
-        ).contiguous()  # (N, H, W, 3): the gather's result is channels_last
+        self.padded = padded.permute(0, 2, 3, 1).contiguous()  # (N, H, W, 3): the gather's result is channels_last
 
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
@@ -171,13 +171,14 @@ def choose_device(name: str) -> torch.device:
     Raises:
         TrainingError: for a device this machine does not have.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    available = ["cuda", *cuda] if cuda else []
+    available += ["mps"] if torch.backends.mps.is_available() else []
+    available += ["cpu"]
     if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    kind = name.split(":")[0]
-    if not available.get(kind, False):
-        there = ", ".join(kind for kind, usable in available.items() if usable)
-        raise TrainingError(f"device {name!r} is not to be had on this machine; it has: {there}")
+        name = available[0]
+    if name not in available:
+        raise TrainingError(f"device {name!r} is not to be had on this machine; it has: {', '.join(available)}")
     return torch.device(name)
 
 
@@ -200,9 +201,7 @@ def describe_hardware(device: torch.device) -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
+        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     return f"CPU, {torch.get_num_threads()} threads ({model})"
 
@@ -300,11 +299,12 @@ def _train_epoch(
         if batch % 20 == 0 or batch == len(batches) - 1:
             mean_loss = (loss_sum / seen).item()
             if not math.isfinite(mean_loss):
-                raise TrainingError(
-                    f"the loss is {mean_loss} in epoch {epoch + 1}, batch {batch + 1} (learning rate {rate:.3g}); "
-                    "the last finished epoch is kept: lower --lr, or look for broken images"
-                )
+                raise _diverged(mean_loss, epoch, batch, rate)
             bar.set_postfix(loss=f"{mean_loss:.3f}", acc=f"{100 * correct.item() / seen:.1f}%", refresh=False)
+    # The last step comes after the last loss: what it did to the weights has to be looked at itself.
+    norm = torch.stack([parameter.detach().float().norm() for parameter in network.parameters()]).sum().item()
+    if not math.isfinite(norm):
+        raise _diverged(math.nan, epoch, batch, rate)
     return {
         "epoch": epoch + 1,
         "learning_rate": rate,
@@ -313,19 +313,34 @@ def _train_epoch(
     }
 
 
+def _diverged(loss: float, epoch: int, batch: int, rate: float) -> TrainingError:
+    return TrainingError(
+        f"the loss is {loss} in epoch {epoch + 1}, batch {batch + 1} (learning rate {rate:.3g}); the last finished "
+        "epoch is kept: look for broken images, or start anew with a lower --lr and another --out"
+    )
+
+
 def _start(out: Path) -> list[dict]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{out} cannot be made a folder ({error.strerror}); name another --out") from error
     if (out / STATE_FILE).exists():
-        raise TrainingError(
-            f"{out} already holds a run; pass --resume to go on with it, or name another --out"
-        )
+        raise TrainingError(f"{out} already holds a run; pass --resume to go on with it, or name another --out")
     return []
 
 
 def _restore(out: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
     path = out / STATE_FILE
     if not path.exists():
-        return []
-    state = torch.load(path, map_location="cpu", weights_only=True)
+        return _start(out)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"settings", "model", "optimizer", "log"} - set(state)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, struct.error, TypeError) as error:
+        raise TrainingError(f"{path} is damaged or no state of a run; name another --out") from error
+    if missing:
+        raise TrainingError(f"{path} is no state of a run: it lacks {sorted(missing)}; name another --out")
     differing = sorted(key for key, value in run.settings().items() if state["settings"].get(key) != value)
     if differing:
         raise TrainingError(
@@ -334,6 +349,8 @@ def _restore(out: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optim
         )
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
+    with _writing(out, len(state["log"])):
+        _store_log(out, state["log"])  # a kill between the two files leaves the log an epoch behind
     return state["log"]
 
 
@@ -345,18 +362,29 @@ def _store(out: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimiz
         "optimizer": optimizer.state_dict(),
         "log": log,
     }
+    buffer = io.BytesIO()  # torch.save into a file reports a full disk as an internal error
+    torch.save(state, buffer)
+    with _writing(out, len(log)):
+        replace_file(out / STATE_FILE, lambda path: path.write_bytes(buffer.getbuffer()))
+        _store_log(out, log)
+
+
+@contextmanager
+def _writing(out: Path, epoch: int) -> Iterator[None]:
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        replace_file(out / STATE_FILE, lambda path: torch.save(state, path))
-        lines = "".join(json.dumps(record) + "\n" for record in log)
-        replace_file(out / LOG_FILE, lambda path: path.write_text(lines))
-    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
-        full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
-        reason = "the disk is full" if full else str(error)
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason, remedy = ("the disk is full", "make room") if full else (error.strerror, "mend that")
         raise TrainingError(
-            f"epoch {len(log)} could not be stored in {out}: {reason}; "
-            "what stood there is untouched: make room and pass --resume"
+            f"epoch {epoch} could not be stored in {out}: {reason}; "
+            f"what stood there is untouched: {remedy} and pass --resume"
         ) from error
+
+
+def _store_log(out: Path, log: list[dict]) -> None:
+    lines = "".join(json.dumps(record) + "\n" for record in log)
+    replace_file(out / LOG_FILE, lambda path: path.write_text(lines))
 
 
 def make_deterministic() -> None:
@@ -367,37 +395,21 @@ def make_deterministic() -> None:
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m abn.training", description="Train ResNet-S or ResNet-DMB."
-    )
+    parser = argparse.ArgumentParser(prog="python -m abn.training", description="Train ResNet-S or ResNet-DMB.")
     parser.add_argument("--arch", required=True, choices=sorted(ARCHITECTURES))
     parser.add_argument("--recipe", default="paper", choices=sorted(RECIPES))
-    parser.add_argument(
-        "--data", required=True, type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10"
-    )
-    parser.add_argument(
-        "--out", required=True, type=Path, help="folder for the state, the log and the checkpoint"
-    )
+    parser.add_argument("--data", required=True, type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10")
+    parser.add_argument("--out", required=True, type=Path, help="folder for the state, the log and the checkpoint")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's number")
     parser.add_argument("--lr", type=float, help="peak learning rate, instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
     parser.add_argument("--resume", action="store_true", help="go on from the last finished epoch in --out")
-    parser.add_argument(
-        "--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there"
-    )
-    parser.add_argument(
-        "--holdout", type=int, default=0, metavar="N", help="evaluate on N held-out training images"
-    )
-    parser.add_argument(
-        "--evaluate-every", type=int, default=1, metavar="N", help="epochs between evaluations"
-    )
-    parser.add_argument(
-        "--deterministic", action="store_true", help="the same weights in every run on CUDA, slower"
-    )
-    parser.add_argument(
-        "--compile", action="store_true", help="torch.compile the network; needs a C++ compiler"
-    )
+    parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there")
+    parser.add_argument("--holdout", type=int, default=0, metavar="N", help="evaluate on N held-out training images")
+    parser.add_argument("--evaluate-every", type=int, default=1, metavar="N", help="epochs between evaluations")
+    parser.add_argument("--deterministic", action="store_true", help="the same weights in every run on CUDA, slower")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network; needs a C++ compiler")
     args = parser.parse_args(argv)
     for name in ("epochs", "evaluate_every"):
         value = getattr(args, name)
@@ -405,8 +417,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} is {value}; expected at least 1")
     if args.lr is not None and not (math.isfinite(args.lr) and args.lr > 0):
         parser.error(f"--lr is {args.lr}; expected a positive number")
-    if args.seed < 0:
-        parser.error(f"--seed is {args.seed}; expected 0 or more")
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed is {args.seed}; expected 0 to {2**32 - 1}")
     return args
 
 
@@ -421,9 +433,12 @@ def main(argv: list[str] | None = None) -> None:
             make_deterministic()
         data = load_cifar10(args.data, args.download)
         model, log = train(run, data, args.out, device, resume=args.resume, compile_network=args.compile)
-        from abn.checkpoints import save_trained  # after the run: safetensors is not needed to train
+        from abn.checkpoints import CheckpointError, save_trained  # after the run, which does not need safetensors
 
-        folder = save_trained(model, args.out / "checkpoint", run, log)
+        try:
+            folder = save_trained(model, args.out / "checkpoint", run, log)
+        except CheckpointError as error:
+            raise TrainingError(f"the run is finished, but: {error}; then pass --resume to write it anew") from error
     except (DataError, TrainingError) as error:
         sys.exit(f"abn.training: {error}")
     except KeyboardInterrupt:

@@ -16,9 +16,7 @@ from abn.resnet import ResNet
 _LFS_POINTER = b"version https://git-lfs"
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # torch.save writes a pickle in a zip; before 2020 a bare one
 _PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
-_UNSAFE = (
-    "a pickle can run any code when it is opened, so none is ever opened here: save the weights as safetensors"
-)
+_UNSAFE = "a pickle can run any code when it is opened, so none is ever opened here: save the weights as safetensors"
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -51,9 +49,7 @@ def read_safetensors(path: Path, source: str) -> dict[str, Tensor]:
         raise CheckpointError(reason, source) from error
 
 
-def load_official_state_dict(
-    model: ResNet, state_dict: Mapping[str, Tensor], *, source: str = "state dict"
-) -> None:
+def load_official_state_dict(model: ResNet, state_dict: Mapping[str, Tensor], *, source: str = "state dict") -> None:
     """Load weights under the official implementation's names, which are ours too, into either network.
 
     Names may start with "module.", as DataParallel has them; `num_batches_tracked` may be missing.

@@ -81,9 +81,7 @@ def left_over(cache: Path) -> list[str]:
 
 def snapshots(cache: Path) -> dict[str, set[str]]:
     """Commit → names of the files the cache holds of it."""
-    return {
-        path.name: {file.name for file in path.iterdir()} for path in cache.glob("models--*/snapshots/*")
-    }
+    return {path.name: {file.name for file in path.iterdir()} for path in cache.glob("models--*/snapshots/*")}
 
 
 # What works.

@@ -66,9 +66,7 @@ def test_neutral_in_one_block_leaves_the_others_factors_free(model, images, plai
         pytest.param(lambda seen: interventions.scaled(1), id="scaled(1)"),
         pytest.param(lambda seen: interventions.scaled(1.0, ["layer3.1"]), id="scaled(1, one block)"),
         pytest.param(lambda seen: interventions.frozen(seen.modulations), id="frozen(own)"),
-        pytest.param(
-            lambda seen: interventions.frozen(seen.modulations, ["layer1.0"]), id="frozen(own, block)"
-        ),
+        pytest.param(lambda seen: interventions.frozen(seen.modulations, ["layer1.0"]), id="frozen(own, block)"),
         pytest.param(lambda seen: interventions.compose(), id="compose()"),
     ],
 )
@@ -115,18 +113,14 @@ def test_shuffled_permutes_factors_between_images_the_same_way_for_a_seed(model,
     own = plain.modulations["layer1.0"].factors
     assert sorted(first[:, 0].tolist()) == sorted(own[:, 0].tolist())
     orders = {
-        tuple(
-            inspect(model, images, interventions.shuffled(s)).modulations["layer1.0"].factors[:, 0].tolist()
-        )
+        tuple(inspect(model, images, interventions.shuffled(s)).modulations["layer1.0"].factors[:, 0].tolist())
         for s in range(8)
     }
     assert len(orders) > 1
 
 
 def test_channel_sets_one_factor_and_no_other(model, images, plain):
-    factors = (
-        inspect(model, images, interventions.channel("layer1.0", 5, 1.75)).modulations["layer1.0"].factors
-    )
+    factors = inspect(model, images, interventions.channel("layer1.0", 5, 1.75)).modulations["layer1.0"].factors
     expected = plain.modulations["layer1.0"].factors.clone()
     expected[:, 5] = 1.75
     assert torch.equal(factors, expected)
@@ -158,9 +152,7 @@ THERE = "layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1"
         (lambda seen: interventions.neutral(["layer4.0"]), f"no block layer4.0; it has {THERE}"),
         (lambda seen: interventions.channel("conv1", 0, 1.0), f"no block conv1; it has {THERE}"),
         (
-            lambda seen: interventions.compose(
-                interventions.scaled(2), interventions.gates("x", [1, 0, 0, 0])
-            ),
+            lambda seen: interventions.compose(interventions.scaled(2), interventions.gates("x", [1, 0, 0, 0])),
             "no block x",
         ),
         (lambda seen: interventions.channel("layer1.0", 64, 1.0), "no channel 64; it has channels 0 to 63"),

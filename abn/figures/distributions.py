@@ -30,21 +30,15 @@ def response_distributions(
         ValueError: for a network with another number of blocks, or more networks than colours.
     """
     if len(responses) > len(colours):
-        raise ValueError(
-            f"there are {len(responses)} networks and {len(colours)} colours; expected one a network"
-        )
+        raise ValueError(f"there are {len(responses)} networks and {len(colours)} colours; expected one a network")
     for network, blocks in responses.items():
         if len(blocks) != len(names):
             raise ValueError(f"{network} has responses of {len(blocks)} blocks; expected {len(names)}")
     lane = 0.8 / max(1, len(responses))
-    figure = new_figure(
-        "response_distributions", height=len(names) * (14 + 22 * max(1, len(responses))) + 120
-    )
+    figure = new_figure("response_distributions", height=len(names) * (14 + 22 * max(1, len(responses))) + 120)
     for index, (network, blocks) in enumerate(responses.items()):
         offset = (index - (len(responses) - 1) / 2) * lane
-        _add_boxes(
-            figure, network, names, [_finite(block) for block in blocks], offset, 0.8 * lane, colours[index]
-        )
+        _add_boxes(figure, network, names, [_finite(block) for block in blocks], offset, 0.8 * lane, colours[index])
     figure.update_layout(
         margin={"b": 92},
         hovermode="y",
@@ -90,9 +84,7 @@ def _add_boxes(
     )
     # Plotly's own box labels carry no units; an unseen point at each median says the same in words.
     known = [index for index, block in enumerate(blocks) if len(block)]
-    quantiles = np.array([np.quantile(blocks[index], QUANTILES) for index in known]).reshape(
-        -1, len(QUANTILES)
-    )
+    quantiles = np.array([np.quantile(blocks[index], QUANTILES) for index in known]).reshape(-1, len(QUANTILES))
     figure.add_scatter(
         x=quantiles[:, 2],
         y=[index + offset for index in known],

@@ -107,9 +107,7 @@ def factor_heatmap(
         ygap=2,
         y=names,
         customdata=customdata,
-        text=[_usual(block, column) for block, column in zip(blocks, columns, strict=True)]
-        if ranked
-        else None,
+        text=[_usual(block, column) for block, column in zip(blocks, columns, strict=True)] if ranked else None,
         hoverongaps=False,
         hovertemplate=_hover(referenced=customdata.shape[2] > 3, ranked=ranked),
     )

@@ -8,8 +8,7 @@ from typing import Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from abn.figures.style import DMB_COLOUR, NEUTRAL_COLOUR, axis, new_figure, note, plain, signed
-from abn.figures.sums import subscript
+from abn.figures.style import DMB_COLOUR, NEUTRAL_COLOUR, axis, new_figure, note, plain, signed, subscript
 from abn.figures.words import percentile_words
 
 THOUSANDTHS = 1000.0
@@ -50,9 +49,7 @@ def gate_weights(
     """
     weights = np.asarray(weights, np.float64)
     if weights.ndim != 2 or len(weights) != len(names) or weights.size == 0:
-        raise ValueError(
-            f"weights have shape {weights.shape}; expected ({len(names)}, K), a row for each block"
-        )
+        raise ValueError(f"weights have shape {weights.shape}; expected ({len(names)}, K), a row for each block")
     usual = {"mean": mean, "low": low, "high": high, "percentile": percentile}
     for field, array in usual.items():
         if array is not None and np.shape(array) != weights.shape:
@@ -60,9 +57,7 @@ def gate_weights(
     if centre not in ("uniform", "mean"):
         raise ValueError(f"centre is {centre!r}; expected uniform or mean")
     if centre == "mean" and mean is None:
-        raise ValueError(
-            "the gate weights' mean over the data set is missing; measure from 1/K (uniform) instead"
-        )
+        raise ValueError("the gate weights' mean over the data set is missing; measure from 1/K (uniform) instead")
 
     num_blocks, k = weights.shape
     origin = np.asarray(mean, np.float64) if centre == "mean" else np.full_like(weights, 1 / k)

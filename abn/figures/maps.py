@@ -59,7 +59,7 @@ def attribution_map(
         values: (H, W), signed.
         limit: the colours end at ±limit.
         title: what the map shows, printed above it.
-        unit: the quantity and its unit, printed at the colour bar.
+        unit: the quantity and its unit, printed at the colour bar (38 letters fit a narrow page).
         blank: cause to be printed if the map is blank; None for what the values themselves say.
 
     Raises:
@@ -206,8 +206,7 @@ def _pixel_ticks(size: int) -> list[int]:
 def _add_picture(figure: go.Figure, panel: int, pixels: np.ndarray) -> None:
     figure.add_image(
         z=pixels,
-        hovertemplate="row %{y}, column %{x}"
-        "<br>red %{z[0]}, green %{z[1]}, blue %{z[2]} of 255<extra></extra>",
+        hovertemplate="row %{y}, column %{x}<br>red %{z[0]}, green %{z[1]}, blue %{z[2]} of 255<extra></extra>",
         **_axes(panel),
     )
 
@@ -226,7 +225,7 @@ def _add_map(
     beyond = int((np.abs(values[finite]) > limit * (1 + 1e-6)).sum())
     extent = f"{beyond} of {values.size} pixels beyond the scale" if beyond else "no pixel beyond the scale"
     if not finite.all():
-        extent += f", {int((~finite).sum())} without value"
+        extent = f"{beyond} beyond the scale, {int((~finite).sum())} without value"
     ticks = symmetric_ticks(0, limit, bool(beyond), count=3)
     figure.add_heatmap(
         # A blank map's colour would say "0 everywhere" under the note that says why it is blank.
@@ -291,9 +290,7 @@ def _checked_pixels(pixels: np.ndarray) -> np.ndarray:
 def _checked_pair(pixels: np.ndarray, values: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
     pixels, values = _checked_pixels(pixels), _checked_map(values, limit)
     if pixels.shape[:2] != values.shape:
-        raise ValueError(
-            f"the map has shape {values.shape}, the picture {pixels.shape[:2]}; expected the same"
-        )
+        raise ValueError(f"the map has shape {values.shape}, the picture {pixels.shape[:2]}; expected the same")
     return pixels, values
 
 

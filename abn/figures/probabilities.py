@@ -37,9 +37,7 @@ def probability_bars(
     arrays = {network: np.asarray(values, np.float64) for network, values in probabilities.items()}
     for network, values in arrays.items():
         if values.shape != (len(class_names),):
-            raise ValueError(
-                f"{network} has probabilities of shape {values.shape}; expected ({len(class_names)},)"
-            )
+            raise ValueError(f"{network} has probabilities of shape {values.shape}; expected ({len(class_names)},)")
     shown = _union_of_top(list(arrays.values()), top)
     ticks = [plain(class_names[index]) for index in shown]
     figure = new_figure(
@@ -59,8 +57,7 @@ def probability_bars(
             cliponaxis=False,
             customdata=shown,
             hovertext=ticks,
-            hovertemplate="<b>%{hovertext}</b>: %{x:.3f} %"
-            f"<br>raw softmax of {plain(network)}<extra></extra>",
+            hovertemplate=f"<b>%{{hovertext}}</b>: %{{x:.3f}} %<br>raw softmax of {plain(network)}<extra></extra>",
         )
     figure.update_layout(
         margin={"b": 78},
@@ -70,15 +67,11 @@ def probability_bars(
         showlegend=True,
         legend={"traceorder": "normal"},
         # Room beyond 100 for the number at a full bar's end.
-        xaxis=axis(
-            "raw softmax probability, %", range=[0, 122], tickvals=[0, 25, 50, 75, 100], zeroline=True
-        ),
+        xaxis=axis("raw softmax probability, %", range=[0, 122], tickvals=[0, 25, 50, 75, 100], zeroline=True),
         yaxis=axis(
             None,
             tickvals=list(range(len(shown))),
-            ticktext=[
-                f"<b>{tick}</b>" if i == target else tick for i, tick in zip(shown, ticks, strict=True)
-            ],
+            ticktext=[f"<b>{tick}</b>" if i == target else tick for i, tick in zip(shown, ticks, strict=True)],
             range=[len(shown) - 0.5, -0.5],
             showgrid=False,
             zeroline=False,

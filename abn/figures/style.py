@@ -1,7 +1,7 @@
 """What all figures share: colours, fonts, axes, colour bars, and numbers as text.
 
-A page may recolour every text by a rule on `.js-plotly-plot text`; hover labels are white on a dark ground and
-must then be exempted (`.js-plotly-plot .hovertext text`).
+A page may recolour every text by a rule on `.js-plotly-plot text`; hover labels are white on a dark
+ground and must then be exempted (`.js-plotly-plot .hovertext text`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ LINE_COLOUR = "rgba(128,128,128,0.7)"
 NEUTRAL_COLOUR = "#808080"
 FONT_SIZE = 12
 FONT_FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _NEEDLESS_BUTTONS = ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d", "pan2d"]
 
 
@@ -91,9 +92,7 @@ def axis(title: str | None, **options) -> dict:
     return {**common, **options}
 
 
-def symmetric_ticks(
-    centre: float, limit: float, clipped: bool, count: int = 5
-) -> tuple[list[float], list[str]]:
+def symmetric_ticks(centre: float, limit: float, clipped: bool, count: int = 5) -> tuple[list[float], list[str]]:
     """An odd `count` of ticks about `centre`; where values lie beyond, the labels of the ends say so."""
     values = [centre + (2 * i / (count - 1) - 1) * limit for i in range(count)]
     labels = [signed(value) if centre == 0 else f"{value:.3g}" for value in values]
@@ -131,7 +130,7 @@ def colour_scale() -> list[list]:
 
 
 def veil_scale(alpha: float) -> list[list]:
-    """The map's two end colours, clear in the middle and `alpha` (0…1) at both ends, to lie over a picture."""
+    """The map's two end colours, to lie over a picture: clear in the middle, `alpha` (0…1) at both ends."""
     # No pale colours: they would hide the picture without saying a sign.
     below, above = DIVERGING[0], DIVERGING[-1]
     return [
@@ -147,6 +146,11 @@ def signed(value: float, form: str = ".3g") -> str:
     if value == 0:
         return format(0.0, form)
     return f"{value:+{form}}".replace("-", "−")
+
+
+def subscript(index: int) -> str:
+    """17 → "₁₇"."""
+    return str(index).translate(_SUBSCRIPTS)
 
 
 def plain(text: str) -> str:

@@ -16,14 +16,8 @@ from abn.figures.style import (
     note,
     plain,
     signed,
+    subscript,
 )
-
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-
-
-def subscript(index: int) -> str:
-    """17 → "₁₇"."""
-    return str(index).translate(_SUBSCRIPTS)
 
 
 def channel_sum(
@@ -74,8 +68,7 @@ def channel_sum(
         textfont={"size": 12},
         cliponaxis=False,
         customdata=[
-            [name, signed(value, ".6f"), words]
-            for name, value, words in zip(names, values, meaning, strict=True)
+            [name, signed(value, ".6f"), words] for name, value, words in zip(names, values, meaning, strict=True)
         ],
         hovertemplate="%{customdata[0]} = %{customdata[1]}<br>%{customdata[2]}<extra>"
         f"{plain(block)} channel {channel}</extra>",

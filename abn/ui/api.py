@@ -55,9 +55,7 @@ def add_endpoints(
         return {"size": list(fitted.original_size), "used": list(fitted.box), "fit": fitted.mode}
 
     _name_parameters(inspect_picture, ["image", "fit_mode"])
-    _name_parameters(
-        attribute_picture, ["image", "fit_mode", "target", "against", "method", *controls.options]
-    )
+    _name_parameters(attribute_picture, ["image", "fit_mode", "target", "against", "method", *controls.options])
     inspect_button.click(
         inspect_picture, [image, mode], answer, api_name="inspect",
         api_description="Classify a picture with both networks. Returns, for each, the raw softmax by class name and "

@@ -43,9 +43,7 @@ class AttributionControls:
         )
 
 
-def build(
-    methods: Mapping[str, Method], class_names: Sequence[str], default: str, whose: str
-) -> AttributionControls:
+def build(methods: Mapping[str, Method], class_names: Sequence[str], default: str, whose: str) -> AttributionControls:
     """Add the components; only the chosen method's options are in sight.
 
     Args:
@@ -76,9 +74,7 @@ def build(
         info = gr.Dropdown(info=methods[chosen].description)
         return [info, *(gr.Group(visible=name == chosen) for name in groups)]
 
-    method.change(
-        show_options, method, [method, *groups.values()], api_visibility="private", show_progress="hidden"
-    )
+    method.change(show_options, method, [method, *groups.values()], api_visibility="private", show_progress="hidden")
     return AttributionControls(methods, target, against, method, options, groups)
 
 

@@ -78,15 +78,11 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline
         )  # fmt: skip
     clicks = gr.HTML(js_on_load=HEATMAP_CLICKS, visible="hidden")
 
-    def draw_heatmap(
-        result: PictureResult | None, mode: str, order: str, own: bool, block: str, channel: int
-    ):
+    def draw_heatmap(result: PictureResult | None, mode: str, order: str, own: bool, block: str, channel: int):
         if result is None:
             return gr.skip()
         chosen = (names.index(block), min(int(channel or 0), blocks[block] - 1))
-        return figures.factor_heatmap(
-            block_factors(result.dmb), mode, own_scale=own, order=order, chosen=chosen
-        )
+        return figures.factor_heatmap(block_factors(result.dmb), mode, own_scale=own, order=order, chosen=chosen)
 
     def draw_texts(result: PictureResult | None):
         if result is None:

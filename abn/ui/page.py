@@ -64,9 +64,7 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
                 fitting = gr.Markdown(elem_id="fitting")
                 with gr.Accordion("Which part of the picture is used", open=False):
                     used = gr.Image(show_label=False, interactive=False, buttons=[])
-                controls = attribution_controls.build(
-                    inspector.methods, inspector.class_names, DEFAULT_METHOD, dmb
-                )
+                controls = attribution_controls.build(inspector.methods, inspector.class_names, DEFAULT_METHOD, dmb)
                 compute = gr.Button("Compute", variant="primary")
             with gr.Column(scale=3, min_width=340):
                 agreement = gr.Markdown(elem_classes="agreement", elem_id="agreement")
@@ -81,7 +79,7 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
                 _tabs(inspector, shown, controls, compute)
 
         @told
-        def inspect(picture: Image.Image | None, mode: str):
+        def look(picture: Image.Image | None, mode: str):  # its name must not take /inspect's
             if picture is None:
                 return [gr.skip()] * 7
             fitted = fit(picture, mode)
@@ -94,7 +92,7 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
 
         hidden = {"api_visibility": "private", "show_progress": "hidden"}
         inspected = gr.on(
-            [picture.change, mode.change], inspect, [picture, mode],
+            [picture.change, mode.change], look, [picture, mode],
             [shown, failure, sees, fitting, used, agreement, *tops], trigger_mode="always_last",
             concurrency_limit=4, api_visibility="private", show_progress="minimal",
         )  # fmt: skip
@@ -103,9 +101,7 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
             top.select(_chosen_class, None, controls.target, **hidden)
         if examples:
             page.load(lambda: str(examples[0]), None, picture, **hidden)
-        api.add_endpoints(
-            inspector.inspect, inspector.attribute, inspector.methods, inspector.class_names, dmb
-        )
+        api.add_endpoints(inspector.inspect, inspector.attribute, inspector.methods, inspector.class_names, dmb)
     return page
 
 
@@ -153,9 +149,7 @@ def _picture_column(
         draw.click(any_image, None, [picture, truth], **hidden)
         differ.click(disagreement, None, [picture, truth], api_visibility="private")
         picture.input(lambda: "", None, truth, **hidden)
-    mode = gr.Radio(
-        [(FIT_LABELS.get(name, name), name) for name in FITS], value="crop", label="Fit to a square by"
-    )
+    mode = gr.Radio([(FIT_LABELS.get(name, name), name) for name in FITS], value="crop", label="Fit to a square by")
     return picture, mode
 
 

@@ -1,0 +1,180 @@
+"""The endpoints, asked as a program would: through gradio_client, and past it."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from abn.attribution import METHODS
+from abn.data import CLASS_NAMES
+from tests.conftest import HOME
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    return Client(url, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory, pictures):
+    path = tmp_path_factory.mktemp("sent") / "picture.png"
+    Image.fromarray(pictures[3]).save(path)
+    return handle_file(str(path))
+
+
+def test_every_listed_endpoint_is_one_that_is_meant(client):
+    listed = client.view_api(return_format="dict", print_info=False)
+    assert set(listed["named_endpoints"]) == {"/inspect", "/attribute"}
+    assert listed["unnamed_endpoints"] == {}
+
+
+def test_parameters_are_named_and_typed(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    names = [p["parameter_name"] for p in endpoints["/attribute"]["parameters"]]
+    options = [option.name for method in METHODS.values() for option in method.options]
+    assert names == ["image", "fit_mode", "target", "against", "method", *options]
+    types = {p["parameter_name"]: p["python_type"]["type"] for p in endpoints["/attribute"]["parameters"]}
+    assert "'crop'" in types["fit_mode"]
+    assert "'grad_cam'" in types["method"]
+    assert "'ship'" in types["target"]
+    assert (types["steps"], types["noise_level"]) == ("int", "float")
+    assert "softmax" in endpoints["/inspect"]["description"]
+
+
+def test_inspect_returns_what_the_library_computes(client, picture, pictures, inspector):
+    answer = client.predict(picture, api_name="/inspect")
+    expected = inspector.inspect(pictures[3])
+    assert answer["picture"] == {"size": [32, 32], "used": [0, 0, 32, 32], "fit": "crop"}
+    for side, network in zip(("baseline", "dmb"), expected.networks, strict=True):
+        assert list(answer[side]["raw_softmax"]) == list(CLASS_NAMES)
+        np.testing.assert_allclose(list(answer[side]["raw_softmax"].values()), network.probabilities, atol=1e-6)
+        assert answer[side]["predicted"] == network.predicted_name
+    for block in expected.dmb.blocks:
+        sent = answer["dmb"]["blocks"][block.name]
+        np.testing.assert_allclose(sent["factors"], block.factors, atol=1e-6)
+        np.testing.assert_allclose(sent["gate_weights"], block.gate_weights, atol=1e-6)
+        total = np.array(sent["linear_term"]) + np.array(sent["bias_term"])
+        np.testing.assert_allclose(1 + np.tanh(total), sent["factors"], atol=1e-5)
+    assert "gate_weights" not in answer["baseline"]["blocks"]["layer1.0"]
+
+
+def test_attribute_returns_the_maps_values(client, picture, pictures, inspector):
+    answer = client.predict(
+        picture, target="ship", against="cat", method="grad_cam", stage="layer2", api_name="/attribute"
+    )
+    expected = inspector.attribute(pictures[3], "ship", "cat", "grad_cam", {"stage": "layer2", "relu": True})
+    assert answer["target"] == "ship against cat"
+    assert answer["options"] == {"stage": "layer2", "relu": True}
+    assert answer["dmb"]["resolution"] == [16, 16]
+    np.testing.assert_allclose(answer["dmb"]["map"], expected.maps[1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(answer["baseline"]["map"], expected.maps[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": "ship", "against": "ship"}, "two different classes"),
+        ({"method": "occlusion", "window": 4, "stride": 9}, "stride"),
+        ({"method": "integrated_gradients", "steps": 100_000}, "512"),
+        ({"method": "deep_lift"}, "deep_lift"),
+        ({"target": "unicorn"}, "unicorn"),
+    ],
+)
+def test_nonsense_is_answered_with_a_sentence(client, picture, arguments, message):
+    with pytest.raises((AppError, ValueError)) as caught:
+        client.predict(picture, api_name="/attribute", **arguments)
+    assert message in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_no_picture_is_answered_with_a_sentence(client):
+    with pytest.raises(AppError, match="No picture was sent"):
+        client.predict(None, api_name="/inspect")
+
+
+def test_a_file_that_is_no_picture_gets_the_pages_sentence(client, tmp_path):
+    path = tmp_path / "notes.png"
+    path.write_text("just words")
+    with pytest.raises(AppError, match="picture") as caught:
+        client.predict(handle_file(str(path)), api_name="/inspect")
+    assert str(tmp_path) not in str(caught.value)
+    assert "/" not in str(caught.value).replace("PNG/JPEG", "")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"path": "/etc/passwd"},
+        {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
+        {"path": str(HOME / "assets" / "examples" / "ship.png")},
+        {"path": str(HOME / "assets" / "examples" / "ship.png"), "orig_name": "x.svg"},
+        {"url": "file:///etc/passwd", "path": ""},
+        {"path": "http://127.0.0.1:9/x.png", "meta": {"_type": "gradio.FileData"}},
+    ],
+)
+def test_no_endpoint_opens_what_was_not_uploaded(url, value):
+    said = call(url, "inspect", [value, "crop"])
+    assert said["event"] == "error"
+    assert "raw_softmax" not in said["data"]
+    assert "/etc" not in said["data"]
+    assert str(HOME) not in said["data"]
+
+
+def test_no_endpoint_escapes_the_queue(url):
+    config = json.load(urlopen(f"{url}config"))
+    names = {d["api_name"] for d in config["dependencies"] if d["backend_fn"]}
+    for name in ["inspect", "attribute", *sorted(names)]:
+        request = Request(
+            f"{url}gradio_api/run/{name}", json.dumps({"data": []}).encode(), {"Content-Type": "application/json"}
+        )
+        with pytest.raises(OSError, match=r"HTTP Error 40[0-9]|HTTP Error 42[0-9]"):
+            urlopen(request, timeout=60)
+
+
+def call(url: str, name: str, data: list) -> dict[str, str]:
+    """An endpoint's last event, through the two-step REST protocol."""
+    request = Request(
+        f"{url}gradio_api/call/{name}", json.dumps({"data": data}).encode(), {"Content-Type": "application/json"}
+    )
+    event = json.load(urlopen(request, timeout=60))["event_id"]
+    stream = urlopen(f"{url}gradio_api/call/{name}/{event}", timeout=60).read().decode()
+    kind, content = re.findall(r"event: (.*)\ndata: (.*)", stream)[-1]
+    return {"event": kind, "data": content}
+
+
+def test_visitors_at_once_get_their_own_answers(url, pictures, inspector, tmp_path):
+    paths = []
+    for index in range(8):
+        paths.append(tmp_path / f"{index}.png")
+        Image.fromarray(pictures[index]).save(paths[-1])
+    answers: dict[int, dict] = {}
+
+    def visit(index: int) -> None:
+        visitor = Client(url, verbose=False)
+        answers[index] = visitor.predict(handle_file(str(paths[index])), api_name="/inspect")
+
+    threads = [threading.Thread(target=visit, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index in range(8):
+        expected = inspector.inspect(pictures[index]).dmb.probabilities
+        np.testing.assert_allclose(list(answers[index]["dmb"]["raw_softmax"].values()), expected, atol=1e-6)
+
+
+def test_the_readmes_example_runs(url, monkeypatch, capsys):
+    readme = (HOME / "README.md").read_text()
+    example = re.search(r"<!-- client example -->\n```python\n(.*?)```", readme, re.DOTALL)[1]
+    monkeypatch.chdir(HOME)
+    exec(example.replace("http://127.0.0.1:7860", url.rstrip("/")), {})
+    printed = capsys.readouterr().out
+    assert any(name in printed for name in CLASS_NAMES)

@@ -1,0 +1,98 @@
+"""`python app.py` as a person starts it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from urllib.request import urlopen
+
+import pytest
+
+import app
+from abn.ui.serving import FIRST_PORT, free_port
+from tests.conftest import HOME
+
+
+def start(*arguments: str, cwd, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", str(HOME / "app.py"), *arguments], cwd=cwd, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )  # fmt: skip
+
+
+def test_starts_from_any_folder_and_prints_one_line_with_its_address(checkpoints, tmp_path):
+    with socket.create_server(("127.0.0.1", free_port("127.0.0.1"))) as taken:
+        process = start(
+            "--dmb", str(checkpoints / "resnet-dmb"), cwd=tmp_path, ABN_BASELINE=str(checkpoints / "resnet-s")
+        )  # fmt: skip
+        try:
+            line = process.stdout.readline()
+            address = re.fullmatch(r"Adaptive Bias Networks: (http://127\.0\.0\.1:(\d+)/?)\n", line)
+            assert address, line + process.stderr.read()
+            assert int(address[2]) != taken.getsockname()[1]
+            assert "Adaptive Bias Networks" in urlopen(address[1], timeout=60).read().decode()
+        finally:
+            process.terminate()
+            rest = process.communicate(timeout=60)
+    assert rest[0] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dmb", "/no/such/folder"], "no such folder"),
+        (["--device", "tpu"], "device 'tpu' is not to be had"),
+        (["--data", "/no/such/data"], "holds no cifar10.npz"),
+    ],
+)
+def test_exits_with_one_sentence(checkpoints, monkeypatch, arguments, message):
+    monkeypatch.setattr(app, "BASELINE", checkpoints / "resnet-s")
+    monkeypatch.setattr(app, "DMB", checkpoints / "resnet-dmb")
+    with pytest.raises(SystemExit) as caught:
+        app.main(arguments)
+    assert message in caught.value.code
+    assert caught.value.code.startswith("app.py: ")
+    assert "\n" not in caught.value.code
+
+
+def test_an_unusable_bundled_checkpoint_ends_it(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text("{")
+    monkeypatch.setattr(app, "BASELINE", tmp_path)
+    with pytest.raises(SystemExit, match="config.json"):
+        app.main([])
+
+
+def test_a_hub_id_that_cannot_be_had_falls_back_and_says_so(checkpoints, monkeypatch):
+    from abn.inspector import load_network
+
+    monkeypatch.setattr("abn.inspector.load_checkpoint", refuse_hub(checkpoints))
+    network = load_network("somebody/resnet", checkpoints / "resnet-dmb")
+    assert network.label == "ResNet-DMB"
+    assert "somebody/resnet" in network.notice
+    assert "came with this app" in network.notice
+
+
+def refuse_hub(checkpoints):
+    from abn.checkpoints import CheckpointError, load_checkpoint
+
+    def load(source):
+        if source == "somebody/resnet":
+            raise CheckpointError("there is no such repository", source)
+        return load_checkpoint(source)
+
+    return load
+
+
+def test_a_free_port_is_found_beside_a_taken_one():
+    first = free_port("127.0.0.1")
+    assert first >= FIRST_PORT
+    with socket.create_server(("127.0.0.1", first)):
+        assert free_port("127.0.0.1") > first
+
+
+def test_app_is_short():
+    assert len((HOME / "app.py").read_text().splitlines()) < 100
