@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         data = load_cifar10(args.data) if args.data else None
     except (CheckpointError, DataError, ReferenceFileError, TrainingError) as error:
         sys.exit(f"app.py: {error}")
-    examples = sorted((HOME / "assets" / "examples").glob("*.png"))
+    examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
     serve(build_page(inspector, examples, data), args.host, args.port, mcp=args.mcp)
 
 

@@ -80,7 +80,7 @@ def inspector(checkpoints):
 
 @pytest.fixture(scope="session")
 def examples() -> list[Path]:
-    return sorted((HOME / "assets" / "examples").glob("*.png"))
+    return sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
 
 
 @pytest.fixture(scope="session")

@@ -72,6 +72,9 @@ def every_figure() -> dict:
     }
 
 
+EVERY_FIGURE = every_figure()
+
+
 def texts(figure) -> str:
     """All texts of a figure in one, notes, axes and bars."""
     return json.dumps(json.loads(figure.to_json()), ensure_ascii=False)
@@ -80,7 +83,7 @@ def texts(figure) -> str:
 # --- every figure -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind, figure", every_figure().items())
+@pytest.mark.parametrize(("kind", "figure"), EVERY_FIGURE.items())
 def test_every_figure_names_itself_and_fits_any_page(kind, figure):
     layout = json.loads(figure.to_json())["layout"]
     assert layout["meta"]["kind"] == kind
@@ -89,7 +92,7 @@ def test_every_figure_names_itself_and_fits_any_page(kind, figure):
     assert layout["template"] == {} or not layout["template"].get("layout")
 
 
-@pytest.mark.parametrize("figure", every_figure().values(), ids=every_figure())
+@pytest.mark.parametrize("figure", EVERY_FIGURE.values(), ids=EVERY_FIGURE)
 def test_every_figure_has_readable_fonts_and_a_name_on_its_number_axis(figure):
     layout = json.loads(figure.to_json())["layout"]
     sizes = [int(size) for size in re.findall(r'"size": ?(\d+)', json.dumps(layout))]
@@ -97,7 +100,7 @@ def test_every_figure_has_readable_fonts_and_a_name_on_its_number_axis(figure):
     assert layout["xaxis"]["title"]["text"]
 
 
-@pytest.mark.parametrize("figure", every_figure().values(), ids=every_figure())
+@pytest.mark.parametrize("figure", EVERY_FIGURE.values(), ids=EVERY_FIGURE)
 def test_no_hover_format_starts_with_a_sign_and_ends_in_f(figure):
     # plotly.js turns "+.1f" into the invalid "~+.1f" and then prints every digit
     templates = re.findall(r"%\{[^}]*\}", texts(figure))
@@ -142,7 +145,7 @@ def test_deviation_of_a_channel_that_does_not_vary():
 
 
 @pytest.mark.parametrize(
-    "mode, z, zmin, zmax",
+    ("mode", "z", "zmin", "zmax"),
     [
         ("deviation", [[2, -1, 0], [0.5, 4, np.nan]], -3, 3),
         ("percentile", [[92, 11.4, 50], [70, 0, np.nan]], 0, 100),
@@ -166,7 +169,7 @@ def test_heatmap_says_at_its_bar_that_values_lie_beyond_the_scale():
 
 
 @pytest.mark.parametrize(
-    "mode, unit", [("deviation", "standard dev"), ("percentile", "percentile"), ("raw", "factor")]
+    ("mode", "unit"), [("deviation", "standard dev"), ("percentile", "percentile"), ("raw", "factor")]
 )
 def test_heatmap_bar_names_its_unit(mode, unit):
     assert unit in figures.factor_heatmap(two_blocks(), mode).data[0].colorbar.title.text
@@ -250,7 +253,7 @@ def test_heatmap_of_the_network_is_small_on_the_wire():
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    ("options", "message"),
     [
         ({"mode": "sd"}, "mode is 'sd'; expected one of deviation, percentile, raw"),
         ({"order": "name"}, "order is 'name'; expected index or value"),
@@ -271,7 +274,7 @@ def test_heatmap_refuses_no_blocks():
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    ("options", "message"),
     [
         ({"factors": np.ones((1, 2))}, r"factors have shape \(1, 2\)"),
         ({"factors": np.ones(2), "mean": np.ones(3)}, r"mean has shape \(3,\); expected \(2,\)"),
@@ -287,7 +290,7 @@ def test_block_factors_refuse_shapes_that_do_not_agree(options, message):
 
 
 @pytest.mark.parametrize(
-    "number, words",
+    ("number", "words"),
     [(0, "0th"), (1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (13, "13th"),
      (21, "21st"), (81, "81st"), (92, "92nd"), (93, "93rd"), (100, "100th"), (111, "111th"), (121, "121st")],
 )  # fmt: skip
@@ -320,9 +323,9 @@ def test_unusual_channels_pass_over_what_cannot_be_compared():
 def test_sentence_of_unusual_channels():
     rows = figures.unusual_channels(two_blocks(), n=3)
     assert figures.sentence_of_unusual(rows) == (
-        "The most unusual factor is that of layer1.1 channel 1: 0.5800, 4.0 standard deviations above its "
-        "mean of 0.5000 over the data set (lowest of all). Of the 3 most unusual channels 2 lie above their means "
-        "and 1 below; 2 of them are in layer1.0."
+        "The most unusual factor is that of layer1.1 channel 1: 0.5800, 4.0 standard deviations above "
+        "its mean of 0.5000 over the data set (lowest of all). Of the 3 most unusual channels 2 lie above "
+        "their means and 1 below; 2 of them are in layer1.0."
     )
     assert figures.sentence_of_unusual(rows[1:2]).endswith("(92nd percentile, 81st among ship).")
     assert "none of them varies" in figures.sentence_of_unusual([])
@@ -498,7 +501,7 @@ def test_attribution_map_within_the_scale_says_so():
 
 
 @pytest.mark.parametrize(
-    "values, cause, words",
+    ("values", "cause", "words"),
     [
         (np.zeros((2, 2)), None, "blank map: every value is 0"),
         (np.full((2, 2), np.nan), None, "blank map: no value is a finite number"),
@@ -543,7 +546,7 @@ def test_floating_pixels_are_shown_as_bytes():
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    ("options", "message"),
     [
         ({"values": np.ones(4)}, r"the map has shape \(4,\); expected \(H, W\)"),
         ({"values": np.ones((2, 3))}, r"the map has shape \(2, 3\), the picture \(2, 2\)"),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from abn.data import Cifar10
 from abn.inspector import Inspector
-from abn.pictures import FITS, describe, enlarge, fit, show_used_part
+from abn.pictures import FITS, describe, enlarge, fit, read_picture, show_used_part
 from abn.ui import (
     about,
     api,
@@ -34,6 +34,7 @@ EARLIER = (
     "**The last request failed.** What stands below belongs to the picture and settings before it; the message at "
     "the corner says what went wrong."
 )
+REMOVED = "There is no picture. What stands below, if anything, belongs to the last one."
 
 
 def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | None = None) -> gr.Blocks:
@@ -71,8 +72,8 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
                 with gr.Row():
                     tops = [
                         gr.Label(
-                            num_top_classes=5, label=f"{network.label}: raw softmax. Choose a class to make it the target",
-                            elem_id=f"top-{side}", min_width=300,
+                            num_top_classes=5, elem_id=f"top-{side}", min_width=300,
+                            label=f"{network.label}: raw softmax. Choose a class to make it the target",
                         )
                         for side, network in zip(("baseline", "dmb"), inspector.networks, strict=True)
                     ]  # fmt: skip
@@ -81,7 +82,7 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
         @told
         def look(picture: Image.Image | None, mode: str):  # its name must not take /inspect's
             if picture is None:
-                return [gr.skip()] * 7
+                return [gr.skip(), gr.Markdown(REMOVED, visible=True), *[gr.skip()] * 6]
             fitted = fit(picture, mode)
             result = inspector.inspect(fitted.pixels)
             part = show_used_part(picture, fitted)
@@ -100,7 +101,7 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
         for top in tops:
             top.select(_chosen_class, None, controls.target, **hidden)
         if examples:
-            page.load(lambda: str(examples[0]), None, picture, **hidden)
+            page.load(lambda: read_picture(examples[0]), None, picture, **hidden)
         api.add_endpoints(inspector.inspect, inspector.attribute, inspector.methods, inspector.class_names, dmb)
     return page
 
@@ -119,16 +120,22 @@ def _picture_column(
     picture = PictureInput(label="Picture", elem_id="picture", height=300)
     gr.Markdown(about.KEPT, elem_classes="aside")
     hidden = {"api_visibility": "private", "show_progress": "hidden"}
+    truth = gr.Markdown(elem_id="truth")
     if examples:
-        gr.Examples(
-            [[str(path)] for path in examples], picture, label="Examples, drawn for this page", elem_id="examples",
-            example_labels=[path.stem for path in examples], examples_per_page=20, api_visibility="private",
+        gallery = gr.Gallery(
+            [(read_picture(path), path.stem) for path in examples],
+            label="Examples, drawn for this page", columns=5, height=260, allow_preview=False, buttons=[],
+            object_fit="cover", elem_id="examples", format="png",
         )  # fmt: skip
+
+        def example(event: gr.SelectData):
+            return read_picture(examples[event.index]), ""
+
+        gallery.select(example, None, [picture, truth], **hidden)
     if data is not None:
         with gr.Row():
             draw = gr.Button("Draw a test image")
             differ = gr.Button("Draw one they disagree on")
-        truth = gr.Markdown(elem_id="truth")
         random = np.random.default_rng()
 
         def drawn(image) -> tuple[Any, str]:
@@ -148,7 +155,7 @@ def _picture_column(
 
         draw.click(any_image, None, [picture, truth], **hidden)
         differ.click(disagreement, None, [picture, truth], api_visibility="private")
-        picture.input(lambda: "", None, truth, **hidden)
+    picture.input(lambda: "", None, truth, **hidden)
     mode = gr.Radio([(FIT_LABELS.get(name, name), name) for name in FITS], value="crop", label="Fit to a square by")
     return picture, mode
 
