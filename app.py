@@ -17,9 +17,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from abn.checkpoints import CheckpointError
 from abn.data import DataError, load_cifar10
+from abn.devices import DeviceError, choose_device
 from abn.inspector import Inspector, load_network
 from abn.reference import ReferenceFileError
-from abn.training import TrainingError, choose_device
 from abn.ui.page import build_page
 from abn.ui.serving import serve
 
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         device = choose_device(args.device)
         inspector = Inspector(load_network(args.baseline, BASELINE), load_network(args.dmb, DMB), device)
         data = load_cifar10(args.data) if args.data else None
-    except (CheckpointError, DataError, ReferenceFileError, TrainingError) as error:
+    except (CheckpointError, DataError, ReferenceFileError, DeviceError) as error:
         sys.exit(f"app.py: {error}")
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
     serve(build_page(inspector, examples, data), args.host, args.port, mcp=args.mcp)

@@ -23,7 +23,7 @@ from safetensors.numpy import save as serialize
 from torch import Tensor
 from tqdm import tqdm
 
-from abn.data import MEAN, STD, DataError, load_cifar10, normalise, to_pixels
+from abn.data import MEAN, STD, load_cifar10, normalise, to_pixels
 from abn.files import replace_file
 from abn.inspection import inspect, require_evaluation_mode
 from abn.resnet import ResNet
@@ -388,8 +388,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    from abn.checkpoints import CheckpointError, load_checkpoint
-    from abn.training import TrainingError, choose_device
+    from abn.checkpoints import load_checkpoint
+    from abn.devices import choose_device
 
     args = parse_arguments(argv)
     if not args.checkpoint.is_dir():
@@ -410,7 +410,7 @@ def main(argv: list[str] | None = None) -> None:
         path = save_reference(reference, args.checkpoint)
     except OSError as error:
         sys.exit(f"abn.reference: {REFERENCE_FILE} could not be written to {args.checkpoint}: {error}")
-    except (CheckpointError, DataError, TrainingError, ValueError) as error:
+    except ValueError as error:  # CheckpointError, DataError and DeviceError among them
         sys.exit(f"abn.reference: {error}")
     except KeyboardInterrupt:
         sys.exit("abn.reference: stopped; nothing was written")

@@ -35,8 +35,8 @@ class ChannelSum:
 
     @property
     def residual(self) -> float:
-        """The network's own factor minus the sum's: rounding, and nothing else."""
-        return self.network_factor - self.factor
+        """The sum's factor minus the network's own: rounding, and nothing else."""
+        return self.factor - self.network_factor
 
 
 @dataclass(frozen=True)

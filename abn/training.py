@@ -16,7 +16,6 @@ import json
 import math
 import os
 import pickle
-import platform
 import struct
 import sys
 import time
@@ -27,18 +26,18 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from abn.data import Cifar10, DataError, load_cifar10, normalise, to_pixels
+from abn.batches import Batches, Split, split_data
+from abn.data import Cifar10, DataError, load_cifar10, normalise
+from abn.devices import DeviceError, choose_device, describe_hardware, gains_by_bfloat16
 from abn.files import replace_file
 from abn.resnet import ARCHITECTURES, ResNet
 
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
-HOLDOUT_SEED = 2024  # the same images are held out whatever the run's own seed
 EVALUATION_BATCH = 1000
-CROP_PADDING = 4  # pixels of zeros on each side
 
 
 class TrainingError(RuntimeError):
@@ -85,71 +84,6 @@ RECIPES = {
 }
 
 
-@dataclass(frozen=True)
-class Split:
-    """uint8 pixels (N, 3, 32, 32) and labels (N,), on the training device."""
-
-    pixels: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-def split_data(data: Cifar10, holdout: int, device: torch.device) -> tuple[Split, Split]:
-    """The images to train on and those to evaluate on.
-
-    Args:
-        holdout: how many training images to set aside and evaluate on; with 0, all are trained on
-            and the test images are evaluated on.
-
-    Raises:
-        TrainingError: if fewer than one image would be left to train on.
-    """
-    if not 0 <= holdout < len(data.x_train):
-        raise TrainingError(f"--holdout is {holdout}; expected 0 to {len(data.x_train) - 1}")
-    pixels, labels = to_pixels(data.x_train), torch.from_numpy(data.y_train).long()
-    if holdout == 0:
-        test = Split(to_pixels(data.x_test).to(device), torch.from_numpy(data.y_test).long().to(device))
-        return Split(pixels.to(device), labels.to(device)), test
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(HOLDOUT_SEED))
-    kept, held = order[holdout:], order[:holdout]
-    return tuple(Split(pixels[i].to(device), labels[i].to(device)) for i in (kept, held))
-
-
-class Batches:
-    """Shuffled, cropped and flipped batches of one training split.
-
-    Random crop of 32 × 32 after 4 pixels of zero padding, horizontal flip with probability 1/2; one
-    gather a batch makes both. The last, smaller batch is kept.
-    """
-
-    def __init__(self, split: Split, batch_size: int, seed: int) -> None:
-        self.labels, self.batch_size, self.seed = split.labels, batch_size, seed
-        self.size = split.pixels.shape[-1]
-        padded = F.pad(split.pixels, [CROP_PADDING] * 4)
-        self.padded = padded.permute(0, 2, 3, 1).contiguous()  # (N, H, W, 3): the gather's result is channels_last
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.labels) / self.batch_size)
-
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(B, 3, 32, 32) normalised images and (B,) labels; the same for the same seed and epoch."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        n, device = len(self.labels), self.labels.device
-        order = torch.randperm(n, generator=generator).to(device)
-        offsets = torch.randint(0, 2 * CROP_PADDING + 1, (n, 2), generator=generator).to(device)
-        flips = torch.randint(0, 2, (n,), generator=generator).bool().to(device)
-        line = torch.arange(self.size, device=device)
-        for start in range(0, n, self.batch_size):
-            chosen = slice(start, start + self.batch_size)
-            index, (dy, dx), flip = order[chosen], offsets[chosen].unbind(1), flips[chosen]
-            rows = dy[:, None] + line
-            columns = dx[:, None] + torch.where(flip[:, None], line.flip(0), line)
-            crops = self.padded[index[:, None, None], rows[:, :, None], columns[:, None, :]]
-            yield normalise(crops.permute(0, 3, 1, 2)), self.labels[index]
-
-
 @torch.inference_mode()
 def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
     """Accuracy in percent and mean cross-entropy in nats, in eval mode and full float32."""
@@ -163,47 +97,6 @@ def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
         loss += F.cross_entropy(logits, labels, reduction="sum").item()
     model.train(was_training)
     return 100 * correct / len(split), loss / len(split)
-
-
-def choose_device(name: str) -> torch.device:
-    """ "auto" takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        TrainingError: for a device this machine does not have.
-    """
-    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    available = ["cuda", *cuda] if cuda else []
-    available += ["mps"] if torch.backends.mps.is_available() else []
-    available += ["cpu"]
-    if name == "auto":
-        name = available[0]
-    if name not in available:
-        raise TrainingError(f"device {name!r} is not to be had on this machine; it has: {', '.join(available)}")
-    return torch.device(name)
-
-
-def gains_by_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu":  # no public name for these yet (torch 2.15)
-        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
-    return False
-
-
-def describe_hardware(device: torch.device) -> str:
-    """One phrase for logs and model cards, e.g. "NVIDIA H200" or "CPU, 2 threads (AMD EPYC)"."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type == "mps":
-        return f"Apple GPU ({platform.machine()})"
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    return f"CPU, {torch.get_num_threads()} threads ({model})"
 
 
 @dataclass(frozen=True)
@@ -439,7 +332,7 @@ def main(argv: list[str] | None = None) -> None:
             folder = save_trained(model, args.out / "checkpoint", run, log)
         except CheckpointError as error:
             raise TrainingError(f"the run is finished, but: {error}; then pass --resume to write it anew") from error
-    except (DataError, TrainingError) as error:
+    except (DataError, DeviceError, TrainingError) as error:
         sys.exit(f"abn.training: {error}")
     except KeyboardInterrupt:
         sys.exit("abn.training: stopped; pass --resume to go on from the last finished epoch")

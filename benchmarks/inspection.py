@@ -12,9 +12,9 @@ import statistics
 
 import torch
 
+from abn.devices import choose_device, describe_hardware
 from abn.inspection import inspect
 from abn.resnet import resnet_dmb, resnet_s
-from abn.training import choose_device, describe_hardware
 from benchmarks.timing import interleaved, ratio
 
 

@@ -189,8 +189,8 @@ def test_a_plot_fits_its_tab_after_the_window_changed(page):
     page.get_by_role("tab", name="Gate weights").click()
     page.wait_for_function(
         "() => { const p = document.querySelector('#gate-weights .js-plotly-plot');"
-        " return p && p.getBoundingClientRect().width > 100 &&"
-        " p.querySelector('.main-svg').getBoundingClientRect().width <= p.parentElement.getBoundingClientRect().width + 1 }"
+        " const width = e => e.getBoundingClientRect().width;"
+        " return p && width(p) > 100 && width(p.querySelector('.main-svg')) <= width(p.parentElement) + 1 }"
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from abn import training
-from abn.data import MEAN, STD, Cifar10, normalise, to_pixels
-from abn.training import RECIPES, Batches, Recipe, Run, Split, TrainingError, evaluate, split_data, train
+from abn.batches import Batches, Split, split_data
+from abn.data import MEAN, STD, Cifar10, DataError, normalise, to_pixels
+from abn.devices import DeviceError, choose_device
+from abn.training import RECIPES, Recipe, Run, TrainingError, evaluate, train
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -125,7 +127,7 @@ def test_a_holdout_is_disjoint_complete_and_always_the_same():
 
 @pytest.mark.parametrize("holdout", [-1, 20, 21])
 def test_a_holdout_that_leaves_nothing_is_refused(holdout):
-    with pytest.raises(TrainingError, match=f"--holdout is {holdout}; expected 0 to 19"):
+    with pytest.raises(DataError, match=f"--holdout is {holdout}; expected 0 to 19"):
         split_data(pictures(), holdout, CPU)
 
 
@@ -557,21 +559,21 @@ def test_interrupting_says_how_to_go_on(tmp_path, archive, monkeypatch):
 
 @pytest.mark.parametrize("name", ["tpu", "", "cpu:x", "cuda:x", "cuda:99", "gpu"])
 def test_a_device_that_is_not_there_is_refused(name):
-    with pytest.raises(TrainingError, match=f"device {name!r} is not to be had on this machine; it has: .*cpu"):
-        training.choose_device(name)
+    with pytest.raises(DeviceError, match=f"device {name!r} is not to be had on this machine; it has: .*cpu"):
+        choose_device(name)
 
 
 def test_the_best_device_is_chosen(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert training.choose_device("auto") == torch.device("cpu")
+    assert choose_device("auto") == torch.device("cpu")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert training.choose_device("auto") == torch.device("mps")
+    assert choose_device("auto") == torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert training.choose_device("auto") == torch.device("cuda")
-    assert training.choose_device("cuda:1") == torch.device("cuda:1")
-    assert training.choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto") == torch.device("cuda")
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert choose_device("cpu") == torch.device("cpu")
 
 
 # --- processes ---

@@ -9,6 +9,8 @@ says, which channels were rescaled, and where each looked.
 
 KEPT = "Pictures stay on the server for at most two hours, for this page alone, and are then deleted."
 
+TOPS = "Raw softmax, the five highest. Choose a class to make it the target of the attribution."
+
 FACTORS = """
 Each cell is one channel of one block: how far its **factor** lies from what is usual for that channel over the data
 set. Click a cell, or a row of the table, to open its exact sum.

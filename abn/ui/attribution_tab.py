@@ -70,12 +70,14 @@ def build(
             return [gr.skip()] * 3
         result, pair = drawn
         limit = figures.shared_limit(*pair.maps)
-        first, second = (
-            figures.attribution_strip(result.pixels, values, opacity=opacity, limit=limit, network=label)
-            for label, values in zip(labels, pair.maps, strict=True)
-        )
+        strips = [
+            figures.attribution_strip(
+                result.pixels, values, opacity=opacity, limit=limit, network=label, blank=attribution.problems[0]
+            )
+            for label, values, attribution in zip(labels, pair.maps, (pair.baseline, pair.dmb), strict=True)
+        ]
         title = f"{labels[1]} minus {labels[0]}"
-        return first, second, figures.attribution_map(pair.maps[1] - pair.maps[0], limit=limit, title=title)
+        return *strips, figures.attribution_map(pair.maps[1] - pair.maps[0], limit=limit, title=title)
 
     hidden = {"trigger_mode": "always_last", "api_visibility": "private"}
     changes = [component.change for component in controls.components]

@@ -76,6 +76,7 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline
             headers=COLUMNS, show_search="filter", interactive=False, max_height=420, show_label=False,
             elem_id="all-channels",
         )  # fmt: skip
+    opened = gr.State(False)
     clicks = gr.HTML(js_on_load=HEATMAP_CLICKS, visible="hidden")
 
     def draw_heatmap(result: PictureResult | None, mode: str, order: str, own: bool, block: str, channel: int):
@@ -104,8 +105,8 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline
         )  # fmt: skip
         return figure, words.channel_sum(exact)
 
-    def fill_table(result: PictureResult | None):
-        if result is None:
+    def fill_table(result: PictureResult | None, opened: bool):
+        if result is None or not opened or not result.dmb.has_reference:
             return gr.skip()
         return _table(figures.unusual_channels(block_factors(result.dmb), n=sum(blocks.values())))
 
@@ -132,8 +133,10 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline
         draw_sum, [shown, block, channel], [channel_plot, channel_text], trigger_mode="always_last", **hidden,
     )  # fmt: skip
     shown.change(draw_texts, shown, [baseline_note, own_note, unusual_text, unusual], **hidden)
-    everything.expand(fill_table, shown, table, **hidden)
-    shown.change(fill_table, shown, table, **hidden)
+    # Nine hundred rows are sent only to those who look at them.
+    everything.expand(lambda: True, None, opened, **hidden)
+    everything.collapse(lambda: False, None, opened, **hidden)
+    gr.on([shown.change, opened.change], fill_table, [shown, opened], table, trigger_mode="always_last", **hidden)
     clicks.select(from_heatmap, None, [block, channel], **hidden)
     gr.on([unusual.select, table.select], from_table, None, [block, channel], **hidden)
     block.input(clamp, [block, channel], channel, **hidden)

@@ -59,7 +59,7 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
             with gr.Column(scale=1, min_width=300):
                 picture, mode = _picture_column(inspector, examples, data)
                 sees = gr.Image(
-                    label="What the networks see: 32 × 32 pixels, enlarged", interactive=False, elem_id="sees",
+                    label="What the networks see (32 × 32)", interactive=False, elem_id="sees",
                     elem_classes="pixelated", height=240, buttons=[],
                 )  # fmt: skip
                 fitting = gr.Markdown(elem_id="fitting")
@@ -69,11 +69,12 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
                 compute = gr.Button("Compute", variant="primary")
             with gr.Column(scale=3, min_width=340):
                 agreement = gr.Markdown(elem_classes="agreement", elem_id="agreement")
+                gr.Markdown(about.TOPS, elem_classes="aside")
                 with gr.Row():
                     tops = [
                         gr.Label(
                             num_top_classes=5, elem_id=f"top-{side}", min_width=300,
-                            label=f"{network.label}: raw softmax. Choose a class to make it the target",
+                            label=network.label,
                         )
                         for side, network in zip(("baseline", "dmb"), inspector.networks, strict=True)
                     ]  # fmt: skip
@@ -122,21 +123,25 @@ def _picture_column(
     hidden = {"api_visibility": "private", "show_progress": "hidden"}
     truth = gr.Markdown(elem_id="truth")
     if examples:
+        gr.Markdown("**Examples**, drawn for this page:")
         gallery = gr.Gallery(
             [(read_picture(path), path.stem) for path in examples],
-            label="Examples, drawn for this page", columns=5, height=260, allow_preview=False, buttons=[],
+            label="Examples", show_label=False, columns=5, height="auto", allow_preview=False, buttons=[],
             object_fit="cover", elem_id="examples", format="png",
         )  # fmt: skip
 
         def example(event: gr.SelectData):
             return read_picture(examples[event.index]), ""
 
+        with gr.Accordion("What the networks make of them", open=False):
+            gr.Markdown(
+                words.examples([(path.stem, inspector.inspect(fit(read_picture(path)).pixels)) for path in examples])
+            )
         gallery.select(example, None, [picture, truth], **hidden)
     if data is not None:
         with gr.Row():
             draw = gr.Button("Draw a test image")
             differ = gr.Button("Draw one they disagree on")
-        random = np.random.default_rng()
 
         def drawn(image) -> tuple[Any, str]:
             if image is None:
@@ -147,11 +152,11 @@ def _picture_column(
             )
 
         def any_image():
-            index = int(random.integers(len(data.x_test)))
+            index = int(np.random.default_rng().integers(len(data.x_test)))
             return drawn(inspector.data_set_image(data.x_test, data.y_test, index))
 
         def disagreement():
-            return drawn(inspector.find_disagreement(data.x_test, data.y_test, random))
+            return drawn(inspector.find_disagreement(data.x_test, data.y_test, np.random.default_rng()))
 
         draw.click(any_image, None, [picture, truth], **hidden)
         differ.click(disagreement, None, [picture, truth], api_visibility="private")

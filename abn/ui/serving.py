@@ -6,7 +6,9 @@ import socket
 import sys
 
 import gradio as gr
+from starlette.middleware import Middleware
 
+from abn.ui.limits import LimitRequests
 from abn.ui.picture_input import MAX_BYTES
 from abn.ui.style import CSS
 
@@ -40,8 +42,8 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, css=CSS,
-        max_file_size=MAX_BYTES, run_history=False, ssr_mode=False, footer_links=[], mcp_server=mcp,
-        allowed_paths=[], theme=THEME,
+        max_file_size=MAX_BYTES, app_kwargs={"middleware": [Middleware(LimitRequests)]}, run_history=False,
+        ssr_mode=False, footer_links=[], mcp_server=mcp, allowed_paths=[], theme=THEME,
     )  # fmt: skip
     return address
 

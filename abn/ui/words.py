@@ -24,6 +24,30 @@ def agreement(result: PictureResult) -> str:
     )
 
 
+def examples(inspected: Sequence[tuple[str, PictureResult]]) -> str:
+    """A table of what the networks call each example, misses included.
+
+    Args:
+        inspected: (file name without its ending, which begins with the class meant; result).
+    """
+    networks = inspected[0][1].networks
+    lines = [f"| example | {networks[0].label} | {networks[1].label} |", "|---|---|---|"]
+    right = [0, 0]
+    for name, result in inspected:
+        meant = name.split("-")[0]
+        cells = []
+        for side, network in enumerate(result.networks):
+            hit = network.predicted_name == meant
+            right[side] += hit
+            share = f"{100 * network.probabilities[network.predicted]:.0f} %"
+            cells.append(
+                f"{network.predicted_name}, {share}" if hit else f"**{network.predicted_name}**, {share} (miss)"
+            )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    counts = " and ".join(f"{network.label} {count}" for network, count in zip(networks, right, strict=True))
+    return "\n".join(lines) + f"\n\nOf {len(inspected)} drawings, called what was meant: {counts}."
+
+
 def own_share(network: NetworkResult) -> str:
     """How much of the picture's modulation is its own, and how much every picture gets."""
     share = network.own_share()

@@ -1,0 +1,53 @@
+"""Which device to compute on, what it is good at, and what it is called."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+
+class DeviceError(ValueError):
+    """A device that this machine does not have; the message says which it has."""
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        DeviceError: for a device this machine does not have.
+    """
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    available = ["cuda", *cuda] if cuda else []
+    available += ["mps"] if torch.backends.mps.is_available() else []
+    available += ["cpu"]
+    if name == "auto":
+        name = available[0]
+    if name not in available:
+        raise DeviceError(f"device {name!r} is not to be had on this machine; it has: {', '.join(available)}")
+    return torch.device(name)
+
+
+def gains_by_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":  # no public name for these yet (torch 2.15)
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return False
+
+
+def describe_hardware(device: torch.device) -> str:
+    """One phrase for logs and model cards, e.g. "NVIDIA H200" or "CPU, 2 threads (AMD EPYC)"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"Apple GPU ({platform.machine()})"
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"CPU, {torch.get_num_threads()} threads ({model})"
