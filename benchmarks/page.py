@@ -1,0 +1,153 @@
+"""What the page adds: its whole answer to an upload, against an empty Gradio event plus two forward passes.
+
+    python -m benchmarks.page [--rounds 20]
+
+Serves the page with the checkpoints in this repository and, beside it, a page whose one event does
+nothing; then asks both in turns, by gradio_client and (where there is one) in Chromium. In the browser
+an answer counts when the heatmap shows the new picture's numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import torch
+from gradio_client import Client, handle_file
+
+import app
+from abn.data import normalise, to_pixels
+from abn.devices import choose_device, describe_hardware
+from abn.inspector import Inspector, load_network
+from abn.pictures import enlarge, fit, read_picture
+from abn.ui.factors_tab import block_factors
+from abn.ui.page import build_page
+from abn.ui.serving import free_port, launch
+from benchmarks.timing import interleaved, ratio
+
+HOST = "127.0.0.1"
+BROWSER_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+EMPTY_TEXT = "() => document.querySelector('#count textarea').value"
+FIRST_CELL = (
+    "v => Math.abs((document.querySelector('#factor-heatmap .js-plotly-plot')?._fullData"
+    "?.find(t => t.type === 'heatmap')?.z[0][0] ?? NaN) - v) < 1e-4"
+)
+
+
+def empty_page() -> gr.Blocks:
+    """A page whose one event counts."""
+    with gr.Blocks(analytics_enabled=False) as page:
+        count = gr.Textbox("0", elem_id="count")
+        gr.Button("go", elem_id="go").click(lambda text: str(int(text) + 1), count, count, api_name="empty")
+    page.queue(api_open=False)
+    return page
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Four pictures of 256 × 256 pixels, made from noise."""
+    random = np.random.default_rng(0)
+    paths = []
+    for index in range(4):
+        paths.append(folder / f"{index}.png")
+        enlarge(random.integers(0, 256, (32, 32, 3)).astype(np.uint8)).save(paths[-1])
+    return paths
+
+
+def two_forwards(inspector: Inspector, pixels: np.ndarray) -> None:
+    images = normalise(to_pixels(pixels[None]).to(inspector.device))
+    with torch.no_grad():
+        for network in inspector.networks:
+            network.model(images)
+
+
+def by_client(url: str, empty_url: str, inspector: Inspector, path: Path, rounds: int) -> None:
+    page, empty = Client(url, verbose=False), Client(empty_url, verbose=False)
+    pixels = fit(read_picture(path)).pixels
+    seconds = interleaved(
+        {
+            "page": lambda: page.predict(handle_file(str(path)), api_name="/inspect"),
+            "empty": lambda: empty.predict("0", api_name="/empty"),
+            "forwards": lambda: two_forwards(inspector, pixels),
+        },
+        rounds,
+    )
+    report("gradio_client, /inspect", seconds)
+
+
+def by_browser(url: str, empty_url: str, inspector: Inspector, paths: list[Path], rounds: int) -> None:
+    from playwright.sync_api import sync_playwright
+
+    first_cells = [
+        float(block_factors(inspector.inspect(fit(read_picture(path)).pixels).dmb)[0].deviation[0]) for path in paths
+    ]
+    seconds: dict[str, list[float]] = {"page": [], "empty": [], "forwards": []}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER_OPTIONS)
+        page, empty = browser.new_page(), browser.new_page()
+        page.goto(url)
+        page.wait_for_selector("#factor-heatmap .heatmaplayer", timeout=120_000)
+        empty.goto(empty_url)
+        empty.wait_for_selector("#go")
+        for turn in range(rounds + 2):
+            which = turn % len(paths)
+            started = time.perf_counter()
+            page.locator("#picture input[type=file]").first.set_input_files(paths[which])
+            page.wait_for_function(FIRST_CELL, arg=first_cells[which], timeout=60_000)
+            answered = time.perf_counter()
+            page.wait_for_timeout(1500)  # the other plots of this answer
+            page.locator(
+                "#picture button[aria-label='Clear'], #picture button[aria-label='Remove Image']"
+            ).first.click()
+            page.wait_for_timeout(500)
+            clicked = time.perf_counter()
+            empty.click("#go")
+            empty.wait_for_function(f"v => ({EMPTY_TEXT})() === v", arg=str(turn + 1))
+            counted = time.perf_counter()
+            two_forwards(inspector, fit(read_picture(paths[which])).pixels)
+            done = time.perf_counter()
+            if turn >= 2:
+                for name, span in zip(seconds, (answered - started, counted - clicked, done - counted), strict=True):
+                    seconds[name].append(span)
+        browser.close()
+    report("Chromium, upload to heatmap", seconds)
+
+
+def report(name: str, seconds: dict[str, list[float]]) -> None:
+    floor = [a + b for a, b in zip(seconds["empty"], seconds["forwards"], strict=True)]
+    whole, least = (1000 * statistics.median(values) for values in (seconds["page"], floor))
+    print(f"| {name} | {whole:.0f} | {least:.0f} | {ratio(seconds['page'], floor):.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    args = parser.parse_args()
+    device = choose_device("auto")
+    inspector = Inspector(load_network(None, app.BASELINE), load_network(None, app.DMB), device)
+    page, empty = build_page(inspector, []), empty_page()
+    url = launch(page, HOST, free_port(HOST))
+    _, empty_url, _ = empty.launch(
+        server_name=HOST, server_port=free_port(HOST), prevent_thread_lock=True, quiet=True
+    )
+    print(f"{describe_hardware(device)}, torch {torch.__version__}, gradio {gr.__version__}, {args.rounds} rounds")
+    print("| answer | whole, ms | empty event + two forwards, ms | ratio |")
+    print("|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = pictures(Path(folder))
+        by_client(url, empty_url, inspector, paths[0], args.rounds)
+        if shutil.which("chromium"):
+            by_browser(url, empty_url, inspector, paths, args.rounds)
+        else:
+            print("no Chromium on the PATH: the browser's row is left out")
+    page.close()
+    empty.close()
+
+
+if __name__ == "__main__":
+    main()
