@@ -91,7 +91,7 @@ def by_browser(url: str, empty_url: str, inspector: Inspector, paths: list[Path]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER_OPTIONS)
         page, empty = browser.new_page(), browser.new_page()
         page.goto(url)
-        page.wait_for_selector("#factor-heatmap .heatmaplayer", timeout=120_000)
+        page.wait_for_selector("#picture input[type=file]", state="attached", timeout=120_000)
         empty.goto(empty_url)
         empty.wait_for_selector("#go")
         for turn in range(rounds + 2):
@@ -101,10 +101,6 @@ def by_browser(url: str, empty_url: str, inspector: Inspector, paths: list[Path]
             page.wait_for_function(FIRST_CELL, arg=first_cells[which], timeout=60_000)
             answered = time.perf_counter()
             page.wait_for_timeout(1500)  # the other plots of this answer
-            page.locator(
-                "#picture button[aria-label='Clear'], #picture button[aria-label='Remove Image']"
-            ).first.click()
-            page.wait_for_timeout(500)
             clicked = time.perf_counter()
             empty.click("#go")
             empty.wait_for_function(f"v => ({EMPTY_TEXT})() === v", arg=str(turn + 1))

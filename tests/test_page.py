@@ -202,3 +202,32 @@ def test_a_test_image_shows_its_true_class(page, pictures, labels, inspector):
     expect(page.locator("#truth")).to_contain_text(inspector.class_names[labels[index]])
     expected = inspector.inspect(pictures[index]).dmb.predicted_name
     expect(page.locator("#top-dmb h2")).to_have_text(expected)
+
+
+def test_the_newest_of_quick_changes_stands_at_the_end(page, inspector, pictures, tmp_path):
+    paths = []
+    for index in (11, 12, 13):
+        paths.append(tmp_path / f"{index}.png")
+        Image.fromarray(pictures[index]).save(paths[-1])
+    page.get_by_role("tab", name="Attribution").click()
+    for path in paths:
+        upload(page, path)
+        page.wait_for_timeout(150)
+    page.locator("#method input").click()
+    page.get_by_role("option", name="Grad-CAM").click()
+    expected = inspector.inspect(pictures[13])
+    target = expected.dmb.predicted_name
+    expect(page.locator("#attribution-status")).to_contain_text(f"Grad-CAM for {target}.")
+    values = inspector.attribute(pictures[13], target, None, "grad_cam", {}).maps[1]
+    cell = np.unravel_index(np.abs(values).argmax(), values.shape)
+    page.wait_for_function(
+        "([r, c, v]) => Math.abs((document.querySelector('#attribution-dmb .js-plotly-plot')?._fullData"
+        "?.find(t => t.type === 'heatmap')?.z[r][c] ?? NaN) - v) < 1e-3 * Math.abs(v) + 1e-6",
+        arg=[int(cell[0]), int(cell[1]), float(values[cell])],
+    )
+    page.wait_for_timeout(2000)  # whatever is still under way would come now
+    expect(page.locator("#top-dmb h2")).to_have_text(target)
+    np.testing.assert_allclose(heatmap(page, "#attribution-dmb"), values, rtol=1e-3, atol=1e-5)
+    page.get_by_role("tab", name="Factors").click()
+    deviation = block_factors(expected.dmb)[5].deviation
+    np.testing.assert_allclose(heatmap(page)[5], deviation, rtol=1e-3, atol=1e-3)

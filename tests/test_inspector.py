@@ -1,0 +1,164 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from abn.attribution import attribute
+from abn.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from abn.data import CLASS_NAMES, normalise, to_pixels
+from abn.inspector import Inspector, Network, load_network
+from abn.reference import ReferenceFileError
+from abn.results import BlockResult
+from abn.ui import words
+from abn.ui.page import build_page
+from tests.conftest import awake
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def result(inspector, pictures):
+    return inspector.inspect(pictures[0])
+
+
+def test_probabilities_are_those_of_the_networks(inspector, pictures, result):
+    for network, seen in zip(inspector.networks, result.networks, strict=True):
+        with torch.no_grad():
+            logits = network.model(normalise(to_pixels(pictures[:1])))
+        np.testing.assert_allclose(seen.probabilities, logits.softmax(1)[0], atol=1e-6)
+        assert seen.predicted == logits.argmax().item()
+
+
+def test_every_channels_sum_is_the_networks_factor(result):
+    for block in result.dmb.blocks:
+        for channel in range(0, len(block.factors), 17):
+            exact = block.channel_sum(channel)
+            assert exact.preactivation == pytest.approx(exact.linear_term + exact.bias_terms.sum(), abs=1e-12)
+            assert abs(exact.residual) < 1e-6
+            assert exact.network_factor == block.factors[channel]
+
+
+def test_a_known_channels_sum():
+    block = BlockResult(
+        "b", np.array([1.5]), np.zeros(1), np.array([0.25]), np.array([0.25, 0.75]), np.array([[1.0, -1.0]])
+    )
+    exact = block.channel_sum(0)
+    assert exact.bias_terms.tolist() == [0.25, -0.75]
+    assert exact.preactivation == -0.25
+    assert exact.factor == pytest.approx(1 + np.tanh(-0.25))
+    assert exact.residual == pytest.approx(1 + np.tanh(-0.25) - 1.5)
+
+
+def test_a_static_block_and_a_missing_channel_have_no_sum(result):
+    with pytest.raises(ValueError, match="layer1.0 is static"):
+        result.baseline.blocks[0].channel_sum(0)
+    with pytest.raises(ValueError, match="no channel 64; it has channels 0 to 63"):
+        result.dmb.blocks[0].channel_sum(64)
+    with pytest.raises(ValueError, match="no block 'layer9.0'; there are layer1.0, layer1.1"):
+        result.dmb.block("layer9.0")
+
+
+def test_own_share_is_the_pictures_part_of_all_distances(result):
+    share = result.dmb.own_share()
+    means = np.concatenate([block.usual.factors.mean for block in result.dmb.blocks])
+    factors = np.concatenate([block.factors for block in result.dmb.blocks])
+    assert share.common == pytest.approx(np.abs(means - 1).mean(), rel=1e-5)
+    assert share.own == pytest.approx(np.abs(factors - means).mean(), rel=1e-5)
+    assert share.share == pytest.approx(share.own / (share.own + share.common))
+    assert f"{100 * share.share:.1f} %" in words.own_share(result.dmb)
+
+
+def test_attribution_is_the_librarys(inspector, pictures):
+    pair = inspector.attribute(pictures[0], "dog", None, "input_x_gradient", {})
+    alone = attribute(inspector.dmb.model, normalise(to_pixels(pictures[:1])), 5, "input_x_gradient")
+    np.testing.assert_allclose(pair.maps[1], alone.pixel_map()[0])
+    assert pair.target == "dog"
+    assert inspector.attribute(pictures[0], "dog", "cat", "saliency", {}).target == "dog against cat"
+
+
+def test_progress_runs_over_both_networks(inspector, pictures):
+    told = []
+    inspector.attribute(pictures[0], "dog", None, "smoothgrad", {"samples": 4}, told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    assert any(share <= 0.5 for share in told)
+
+
+def test_an_unknown_class_is_refused_with_what_there_is(inspector, pictures):
+    with pytest.raises(ValueError, match="no class 'unicorn'; there are airplane, automobile"):
+        inspector.attribute(pictures[0], "unicorn", None, "saliency", {})
+
+
+def test_a_disagreement_is_one(inspector, pictures, labels):
+    found = inspector.find_disagreement(pictures, labels, np.random.default_rng(0))
+    assert found is not None, "these two networks are unrelated: they differ on some of sixty pictures"
+    assert not inspector.inspect(found.pixels).agree
+    assert found.true_class == CLASS_NAMES[labels[found.index]]
+
+
+def test_a_network_agrees_with_itself(inspector, pictures, labels):
+    twins = Inspector(inspector.dmb, inspector.dmb, CPU)
+    assert twins.find_disagreement(pictures, labels, np.random.default_rng(0)) is None
+
+
+def test_networks_of_other_classes_are_not_compared(inspector, tmp_path):
+    folder = save_checkpoint(awake("resnet-s"), tmp_path / "other", class_names=[f"c{i}" for i in range(10)])
+    with pytest.raises(CheckpointError, match="compared on the same classes"):
+        Inspector(load_network(None, folder), inspector.dmb, CPU)
+
+
+def test_a_reference_of_other_weights_is_refused(checkpoints, tmp_path):
+    folder = save_checkpoint(awake("resnet-dmb", seed=9), tmp_path / "dmb")
+    (folder / "reference.safetensors").write_bytes(
+        (checkpoints / "resnet-dmb" / "reference.safetensors").read_bytes()
+    )
+    with pytest.raises(ReferenceFileError, match="other weights"):
+        load_network(None, folder)
+
+
+def test_without_a_reference_the_page_says_what_is_missing(checkpoints, pictures, tmp_path):
+    networks = [
+        Network(name, load_checkpoint(checkpoints / folder))
+        for name, folder in (("ResNet-S", "resnet-s"), ("ResNet-DMB", "resnet-dmb"))
+    ]
+    inspector = Inspector(*networks, CPU)
+    seen = inspector.inspect(pictures[0])
+    assert seen.dmb.own_share() is None
+    assert "carries no `reference.safetensors`" in words.own_share(seen.dmb)
+    config = build_page(inspector, []).get_config_file()
+    labels = [c["props"].get("choices") for c in config["components"] if c["type"] == "radio"]
+    assert [["raw factor", "raw"]] in [[list(choice) for choice in choices] for choices in labels]
+
+
+def test_a_notice_about_a_checkpoint_stands_on_the_page(inspector):
+    noticed = dataclasses.replace(inspector.dmb, notice="somebody/resnet: there is no such repository.")
+    config = build_page(Inspector(inspector.baseline, noticed, CPU), []).get_config_file()
+    texts = [c["props"].get("value") for c in config["components"] if c["type"] == "markdown"]
+    assert "somebody/resnet: there is no such repository." in texts
+
+
+def test_four_biases_and_ten_classes_are_not_assumed(tmp_path, pictures):
+    from abn.resnet import resnet_dmb, resnet_s
+
+    torch.manual_seed(0)
+    names = ["a", "b", "c"]
+    saved = [
+        save_checkpoint(model.eval(), tmp_path / model.architecture, class_names=names)
+        for model in (resnet_s(3), resnet_dmb(3, num_biases=2))
+    ]
+    inspector = Inspector(*(load_network(None, folder) for folder in saved), CPU)
+    seen = inspector.inspect(pictures[0])
+    assert list(seen.as_dict()["dmb"]["raw_softmax"]) == names
+    assert len(seen.dmb.blocks[0].channel_sum(3).bias_terms) == 2
+    assert build_page(inspector, []) is not None
+
+
+def test_words_say_who_said_what(result):
+    text = words.agreement(result)
+    assert result.baseline.predicted_name in text
+    assert f"{100 * result.dmb.probabilities.max():.1f} %" in text
+    assert text.startswith("**They agree" if result.agree else "**They disagree")
+    table = words.examples([(f"{result.dmb.predicted_name}-2", result), ("nothing", result)])
+    assert "(miss)" in table
+    assert "Of 2 drawings" in table
