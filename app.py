@@ -37,14 +37,19 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, help="the first free one from 7860 on, unless named")
     parser.add_argument("--mcp", action="store_true", help="also serve the endpoints as MCP tools (gradio[mcp])")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.port is not None and not 1 <= args.port <= 65535:
+        parser.error(f"--port is {args.port}; expected 1 to 65535")
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
     try:
         device = choose_device(args.device)
-        inspector = Inspector(load_network(args.baseline, BASELINE), load_network(args.dmb, DMB), device)
+        inspector = Inspector(
+            load_network(args.baseline or None, BASELINE), load_network(args.dmb or None, DMB), device
+        )
         data = load_cifar10(args.data) if args.data else None
     except (CheckpointError, DataError, ReferenceFileError, DeviceError) as error:
         sys.exit(f"app.py: {error}")

@@ -33,9 +33,8 @@ class Attribution:
     """N signed maps.
 
     Attributes:
-        values: (N, 3, H, W), on the images' device, in units of the target (logits; for Saliency and
-            SmoothGrad logits per unit of a normalised pixel). (N, 1, H, W) for Grad-CAM and Occlusion,
-            which have one value for all colours.
+        values: (N, 3, H, W), on the images' device, in the unit that `METHODS[method].unit` names.
+            (N, 1, H, W) for Grad-CAM and Occlusion, which have one value for all colours.
         method: its name in `METHODS`.
         resolution: (h, w) that the method itself resolves: of the stage for Grad-CAM, the places of the
             window for Occlusion, otherwise the picture's.
@@ -96,7 +95,7 @@ def attribute(
     goal = as_target(target, model)
     size = len(images) if probe is not None else min(len(images), images_per_pass(images.device))
     parts = []
-    # Gradients even where the caller has switched them off, and in full precision.
+    # Gradients even where the caller has switched them off, and without a caller's autocast.
     with (
         torch.inference_mode(False),
         torch.enable_grad(),

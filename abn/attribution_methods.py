@@ -13,12 +13,13 @@ from typing import Literal
 
 from torch import Tensor
 
-from abn import captum_methods as run
+from abn import captum_methods
 from abn.captum_methods import Map, Options
 from abn.targets import Score
 
 Value = int | float | bool | str
 FORWARD = 1 / 3  # a pass without gradients, as a share of one forward and back
+LOGIT, GRADIENT = "logit", "logit per unit of normalised pixel"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Method:
         name: as `attribute` takes it.
         label: as people call it.
         description: what it shows, and what it does not.
+        unit: of the map's values, in at most 38 letters.
         slow: whether it takes tens of passes, so that a page says so beforehand.
         options: in the order in which a page shows them.
         run: computes the map.
@@ -87,6 +89,7 @@ class Method:
     name: str
     label: str
     description: str
+    unit: str
     slow: bool
     options: tuple[Option, ...]
     run: Callable[[Score, Tensor, Options], Map]
@@ -153,38 +156,47 @@ def _text(value: Value) -> str | None:
 
 
 def _occlusion_passes(options: Options, height: int, width: int) -> float:
-    rows, columns = run.window_positions(height, width, options["window"], options["stride"])
+    rows, columns = captum_methods.window_positions(height, width, options["window"], options["stride"])
     return FORWARD * (rows * columns + 1)
 
 
 _METHODS = (
     Method(
-        "saliency",
-        "Saliency",
-        "The gradient: how fast the target would rise if a pixel became a little brighter. It says what "
-        "the answer is sensitive to, not what it rests on.",
-        False,
-        (),
-        run.saliency,
-        lambda options, height, width: 1.0,
+        name="saliency",
+        label="Saliency",
+        description=(
+            "The gradient: how fast the target would rise if a pixel became a little brighter. It says what "
+            "the answer is sensitive to, not what it rests on."
+        ),
+        unit=GRADIENT,
+        slow=False,
+        options=(),
+        run=captum_methods.saliency,
+        passes=lambda options, height, width: 1.0,
     ),
     Method(
-        "input_x_gradient",
-        "Input × gradient",
-        "The gradient times the normalised pixel: a first guess at each pixel's share. Pixels of the data "
-        "set's mean colour get 0 by definition, and the shares need not add up to the target.",
-        False,
-        (),
-        run.input_x_gradient,
-        lambda options, height, width: 1.0,
+        name="input_x_gradient",
+        label="Input × gradient",
+        description=(
+            "The gradient times the normalised pixel: a first guess at each pixel's share. Pixels of the data "
+            "set's mean colour get 0 by definition, and the shares need not add up to the target."
+        ),
+        unit=LOGIT,
+        slow=False,
+        options=(),
+        run=captum_methods.input_x_gradient,
+        passes=lambda options, height, width: 1.0,
     ),
     Method(
-        "integrated_gradients",
-        "Integrated Gradients",
-        "Each pixel's share of the difference between the picture's target and a baseline's; the shares add "
-        "up to it, but for the convergence delta. It depends on the baseline: what equals it gets 0.",
-        True,
-        (
+        name="integrated_gradients",
+        label="Integrated Gradients",
+        description=(
+            "Each pixel's share of the difference between the picture's target and a baseline's; the shares add "
+            "up to it, but for the convergence delta. It depends on the baseline: what equals it gets 0."
+        ),
+        unit=LOGIT,
+        slow=True,
+        options=(
             Option("steps", "int", 32, "Points on the path from the baseline.", minimum=1, maximum=512),
             Option(
                 "baseline",
@@ -195,16 +207,19 @@ _METHODS = (
                 ("black", "mean", "blurred"),
             ),
         ),
-        run.integrated_gradients,
-        lambda options, height, width: options["steps"] + 2 * FORWARD,
+        run=captum_methods.integrated_gradients,
+        passes=lambda options, height, width: options["steps"] + 2 * FORWARD,
     ),
     Method(
-        "smoothgrad",
-        "SmoothGrad",
-        "The gradient averaged over noisy copies of the picture, which is less grainy. It describes the "
-        "picture's neighbourhood rather than the picture, and not what the answer rests on.",
-        True,
-        (
+        name="smoothgrad",
+        label="SmoothGrad",
+        description=(
+            "The gradient averaged over noisy copies of the picture, which is less grainy. It describes the "
+            "picture's neighbourhood rather than the picture, and not what the answer rests on."
+        ),
+        unit=GRADIENT,
+        slow=True,
+        options=(
             Option("samples", "int", 24, "Noisy copies.", minimum=1, maximum=512),
             Option(
                 "noise_level",
@@ -217,16 +232,19 @@ _METHODS = (
             ),
             Option("seed", "int", 0, "Of the noise.", minimum=0, maximum=2**31 - 1),
         ),
-        run.smoothgrad,
-        lambda options, height, width: float(options["samples"]),
+        run=captum_methods.smoothgrad,
+        passes=lambda options, height, width: float(options["samples"]),
     ),
     Method(
-        "grad_cam",
-        "Grad-CAM",
-        "Where a stage's channels that speak for the target are active. It is as coarse as that stage, one "
-        "value for all colours, and with its ReLU silent about what speaks against the target.",
-        False,
-        (
+        name="grad_cam",
+        label="Grad-CAM",
+        description=(
+            "Where a stage's channels that speak for the target are active. It is as coarse as that stage, one "
+            "value for all colours, and with its ReLU silent about what speaks against the target."
+        ),
+        unit="activation × mean gradient (logit)",
+        slow=False,
+        options=(
             Option(
                 "stage",
                 "choice",
@@ -241,17 +259,20 @@ _METHODS = (
                 "Keep only what speaks for the target, as published; off keeps the sign.",
             ),
         ),
-        run.grad_cam,
-        lambda options, height, width: 1.0,
+        run=captum_methods.grad_cam,
+        passes=lambda options, height, width: 1.0,
     ),
     Method(
-        "occlusion",
-        "Occlusion",
-        "How much the target falls when a square is covered, averaged over the squares that cover a pixel. "
-        "A covered picture is unlike any the network was trained on, and parts that stand in for each "
-        "other show nothing.",
-        True,
-        (
+        name="occlusion",
+        label="Occlusion",
+        description=(
+            "How much the target falls when a square is covered, averaged over the squares that cover a pixel. "
+            "A covered picture is unlike any the network was trained on, and parts that stand in for each "
+            "other show nothing."
+        ),
+        unit=LOGIT,
+        slow=True,
+        options=(
             Option("window", "int", 8, "Side of the square, in pixels.", minimum=1, maximum=32),
             Option(
                 "stride",
@@ -269,8 +290,8 @@ _METHODS = (
                 ("mean", "black"),
             ),
         ),
-        run.occlusion,
-        _occlusion_passes,
+        run=captum_methods.occlusion,
+        passes=_occlusion_passes,
     ),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _METHODS}

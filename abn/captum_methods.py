@@ -1,8 +1,8 @@
 """The attribution methods, each as Captum computes it, bounded in memory and free of global state.
 
-A runner takes the score ``images → (N,)``, the images as a leaf that requires a gradient, and the
-method's options, complete and checked; it answers with a `Map`. `abn.attribution_methods` describes the
-methods and their options to people.
+A runner takes the score ``images (k·N, 3, H, W) → (k·N,)``, the images (N, 3, H, W) as a leaf that requires a
+gradient, and the method's options, complete and checked; it answers with a `Map`. `abn.attribution_methods`
+describes the methods, their units and their options to people.
 """
 
 from __future__ import annotations
@@ -56,10 +56,12 @@ def images_per_pass(device: torch.device) -> int:
 
 
 def saliency(score: Score, images: Tensor, options: Options) -> Map:
+    """The gradient of the score, (N, 3, H, W), with its sign."""
     return Map(Saliency(score).attribute(images, abs=False), _size(images))
 
 
 def input_x_gradient(score: Score, images: Tensor, options: Options) -> Map:
+    """The gradient times the normalised pixel, (N, 3, H, W)."""
     values = InputXGradient(score).attribute(images)
     reason = "the picture has the data set's mean colour everywhere, which is 0 after normalisation"
     zero = torch.zeros_like(images[:1])
@@ -67,6 +69,10 @@ def input_x_gradient(score: Score, images: Tensor, options: Options) -> Map:
 
 
 def integrated_gradients(score: Score, images: Tensor, options: Options) -> Map:
+    """(N, 3, H, W): pixel minus baseline, times the mean gradient on the straight path between them.
+
+    `Map.convergence_delta` (N,) is by how much their sum misses the difference of the two scores.
+    """
     steps, baseline = options["steps"], _baseline(options["baseline"], score, images)
     score.expect(len(images) * (steps + 2))  # the two ends, for the convergence delta
     images = images.detach()
@@ -82,7 +88,7 @@ def integrated_gradients(score: Score, images: Tensor, options: Options) -> Map:
 
 
 def smoothgrad(score: Score, images: Tensor, options: Options) -> Map:
-    """The mean of Saliency over noisy copies, each with the same noise for every image of the batch.
+    """(N, 3, H, W): the mean of Saliency over noisy copies, each with the same noise for every image of the batch.
 
     Noise is drawn on the CPU from a generator of this call: an image gets the same map alone, in a
     batch, and on another device; Captum's NoiseTunnel would draw from the global generator.
@@ -106,6 +112,7 @@ def smoothgrad(score: Score, images: Tensor, options: Options) -> Map:
 
 
 def grad_cam(score: Score, images: Tensor, options: Options) -> Map:
+    """(N, 1, H, W): the stage's (N, 1, h, w) map of `abn.gradcam`, enlarged bilinearly after its ReLU, if any."""
     stage = options["stage"]
     signed = grad_cam_at(score, images.detach(), stage)
     resolution = _size(signed)
@@ -123,6 +130,7 @@ def grad_cam(score: Score, images: Tensor, options: Options) -> Map:
 
 
 def occlusion(score: Score, images: Tensor, options: Options) -> Map:
+    """(N, 1, H, W): the score's mean fall over the squares that cover a pixel, the same for all colours."""
     window, stride = options["window"], options["stride"]
     height, width = _size(images)
     positions = window_positions(height, width, window, stride)

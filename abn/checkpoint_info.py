@@ -8,9 +8,10 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-DATASET_NOTE = (
-    "20 of the 10,000 test images and 77 of the 50,000 training images are JPEG re-compressions in the copy "
-    "used, so accuracy can differ from that on the official data set by at most 0.20 points."
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+PICKLE_REMEDY = (
+    "a pickle can run any code when it is opened, so none is ever opened here: "
+    "save the weights as safetensors, or ask their owner to"
 )
 MOST_BIASES = 10_000  # K; the bank of a block then has some ten million bytes
 _LARGEST = 1e9  # of any number; larger ones overflow

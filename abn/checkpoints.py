@@ -25,15 +25,17 @@ import torch
 from safetensors.torch import save
 
 from abn import resnet
-from abn.checkpoint_info import DATASET_NOTE, CheckpointError, CheckpointInfo, parse_config
+from abn.checkpoint_info import CheckpointError, CheckpointInfo, parse_config
 from abn.data import CLASS_NAMES, MEAN, STD
 from abn.files import replace_file
 from abn.model_card import model_card
+from abn.reference_file import REFERENCE_FILE
 from abn.resnet import ResNet
 from abn.sources import locate
 from abn.weights import load_official_state_dict, read_safetensors, require_sound
 
 if TYPE_CHECKING:
+    from abn.data import Cifar10
     from abn.training import Run
 
 __all__ = [
@@ -44,11 +46,10 @@ __all__ = [
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
-REFERENCE_FILE = "reference.safetensors"
 
 TIMEOUT = 10.0  # seconds of silence after which the Hub counts as hanging
 LARGEST_CONFIG = 1_000_000  # bytes; ours have about two thousand
-TEST_IMAGES = 10_000  # of CIFAR-10
+TEST_IMAGES = 10_000  # of the official CIFAR-10
 
 
 def save_checkpoint(
@@ -115,12 +116,15 @@ def _replace_folder(folder: Path, weights: bytes, config: bytes, card: str) -> N
     replace_file(folder / CONFIG_FILE, lambda scratch: scratch.write_bytes(config))
 
 
-def save_trained(model: ResNet, folder: str | os.PathLike[str], run: Run, log: Sequence[Mapping]) -> Path:
+def save_trained(
+    model: ResNet, folder: str | os.PathLike[str], run: Run, log: Sequence[Mapping], data: Cifar10 | None = None
+) -> Path:
     """Write the checkpoint of a finished training run on CIFAR-10.
 
     Args:
         run: what was fixed when it started.
         log: one record an epoch, as `abn.training.train` returns them; the last one was evaluated.
+        data: what it was trained and evaluated on; None for the official data set.
 
     Raises:
         CheckpointError: as `save_checkpoint` does.
@@ -137,13 +141,27 @@ def save_trained(model: ResNet, folder: str | os.PathLike[str], run: Run, log: S
         epochs=len(log),
         accuracy=log[-1][key],
         evaluated_on=split,
-        test_images=run.holdout or TEST_IMAGES,
+        test_images=run.holdout or (TEST_IMAGES if data is None else len(data.x_test)),
         best_accuracy=best.get(key),
         best_epoch=best.get("epoch"),
         hardware=", then ".join(dict.fromkeys(record["device"] for record in log)),
         torch_version=", then ".join(dict.fromkeys(record["torch"] for record in log)),
         dataset="CIFAR-10",
-        dataset_note=DATASET_NOTE,
+        dataset_note="" if data is None else _dataset_note(data, run.holdout),
+    )
+
+
+def _dataset_note(data: Cifar10, holdout: int) -> str:
+    """In what the data differ from the official ones, and what that can do to the accuracy; "" for nothing."""
+    if data.inexact_test == 0:
+        return ""
+    inexact, evaluated = data.inexact_test, len(data.x_test)
+    if holdout:  # drawn from the training images, perhaps all of their re-compressions
+        inexact, evaluated = min(data.inexact_train, holdout), holdout
+    return (
+        f"{data.inexact_test:,} of the {len(data.x_test):,} test images and {data.inexact_train:,} of the "
+        f"{len(data.x_train):,} training images are JPEG re-compressions of the originals, so the accuracy can "
+        f"differ from the official data set's by at most {100 * inexact / evaluated:.2f} points."
     )
 
 

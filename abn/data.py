@@ -1,7 +1,8 @@
 """CIFAR-10: class names, normalisation, and the arrays of a data folder.
 
 A folder holds either `cifar10.npz` (uint8 `x_train` (50000, 32, 32, 3), `y_train`, `x_test`, `y_test`)
-or the files torchvision's `CIFAR10` class keeps there, which can be downloaded on request.
+or the files torchvision's `CIFAR10` class keeps there, which can be downloaded on request. The archive may
+hold `exact_train` and `exact_test` too, bool (N,): False where an image is not the official one's exact copy.
 """
 
 from __future__ import annotations
@@ -31,12 +32,19 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Cifar10:
-    """uint8 images (N, 32, 32, 3) and labels (N,) in [0, 10), in the data set's own order."""
+    """uint8 images (N, 32, 32, 3) and labels (N,) in [0, 10), in the data set's own order.
+
+    Attributes:
+        inexact_train: how many training images are JPEG re-compressions of the official ones.
+        inexact_test: the same of the test images.
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    inexact_train: int = 0
+    inexact_test: int = 0
 
 
 def load_cifar10(folder: str | Path, download: bool = False) -> Cifar10:
@@ -47,11 +55,16 @@ def load_cifar10(folder: str | Path, download: bool = False) -> Cifar10:
         download: fetch it through torchvision where the folder holds neither.
 
     Raises:
-        DataError: for a folder without the data set, or one that holds a truncated or foreign file.
+        DataError: for a folder without the data set or that may not be read, or one that holds a truncated
+            or foreign file.
     """
     folder = Path(folder)
     archive = folder / ARCHIVE
-    return _read_archive(archive) if archive.exists() else _read_torchvision(folder, download)
+    try:
+        return _read_archive(archive) if archive.exists() else _read_torchvision(folder, download)
+    except PermissionError as error:
+        name = error.filename or folder
+        raise DataError(f"{name} is not open to this user ({error.strerror}); mend its permissions") from error
 
 
 def _read_archive(archive: Path) -> Cifar10:
@@ -63,17 +76,30 @@ def _read_archive(archive: Path) -> Cifar10:
             raise ValueError("a single array")
         with stored:
             missing = sorted(set(names) - set(stored.files))
-            arrays = {name: stored[name] for name in names if name not in missing}
+            present = [name for name in (*names, "exact_train", "exact_test") if name in stored.files]
+            arrays = {name: stored[name] for name in present}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise ValueError("a zip of other files")
+    except PermissionError:
+        raise
     except (zipfile.BadZipFile, zlib.error, TokenError, EOFError, OSError, ValueError) as error:
         raise DataError(f"{archive} is truncated or is no NumPy archive; {remedy}") from error
     if missing:
         raise DataError(f"{archive} has no array {missing}; {remedy}")
-    data = Cifar10(**arrays)
+    inexact = {}
     for split in ("train", "test"):
-        _check_split(archive, split, getattr(data, f"x_{split}"), getattr(data, f"y_{split}"))
-    return data
+        x = arrays[f"x_{split}"]
+        _check_split(archive, split, x, arrays[f"y_{split}"])
+        inexact[f"inexact_{split}"] = _count_inexact(archive, split, arrays.pop(f"exact_{split}", None), len(x))
+    return Cifar10(**arrays, **inexact)
+
+
+def _count_inexact(archive: Path, split: str, exact: np.ndarray | None, num_images: int) -> int:
+    if exact is None:
+        return 0
+    if exact.dtype != np.bool_ or exact.shape != (num_images,):
+        raise DataError(f"{archive}: exact_{split} is {exact.dtype} {exact.shape}; expected bool ({num_images},)")
+    return int((~exact).sum())
 
 
 def _check_split(archive: Path, split: str, x: np.ndarray, y: np.ndarray) -> None:
@@ -101,6 +127,8 @@ def _read_torchvision(folder: Path, download: bool) -> Cifar10:
                 f"{folder} holds no {ARCHIVE} and no intact CIFAR-10; "
                 "name the folder that does with --data, or pass --download to fetch it"
             ) from error
+        except PermissionError:
+            raise
         except OSError as error:
             raise DataError(f"CIFAR-10 could not be stored in or fetched to {folder}: {error}") from error
         arrays[f"x_{split}"] = np.asarray(dataset.data)

@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from abn.checkpoint_info import PICKLE_REMEDY, PICKLE_SUFFIXES
 from abn.hub_watch import RefusedError, Watch
 
 MET = (RefusedError, HTTPError, OSError, EntryNotFoundError)
@@ -26,8 +27,6 @@ MET = (RefusedError, HTTPError, OSError, EntryNotFoundError)
 
 LONGEST_RETRY_AFTER = 3
 """Seconds a server may ask us to wait before we say so instead of waiting."""
-
-PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,10 @@ def damaged(name: str) -> Fault:
 
 def lacks(name: str, there: set[str]) -> Fault:
     """A repository without a file it needs, which holds the files `there`, as far as is known."""
-    pickles = sorted(file for file in there if file.endswith(PICKLES))
+    pickles = sorted(file for file in there if file.endswith(PICKLE_SUFFIXES))
     if name.endswith(".safetensors") and pickles:
-        return Fault(f"the repository has no {name}, only {pickles[0]}; {pickle_remedy()}")
+        return Fault(f"the repository has no {name}, only {pickles[0]}; {PICKLE_REMEDY}")
     return Fault(f"the repository has no {name}, so it holds no checkpoint of this kind; name another one")
-
-
-def pickle_remedy() -> str:
-    return (
-        "a pickle can run any code when it is opened, so none is ever opened here: ask for the weights as safetensors"
-    )
 
 
 def explain(error: BaseException, repo: str, revision: str, watch: Watch) -> Fault:

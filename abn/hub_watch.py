@@ -6,6 +6,7 @@ Its client is shared by the whole process; the hooks set here act only in the co
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -50,6 +51,7 @@ class Watch:
 
 
 _WATCH: ContextVar[Watch | None] = ContextVar("_WATCH", default=None)
+_HOOKING = threading.Lock()  # a hook set twice would take every request for its own repetition
 
 
 @contextmanager
@@ -59,10 +61,11 @@ def watched(timeout: float) -> Iterator[Watch]:
     Raises:
         RefusedError: inside, instead of a retry; and for an answer that huggingface_hub would retry on.
     """
-    hooks = get_session().event_hooks
-    for kind, hook in (("request", _before_request), ("response", _after_response)):
-        if hook not in hooks[kind]:
-            hooks[kind].append(hook)
+    with _HOOKING:
+        hooks = get_session().event_hooks
+        for kind, hook in (("request", _before_request), ("response", _after_response)):
+            if hook not in hooks[kind]:
+                hooks[kind].append(hook)
     watch = Watch(timeout)
     token = _WATCH.set(watch)
     try:

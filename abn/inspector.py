@@ -58,7 +58,7 @@ def load_network(source: str | None, bundled: Path) -> Network:
     except CheckpointError as error:
         if not isinstance(place, HubSource):
             raise
-        notice = f"{error} The checkpoint that came with this app is shown in its place."
+        notice = f"{str(error).rstrip('.')}. The checkpoint that came with this app is shown in its place."
         model = load_checkpoint(bundled)
     info = model.info
     label = LABELS.get(model.architecture, model.architecture)
@@ -119,8 +119,11 @@ class Inspector:
     def __init__(self, baseline: Network, dmb: Network, device: torch.device) -> None:
         """
         Raises:
-            CheckpointError: for two networks that do not tell the same classes apart.
+            CheckpointError: for a second network without modulation, or two networks that do not tell the
+                same classes apart.
         """
+        if dmb.model.num_biases is None:
+            raise CheckpointError(f"{dmb.label} modulates no channels; give it as --baseline", dmb.model.info.source)
         first, second = baseline.model.info.class_names, dmb.model.info.class_names
         if first != second:
             raise CheckpointError(
@@ -133,6 +136,16 @@ class Inspector:
             replace(network, model=network.model.to(device).requires_grad_(False).eval())
             for network in (baseline, dmb)
         )
+
+    @property
+    def block_channels(self) -> dict[str, int]:
+        """The modulated network's blocks and their numbers of channels."""
+        return {name: block.channels for name, block in self.dmb.model.blocks()}
+
+    @property
+    def num_biases(self) -> int:
+        """K of the modulated network's bias banks."""
+        return self.dmb.model.num_biases
 
     @property
     def networks(self) -> tuple[Network, Network]:

@@ -118,11 +118,14 @@ def gates(block: str, weights: Tensor | Sequence[float]) -> Probe:
         weights: (K,) for every image, or (N, K); each row sums to 1.
 
     Raises:
-        ValueError: for weights that are not finite or do not sum to 1, and (when the network runs) for
+        ValueError: for weights that are no numbers, not finite or do not sum to 1, and (when the network runs) for
             a block without gates or another number of them.
     """
-    alpha = torch.atleast_2d(torch.as_tensor(weights, dtype=torch.float32))
-    if alpha.dim() != 2:
+    try:
+        alpha = torch.atleast_2d(torch.as_tensor(weights, dtype=torch.float32))
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # all of them PyTorch's, for no numbers
+        raise ValueError(f"the gate weights of {block} are {weights!r}; expected K numbers that sum to 1") from error
+    if alpha.dim() != 2 or alpha.numel() == 0:
         raise ValueError(f"gate weights have shape {tuple(alpha.shape)}; expected (K,) or (N, K)")
     _require_finite(alpha, f"the gate weights of {block}")
     sums = alpha.sum(dim=1)

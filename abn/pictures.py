@@ -19,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from torch import Tensor
 
-from abn.data import IMAGE_SIZE, MEAN, STD, normalise, to_pixels
+from abn.data import IMAGE_SIZE
 
 ACCEPTED = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 MAX_PIXELS = 50_000_000
@@ -294,8 +293,3 @@ def enlarge(pixels: np.ndarray, factor: int = 8) -> Image.Image:
     """(H, W, 3) uint8 pixels as a picture `factor` times as large, every pixel a plain square."""
     picture = Image.fromarray(pixels)
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-
-
-def to_tensor(pixels: np.ndarray, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> Tensor:
-    """Fitted pixels, (N, H, W, 3) uint8, to what a network is given: (N, 3, H, W) float32, normalised."""
-    return normalise(to_pixels(pixels), mean, std)

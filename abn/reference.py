@@ -4,163 +4,30 @@
 
 One picture's factors say little alone: a trained channel may scale every picture by 0.4 and vary by
 0.01. One pass over the test images keeps, for each channel and gate, the mean, the standard deviation
-and the quantiles, over all images and over those of each class. `reference.safetensors` in the
-checkpoint's folder holds them, tied to the weights by their hash.
+and the quantiles, over all images and over those of each class (`abn.usual`). `reference.safetensors` in the
+checkpoint's folder holds them (`abn.reference_file`).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as serialize
 from torch import Tensor
 from tqdm import tqdm
 
-from abn.data import MEAN, STD, load_cifar10, normalise, to_pixels
-from abn.files import replace_file
+from abn.data import CLASS_NAMES, MEAN, STD, load_cifar10, normalise, to_pixels
 from abn.inspection import inspect, require_evaluation_mode
+from abn.reference_file import REFERENCE_FILE, ReferenceFileError, load_reference, save_reference
 from abn.resnet import ResNet
+from abn.usual import QUANTILES, BlockReference, Reference, Statistics
 
-REFERENCE_FILE = "reference.safetensors"
-FORMAT = "abn-reference"
-VERSION = "1"
-REMEDY = "make it anew with: python -m abn.reference CHECKPOINT --data DIR"
-QUANTILES = 101  # at 0, 1, … 100 %
-RESOLUTION = 1e-6
-"""Factors and gate weights that differ by less are one number: float32 steps by 1.2e-7 at 1, and another
-batch size or device sums in another order."""
-
-
-class ReferenceFileError(ValueError):
-    """A `reference.safetensors` that cannot be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """How C values (a block's factors, or its gate weights) are distributed over the images.
-
-    All arrays are float32. Standard deviations divide by the number of images.
-
-    Attributes:
-        mean: (C,).
-        sd: (C,) standard deviation, in the values' own unit.
-        quantiles: (101, C) at 0, 1, … 100 %, ascending.
-        class_mean: (num_classes, C) over the images whose true class it is.
-        class_sd: (num_classes, C).
-        class_quantiles: (num_classes, 101, C).
-    """
-
-    mean: np.ndarray
-    sd: np.ndarray
-    quantiles: np.ndarray
-    class_mean: np.ndarray
-    class_sd: np.ndarray
-    class_quantiles: np.ndarray
-
-    def percentile(self, values: np.ndarray, class_index: int | None = None) -> np.ndarray:
-        """What share of the images has lower values, in percent.
-
-        Interpolated between the quantiles. A value that many images share has the middle of their
-        ranks, so 50 for a channel that never varies; one below every image has 0, one above 100.
-
-        Args:
-            values: (..., C).
-            class_index: compare with the images of this true class alone.
-
-        Returns:
-            (..., C) in [0, 100]; NaN where the value is.
-
-        Raises:
-            ValueError: for values of another length, or a class that does not exist.
-        """
-        values = self._require_channels(values)
-        quantiles = self.quantiles if class_index is None else self.class_quantiles[self._class(class_index)]
-        flat = quantiles[-1] - quantiles[0] < RESOLUTION
-        values = np.where(flat & (np.abs(values - quantiles[0]) < RESOLUTION), quantiles[0], values)
-
-        # Among the quantiles of its channel, a value has `below` smaller ones and `reached` smaller or equal.
-        below = (quantiles < values[..., None, :]).sum(axis=-2)
-        reached = (quantiles <= values[..., None, :]).sum(axis=-2)
-        last = QUANTILES - 1
-        lower, upper = np.clip(below - 1, 0, last), np.clip(below, 0, last)
-        channels = np.arange(values.shape[-1])
-        low, high = quantiles[lower, channels], quantiles[upper, channels]
-        step = np.where(high > low, high - low, 1)
-        between = lower + np.clip((values - low) / step, 0, 1)
-        ranks = np.where(reached > below, (below + reached - 1) / 2, between)
-        ranks = np.where(below > last, last, ranks)
-        return np.where(np.isnan(values), np.nan, ranks * (100 / last))
-
-    def deviation(self, values: np.ndarray) -> np.ndarray:
-        """``(values - mean) / sd``: the distance from the data set's mean, in standard deviations.
-
-        A channel that never varies (sd below float32's rounding) has 0 where the value is the mean,
-        and an infinite deviation of the difference's sign anywhere else.
-
-        Args:
-            values: (..., C).
-
-        Raises:
-            ValueError: for values of another length.
-        """
-        difference = self._require_channels(values) - self.mean
-        constant = self.sd < RESOLUTION
-        beyond = np.where(np.abs(difference) < RESOLUTION, 0.0, np.copysign(np.inf, difference))
-        return np.where(constant, beyond, difference / np.where(constant, 1, self.sd))
-
-    def _require_channels(self, values: np.ndarray) -> np.ndarray:
-        values = np.asarray(values, dtype=np.float64)
-        if values.ndim == 0 or values.shape[-1] != len(self.mean):
-            raise ValueError(f"values have shape {values.shape}; expected (..., {len(self.mean)})")
-        return values
-
-    def _class(self, class_index: int) -> int:
-        if not 0 <= class_index < len(self.class_mean):
-            raise ValueError(f"class_index is {class_index}; expected 0 to {len(self.class_mean) - 1}")
-        return class_index
-
-
-@dataclass(frozen=True)
-class BlockReference:
-    """What is usual for one block.
-
-    Attributes:
-        factors: of C channels; None for a static block, whose factors are 1 for every image.
-        gates: of K gate weights; None for a block that has none.
-        response_mean: (C,) float32, of the second convolution's mean output before the factors.
-        response_sd: (C,) float32, over the images.
-    """
-
-    factors: Statistics | None
-    gates: Statistics | None
-    response_mean: np.ndarray
-    response_sd: np.ndarray
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What is usual for a checkpoint.
-
-    Attributes:
-        weights_sha256: hash of the weights that were measured.
-        num_images: how many images were measured.
-        class_names: rows of the per-class statistics.
-        blocks: by block name, in the order of computation.
-        dataset_note: what the images are, and what to know of them.
-    """
-
-    weights_sha256: str
-    num_images: int
-    class_names: tuple[str, ...]
-    blocks: dict[str, BlockReference]
-    dataset_note: str = ""
+__all__ = [
+    "BlockReference", "Reference", "ReferenceFileError", "compute_reference", "load_reference", "save_reference",
+]  # fmt: skip
 
 
 def compute_reference(
@@ -200,18 +67,16 @@ def compute_reference(
         for start in range(0, len(pixels), batch_size):
             images = normalise(pixels[start : start + batch_size].to(device), mean, std)
             for name, seen in inspect(model, images).modulations.items():
-                parts = [seen.factors, seen.response] + ([seen.gate_weights] if seen.has_parts else [])
+                parts = [seen.response] + ([seen.factors, seen.gate_weights] if seen.has_parts else [])
                 measured.setdefault(name, []).append(tuple(part.float().cpu().numpy() for part in parts))
             bar.update(len(images))
 
     blocks = {}
     for name, batches in measured.items():
-        factors, response, *gates = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        blocks[name] = BlockReference(
-            None if (factors == 1).all() else _statistics(factors, labels, len(class_names)),
-            _statistics(gates[0], labels, len(class_names)) if gates else None,
-            *_mean_and_sd(response),
-        )
+        response, *modulated = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        known = [_statistics(values, labels, len(class_names)) for values in modulated]
+        factors, gates = known or (None, None)  # a static block has neither
+        blocks[name] = BlockReference(factors, gates, *_mean_and_sd(response))
     return Reference(weights_sha256, len(pixels), tuple(class_names), blocks, dataset_note)
 
 
@@ -252,126 +117,6 @@ def _statistics(values: np.ndarray, labels: np.ndarray, num_classes: int) -> Sta
     )
 
 
-def save_reference(reference: Reference, folder: str | Path) -> Path:
-    """Write `reference.safetensors` into a checkpoint's folder, whole or not at all.
-
-    Raises:
-        OSError: where the folder cannot be written to.
-    """
-    path = Path(folder) / REFERENCE_FILE
-    tensors, sizes = {}, {}
-    for name, block in reference.blocks.items():
-        tensors |= {f"{name}/response_mean": block.response_mean, f"{name}/response_sd": block.response_sd}
-        sizes[name] = {"response": len(block.response_mean)}
-        for part in ("factors", "gates"):
-            statistics = getattr(block, part)
-            if statistics is not None:
-                sizes[name][part] = len(statistics.mean)
-                tensors |= {f"{name}/{part}/{key}": value for key, value in vars(statistics).items()}
-    metadata = {
-        "format": FORMAT,
-        "version": VERSION,
-        "weights_sha256": reference.weights_sha256,
-        "num_images": str(reference.num_images),
-        "class_names": json.dumps(reference.class_names),
-        "blocks": json.dumps(sizes),  # safetensors keeps no order of its own
-        "dataset_note": reference.dataset_note,
-    }
-    stored = serialize({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata)
-    replace_file(path, lambda scratch: scratch.write_bytes(stored))
-    return path
-
-
-def load_reference(folder: str | Path, weights_sha256: str) -> Reference | None:
-    """Read a checkpoint's reference; None where its folder holds none.
-
-    Args:
-        weights_sha256: hash of the weights the reference has to describe.
-
-    Raises:
-        ReferenceFileError: for one that belongs to other weights, or is no reference of this version.
-    """
-    path = Path(folder) / REFERENCE_FILE
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            _check_metadata(metadata, weights_sha256)
-            class_names = tuple(json.loads(metadata["class_names"]))
-            sizes = json.loads(metadata["blocks"])
-            shapes = {
-                f"{name}/{part}{key}": shape
-                for name, parts in sizes.items()
-                for part, size in parts.items()
-                for key, shape in _shapes(part, size, len(class_names)).items()
-            }
-            if set(file.keys()) != set(shapes):
-                differing = sorted(set(file.keys()) ^ set(shapes))
-                raise ReferenceFileError(f"{REFERENCE_FILE} misses or adds {differing[0]}; {REMEDY}")
-            tensors = {name: _take(file, name, shape) for name, shape in shapes.items()}
-            num_images = int(metadata["num_images"])
-            blocks = {name: _block(tensors, name) for name in sizes}
-    except ReferenceFileError:
-        raise
-    except (SafetensorError, OSError) as error:
-        message = f"{REFERENCE_FILE} is unreadable, truncated or no safetensors file; {REMEDY}"
-        raise ReferenceFileError(message) from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ReferenceFileError(f"{REFERENCE_FILE} has damaged metadata ({error}); {REMEDY}") from error
-    return Reference(weights_sha256, num_images, class_names, blocks, metadata.get("dataset_note", ""))
-
-
-def _check_metadata(metadata: dict[str, str], weights_sha256: str) -> None:
-    if metadata.get("format") != FORMAT:
-        raise ReferenceFileError(f"{REFERENCE_FILE} is a safetensors file but no reference; {REMEDY}")
-    if metadata.get("version") != VERSION:
-        version = metadata.get("version")
-        raise ReferenceFileError(
-            f"{REFERENCE_FILE} has format version {version!r}, this code reads {VERSION!r}; {REMEDY}"
-        )
-    measured = metadata.get("weights_sha256", "")
-    if measured != weights_sha256:
-        raise ReferenceFileError(
-            f"{REFERENCE_FILE} belongs to the weights {measured[:12]}…, "
-            f"but this checkpoint has {weights_sha256[:12]}…; {REMEDY}"
-        )
-
-
-def _shapes(part: str, size: int, num_classes: int) -> dict[str, tuple[int, ...]]:
-    """What one part of a block ("response", "factors", "gates") of `size` channels or gates stores."""
-    if part == "response":
-        return {"_mean": (size,), "_sd": (size,)}
-    if part not in ("factors", "gates"):
-        raise ValueError(f"unknown part {part!r}")
-    every = {"mean": (size,), "sd": (size,), "quantiles": (QUANTILES, size)}
-    of_class = {f"class_{key}": (num_classes, *shape) for key, shape in every.items()}
-    return {f"/{key}": shape for key, shape in (every | of_class).items()}
-
-
-def _take(file: safe_open, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    stored = file.get_slice(name)
-    if stored.get_dtype() != "F32" or tuple(stored.get_shape()) != shape:
-        raise ReferenceFileError(
-            f"{name} in {REFERENCE_FILE} is {stored.get_dtype()} {tuple(stored.get_shape())}, "
-            f"expected F32 {shape}; {REMEDY}"
-        )
-    array = file.get_tensor(name)
-    if not np.isfinite(array).all():
-        raise ReferenceFileError(f"{name} in {REFERENCE_FILE} holds values that are not finite; {REMEDY}")
-    return array
-
-
-def _block(tensors: dict[str, np.ndarray], name: str) -> BlockReference:
-    def statistics(part: str) -> Statistics | None:
-        if f"{name}/{part}/mean" not in tensors:
-            return None
-        return Statistics(**{field.name: tensors[f"{name}/{part}/{field.name}"] for field in fields(Statistics)})
-
-    response = (tensors[f"{name}/response_mean"], tensors[f"{name}/response_sd"])
-    return BlockReference(statistics("factors"), statistics("gates"), *response)
-
-
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m abn.reference",
@@ -385,6 +130,14 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     if args.batch_size < 1:
         parser.error(f"--batch-size is {args.batch_size}; expected at least 1")
     return args
+
+
+def _require_cifar10(class_names: tuple[str, ...]) -> None:
+    if tuple(class_names) != CLASS_NAMES:
+        raise ValueError(
+            f"this checkpoint tells {', '.join(class_names)} apart, which are not CIFAR-10's classes; "
+            "measure it on its own data with abn.reference.compute_reference"
+        )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -401,6 +154,7 @@ def main(argv: list[str] | None = None) -> None:
         device = choose_device(args.device)
         model = load_checkpoint(str(args.checkpoint)).to(device)
         info = model.info
+        _require_cifar10(info.class_names)
         data = load_cifar10(args.data)
         reference = compute_reference(
             model, to_pixels(data.x_test), torch.from_numpy(data.y_test).long(), args.batch_size,

@@ -87,6 +87,12 @@ class BlockResult:
 
     def as_dict(self) -> dict[str, Any]:
         values = {"factors": self.factors, "response": self.response}
+        if self.usual is not None and self.usual.factors is not None:
+            values |= {
+                "usual_mean": self.usual.factors.mean,
+                "usual_sd": self.usual.factors.sd,
+                "percentile": self.usual.factors.percentile(self.factors),
+            }
         if self.is_modulated:
             values |= {
                 "gate_weights": self.gate_weights,
@@ -145,7 +151,7 @@ class NetworkResult:
 
     @property
     def has_reference(self) -> bool:
-        return all(block.usual is not None for block in self.blocks)
+        return all(block.usual is not None and block.usual.factors is not None for block in self.blocks)
 
     def block(self, name: str) -> BlockResult:
         """

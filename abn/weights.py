@@ -10,13 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from abn.checkpoint_info import CheckpointError
+from abn.checkpoint_info import PICKLE_REMEDY, PICKLE_SUFFIXES, CheckpointError
 from abn.resnet import ResNet
 
 _LFS_POINTER = b"version https://git-lfs"
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # torch.save writes a pickle in a zip; before 2020 a bare one
-_PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
-_UNSAFE = "a pickle can run any code when it is opened, so none is ever opened here: save the weights as safetensors"
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -33,13 +31,13 @@ def read_safetensors(path: Path, source: str) -> dict[str, Tensor]:
         with path.open("rb") as file:
             start = file.read(len(_LFS_POINTER))
         if start.startswith((_ZIP, _PICKLE)):
-            raise CheckpointError(f"{path.name} is a pickle under another name; {_UNSAFE}", source)
+            raise CheckpointError(f"{path.name} is a pickle under another name; {PICKLE_REMEDY}", source)
         if start == _LFS_POINTER:
             raise CheckpointError(f"{path.name} is a Git LFS pointer, not the weights; run git lfs pull", source)
         return load_file(path)
     except FileNotFoundError as error:
-        pickles = sorted(other.name for other in path.parent.iterdir() if other.suffix in _PICKLE_SUFFIXES)
-        reason = f"only {pickles[0]}; {_UNSAFE}" if pickles else "so there are no weights; put them there"
+        pickles = sorted(other.name for other in path.parent.iterdir() if other.suffix in PICKLE_SUFFIXES)
+        reason = f"only {pickles[0]}; {PICKLE_REMEDY}" if pickles else "so there are no weights; put them there"
         raise CheckpointError(f"there is no {path.name}, {reason}", source) from error
     except SafetensorError as error:
         reason = f"{path.name} is no safetensors file, or is cut short; fetch or save the checkpoint anew"

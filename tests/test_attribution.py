@@ -497,10 +497,25 @@ def test_every_method_describes_itself():
     for name, method in METHODS.items():
         assert method.name == name
         assert method.slow == (method.cost() > 3)
+        assert "logit" in method.unit and len(method.unit) <= 38
         for option in method.options:
             assert option.check(option.default) == option.default
             with pytest.raises(ValueError, match=option.name):
                 option.check(object())
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "grad_cam"])
+def test_the_unit_says_how_a_map_answers_to_its_target_and_its_pixels(linear, pictures, method):
+    """A logit twice as large doubles every map; pixels in half the unit, at twice the slope, halve a gradient's."""
+    options = {"window": 2, "stride": 1} if method == "occlusion" else {}
+    if method == "integrated_gradients":
+        options = {"baseline": "mean"}
+    steep = Polynomial(2 * linear.weights.detach()).eval()
+    one, doubled = (attribute(network, pictures, 0, method, **options).values for network in (linear, steep))
+    torch.testing.assert_close(doubled, 2 * one)
+    rescaled = attribute(steep, pictures / 2, 0, method, **options).values
+    per_pixel = METHODS[method].unit == "logit per unit of normalised pixel"
+    torch.testing.assert_close(rescaled, 2 * one if per_pixel else one)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,12 +6,12 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from abn import resnet
-from abn.checkpoint_info import DATASET_NOTE
 from abn.checkpoints import (
     CheckpointError,
     load_checkpoint,
@@ -19,7 +19,7 @@ from abn.checkpoints import (
     save_checkpoint,
     save_trained,
 )
-from abn.data import CLASS_NAMES, MEAN, STD
+from abn.data import CLASS_NAMES, MEAN, STD, Cifar10
 from abn.files import replace_file
 from abn.sources import HubSource, locate
 from abn.training import RECIPES, Run
@@ -126,7 +126,8 @@ def test_save_trained_takes_its_facts_from_the_log(tmp_path):
         {"epoch": 2, "test_accuracy": 91.25, "device": "CPU", "torch": "2.1"},
         {"epoch": 3, "test_accuracy": 90.5, "device": "GPU", "torch": "2.1"},
     ]
-    folder = save_trained(resnet.resnet_s(), tmp_path / "checkpoint", run, records)
+    data = copies(train=50_000, test=10_000, inexact_train=77, inexact_test=20)
+    folder = save_trained(resnet.resnet_s(), tmp_path / "checkpoint", run, records, data)
     info = load_checkpoint(folder).info
     assert (info.seed, info.epochs, info.accuracy, info.evaluated_on, info.test_images) == (
         7, 3, 90.5, "test", 10_000,
@@ -135,13 +136,50 @@ def test_save_trained_takes_its_facts_from_the_log(tmp_path):
     assert (info.hardware, info.torch_version) == ("CPU, then GPU", "2.1")
     assert info.recipe["name"] == "paper"
     assert info.recipe["weight_decay"] == 5e-4
-    assert info.dataset_note == DATASET_NOTE
+    assert info.dataset_note == (
+        "20 of the 10,000 test images and 77 of the 50,000 training images are JPEG re-compressions of the "
+        "originals, so the accuracy can differ from the official data set's by at most 0.20 points."
+    )
     card = (folder / "README.md").read_text()
     for fact in (
         "license: apache-2.0", "cifar10", "library_name", "| seed | 7 |", "| epochs | 3 |", "CPU, then GPU",
         "90.50 % on 10,000 test images", "91.25 % (epoch 2)", "JPEG", "0.20 points", "load_checkpoint", "paper",
     ):  # fmt: skip
         assert fact in card
+
+
+def copies(train: int, test: int, inexact_train: int = 0, inexact_test: int = 0) -> Cifar10:
+    """A data set of so many images, without a pixel."""
+    splits = [(np.empty((n, 0, 0, 3), np.uint8), np.zeros(n, np.int64)) for n in (train, test)]
+    return Cifar10(*splits[0], *splits[1], inexact_train, inexact_test)
+
+
+@pytest.mark.parametrize(
+    ("data", "holdout", "test_images", "points"),
+    [
+        (None, 0, 10_000, None),
+        (copies(50, 7), 0, 7, None),
+        (copies(50, 8, 3, 1), 0, 8, "12.50 points"),
+        (copies(50, 8, 3, 1), 10, 10, "30.00 points"),
+        (copies(50, 8, 3, 1), 2, 2, "100.00 points"),
+        (None, 10, 10, None),
+    ],
+)
+def test_save_trained_says_what_the_data_were(tmp_path, data, holdout, test_images, points):
+    run = Run("resnet-s", RECIPES["paper"], seed=0, holdout=holdout, evaluate_every=1)
+    split = "holdout" if holdout else "test"
+    record = {"epoch": 1, f"{split}_accuracy": 50.0, "device": "CPU", "torch": "2.1"}
+    arguments = [run, [record]] if data is None else [run, [record], data]
+    info = load_checkpoint(save_trained(resnet.resnet_s(), tmp_path, *arguments)).info
+    assert info.test_images == test_images
+    card = (tmp_path / "README.md").read_text()
+    if points is None:
+        assert info.dataset_note == ""
+        assert "JPEG" not in card
+    else:
+        assert info.dataset_note.startswith("1 of the 8 test images and 3 of the 50 training images are JPEG")
+        assert info.dataset_note.endswith(f"by at most {points}.")
+        assert info.dataset_note in card
 
 
 def test_save_trained_on_held_out_images(tmp_path):

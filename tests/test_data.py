@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import pickle
@@ -56,6 +57,18 @@ def test_a_missing_array_is_named(tmp_path, name):
     message = refusal(store(tmp_path, **{name: None}))
     assert f"{tmp_path / 'cifar10.npz'} has no array ['{name}']" in message
     assert "--download" in message
+
+
+def test_images_that_are_no_exact_copies_are_counted(tmp_path):
+    exact = {"exact_train": np.arange(12) >= 3, "exact_test": np.arange(10) != 4}
+    data = load_cifar10(store(tmp_path, **exact))
+    assert (data.inexact_train, data.inexact_test) == (3, 1)
+    assert data.x_train.shape == (12, 32, 32, 3)
+    data = load_cifar10(store(tmp_path, exact_test=exact["exact_test"]))
+    assert (data.inexact_train, data.inexact_test) == (0, 1)
+    message = refusal(store(tmp_path, exact_train=np.ones(10, bool)))
+    assert message.endswith("exact_train is bool (10,); expected bool (12,)")
+    assert "exact_test is int64 (10,)" in refusal(store(tmp_path, exact_test=np.ones(10, np.int64)))
 
 
 def whole_archive():
@@ -156,6 +169,23 @@ def test_a_folder_without_the_data_set_is_refused_with_the_remedy(tmp_path):
         assert "--download" in message
 
 
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    """Permissions do not bind a superuser, so the system's refusal is played."""
+    store(tmp_path)
+
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    for owner, name in ((module.Path, "exists"), (np, "load")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, refuse)
+            message = refusal(tmp_path)
+        assert message.startswith(f"{tmp_path / 'cifar10.npz'} is not open to this user (Permission denied)")
+    (tmp_path / "cifar10.npz").unlink()
+    fake_torchvision(monkeypatch, PermissionError(errno.EACCES, "Permission denied", "batches.meta"))
+    assert "batches.meta is not open to this user" in refusal(tmp_path)
+
+
 def fake_torchvision(monkeypatch, error=None):
     """torchvision's class, without its files: what it was asked, and pictures or an error as the answer."""
     asked = []
@@ -179,6 +209,7 @@ def test_torchvisions_files_are_read_and_fetched_only_on_request(tmp_path, monke
     for name, array in arrays().items():
         assert np.array_equal(getattr(data, name), array)
         assert getattr(data, name).dtype == array.dtype
+    assert (data.inexact_train, data.inexact_test) == (0, 0)
 
 
 def test_an_archive_comes_before_torchvisions_files(tmp_path, monkeypatch):

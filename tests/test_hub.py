@@ -9,18 +9,20 @@ import pickle
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
-import hub_server
 import pytest
 import torch
-from hub_server import TOKEN, HubServer, Repository, status
 from huggingface_hub import constants
 
 import abn.hub
-from abn import load_checkpoint, resnet, save_checkpoint
+from abn import hub_watch, load_checkpoint, resnet, save_checkpoint
 from abn.checkpoint_info import CheckpointError
 from abn.hub import Request, fetch
+from tests import hub_server
+from tests.hub_server import TOKEN, HubServer, Repository, status
 
 REPO = "someone/network"
 FILES = {"config.json": b'{"a": 1}', "model.safetensors": b"weights" * 1000}
@@ -495,3 +497,22 @@ def test_the_environment_is_obeyed_and_two_processes_may_start_at_once(hub, tmp_
     empty = start(HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "empty"))
     assert "nothing of it is cached" in empty.communicate(timeout=60)[0]
     assert hub.requests == []
+
+
+def test_first_loads_at_once_set_each_hook_once(monkeypatch):
+    class SlowList(list):
+        def __contains__(self, hook):
+            found = super().__contains__(hook)
+            time.sleep(0.02)  # time for every other thread to have looked too
+            return found
+
+    hooks = {"request": SlowList(), "response": SlowList()}
+    monkeypatch.setattr(hub_watch, "get_session", lambda: SimpleNamespace(event_hooks=hooks))
+
+    def load(_):
+        with hub_watch.watched(1):
+            pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(load, range(4)))
+    assert [len(hooks[kind]) for kind in hooks] == [1, 1]

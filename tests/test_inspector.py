@@ -113,7 +113,7 @@ def test_a_reference_of_other_weights_is_refused(checkpoints, tmp_path):
     (folder / "reference.safetensors").write_bytes(
         (checkpoints / "resnet-dmb" / "reference.safetensors").read_bytes()
     )
-    with pytest.raises(ReferenceFileError, match="other weights"):
+    with pytest.raises(ReferenceFileError, match="belongs to the weights"):
         load_network(None, folder)
 
 
@@ -162,3 +162,15 @@ def test_words_say_who_said_what(result):
     table = words.examples([(f"{result.dmb.predicted_name}-2", result), ("nothing", result)])
     assert "(miss)" in table
     assert "Of 2 drawings" in table
+
+
+def test_a_network_without_modulation_is_no_second_one(inspector):
+    with pytest.raises(CheckpointError, match="ResNet-S modulates no channels; give it as --baseline"):
+        Inspector(inspector.baseline, inspector.baseline, CPU)
+
+
+def test_a_checkpoints_own_names_bring_no_markup():
+    from abn.ui.edge import escape
+
+    assert escape("![x](http://host/x.png) <b>") == r"\!\[x\]\(http://host/x.png\) &lt;b&gt;"
+    assert escape("ship") == "ship"

@@ -167,6 +167,13 @@ THERE = "layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1"
             lambda seen: interventions.gates("layer1.0", [0.5, 0.5]),
             r"shape \(1, 2\); this block takes \(3, 4\)",
         ),
+        (lambda seen: interventions.gates("layer1.0", "x"), "layer1.0 are 'x'; expected K numbers that sum to 1"),
+        (lambda seen: interventions.gates("layer1.0", None), "are None; expected K numbers"),
+        (lambda seen: interventions.gates("layer1.0", [0.5, "a"]), r"are \[0.5, 'a'\]; expected K numbers"),
+        (lambda seen: interventions.gates("layer1.0", [[1, 0], [1]]), r"are \[\[1, 0\], \[1\]\]; expected K numbers"),
+        (lambda seen: interventions.gates("layer1.0", [10**400, 0]), "expected K numbers"),
+        (lambda seen: interventions.gates("layer1.0", []), r"shape \(1, 0\); expected \(K,\)"),
+        (lambda seen: interventions.gates("layer1.0", torch.zeros(0, 4)), r"shape \(0, 4\); expected"),
         (lambda seen: interventions.gates("layer1.0", [float("nan"), 1, 0, 0]), "not finite"),
         (
             lambda seen: interventions.frozen(seen, ["layer9.0"]),

@@ -231,3 +231,38 @@ def test_the_newest_of_quick_changes_stands_at_the_end(page, inspector, pictures
     page.get_by_role("tab", name="Factors").click()
     deviation = block_factors(expected.dmb)[5].deviation
     np.testing.assert_allclose(heatmap(page)[5], deviation, rtol=1e-3, atol=1e-3)
+
+
+def test_a_failed_attribution_is_marked(page):
+    page.get_by_role("tab", name="Attribution").click()
+    expect(page.locator("#attribution-status")).to_contain_text("Saliency for")
+    page.locator("#target input").click()
+    page.get_by_role("option", name="ship", exact=True).click()
+    expect(page.locator("#attribution-status")).to_contain_text("Saliency for ship.")
+    page.locator("#against input").click()
+    page.get_by_role("option", name="ship", exact=True).click()
+    expect(page.locator("#attribution-status")).to_contain_text("The last request failed")
+
+
+def test_an_example_is_one_click_away(page, inspector, examples):
+    page.locator("#examples button").nth(3).click()
+    expected = inspector.inspect(fit(read_picture(examples[3])).pixels)
+    expect(page.locator("#top-dmb h2")).to_have_text(expected.dmb.predicted_name)
+    page.wait_for_function(
+        "v => Math.abs((document.querySelector('#factor-heatmap .js-plotly-plot')?._fullData"
+        "?.find(t => t.type === 'heatmap')?.z[0][0] ?? NaN) - v) < 1e-3",
+        arg=float(block_factors(expected.dmb)[0].deviation[0]),
+    )
+
+
+def test_the_networks_differ_on_the_image_drawn_for_that(page):
+    page.get_by_role("button", name="Draw one they disagree on").click()
+    expect(page.locator("#truth")).to_contain_text("its true class is")
+    expect(page.locator("#agreement")).to_contain_text("They disagree")
+
+
+def test_the_table_of_all_channels_can_be_searched(page, first_example):
+    page.get_by_text("All channels, to sort and to search").click()
+    table = page.locator("#all-channels")
+    expect(table.locator("[data-testid='cell-0-0']")).to_be_visible()
+    assert table.locator("input").count() >= 1

@@ -63,6 +63,7 @@ class App:
     folder: Path  # the upload cache
     client: Client
     http: httpx.Client
+    demo: GuardedBlocks
 
     def upload(self, content: bytes, name: str = "picture.png") -> str:
         answer = httpx.post(f"{self.url}gradio_api/upload", files={"files": (name, content)})
@@ -107,7 +108,7 @@ def app(tmp_path_factory) -> Iterator[App]:
         )
         client = Client(url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
         with httpx.Client() as http:
-            yield App(url, folder, client, http)
+            yield App(url, folder, client, http, demo)
         demo.close()
 
 
@@ -323,6 +324,21 @@ def test_data_addresses_are_read_up_to_the_limit(app):
     assert app.refusal({"url": too_large}, 1) == "The file has 20.0 MB; at most 20 MB are accepted."
     listed = [file for file in app.folder.rglob("*") if file.is_file() and file.stat().st_size > 1_000_000]
     assert listed == []
+
+
+def test_a_picture_from_a_data_address_is_swept_also_where_another_input_is_refused(app):
+    from gradio.route_utils import delete_files_created_by_app
+
+    content = encoded(Image.new("RGB", (11, 7), (1, 2, 3)))
+
+    def stored():
+        return [file for file in app.folder.rglob("*") if file.is_file() and file.read_bytes() == content]
+
+    for second in ({"path": "/etc/passwd", "meta": META}, 1):
+        app.call({"url": data_url(content)}, second)
+        assert len(stored()) == 1
+        delete_files_created_by_app(app.demo, age=None)
+        assert stored() == []
 
 
 def test_a_session_does_not_keep_what_was_sent(app, monkeypatch):

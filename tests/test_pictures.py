@@ -28,7 +28,6 @@ from abn.pictures import (
     fit,
     read_picture,
     show_used_part,
-    to_tensor,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -434,14 +433,6 @@ def test_the_unused_part_is_dimmed():
 def test_enlarge_repeats_pixels():
     pixels = np.asarray(noise(3, 2))
     assert np.array_equal(np.asarray(enlarge(pixels, 4)), pixels.repeat(4, 0).repeat(4, 1))
-
-
-def test_to_tensor_normalises():
-    pixels = np.stack([fit(noise(32, 32, seed)).pixels for seed in (0, 1)])
-    tensor = to_tensor(pixels, mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0))
-    assert tuple(tensor.shape) == (2, 3, 32, 32)
-    expected = (pixels[1, 5, 7] / 255 - 0.5) / (0.25, 0.5, 1.0)
-    assert np.allclose(tensor[1, :, 5, 7].numpy(), expected, atol=1e-6)
 
 
 # The examples of this project

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from safetensors.numpy import save_file as save_safetensors
 from torch import nn
@@ -13,15 +14,10 @@ from torch import nn
 from abn import reference as module
 from abn.data import CLASS_NAMES
 from abn.layers import Modulation
-from abn.reference import (
-    REFERENCE_FILE,
-    ReferenceFileError,
-    Statistics,
-    compute_reference,
-    load_reference,
-    save_reference,
-)
+from abn.reference import ReferenceFileError, compute_reference, load_reference, save_reference
+from abn.reference_file import REFERENCE_FILE
 from abn.resnet import resnet_dmb, resnet_s
+from abn.usual import Statistics
 
 SHA = "0123456789abcdef" * 4
 IDENTITY = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}  # normalise gives the pixels back
@@ -94,6 +90,25 @@ def test_gates_and_responses_are_measured_and_a_static_block_has_neither(small):
     np.testing.assert_allclose(small.blocks["b"].response_mean, [100, 18], rtol=1e-6)
 
 
+class _Constant(_Stub):
+    """Modulated and static blocks whose factors are 1 for every picture."""
+
+    def forward(self, images, probe=None):
+        ones, gates = torch.ones(len(images), 2), torch.full((len(images), 4), 0.25)
+        probe("modulated", Modulation(ones, ones, 0 * ones, gates, torch.zeros(2, 4)))
+        probe("static", Modulation(ones, ones))
+
+
+def test_a_block_is_static_by_its_kind_and_not_by_its_factors():
+    pixels, labels = _pixels([(1, 2, 3), (4, 5, 6)]), torch.tensor([0, 1])
+    blocks = compute_reference(_Constant().eval(), pixels, labels, class_names=("x", "y"), weights_sha256=SHA).blocks
+    assert blocks["modulated"].factors.mean.tolist() == [1, 1]
+    assert blocks["modulated"].factors.percentile([1, 1.1]).tolist() == [50, 100]
+    assert blocks["modulated"].gates.mean.tolist() == [0.25] * 4
+    assert blocks["static"].factors is None
+    assert blocks["static"].gates is None
+
+
 def test_what_was_measured_stands_beside_it(small):
     assert (small.weights_sha256, small.num_images, small.class_names) == (SHA, 101, ("even", "odd"))
     assert small.dataset_note == "a note"
@@ -153,18 +168,12 @@ def test_percentile_agrees_with_the_share_of_lower_images():
     np.testing.assert_allclose(seen, expected, atol=0.2)
 
 
-def test_deviation_is_in_standard_deviations():
-    statistics = _statistics([-1.0, 1.0], [2.0, 2.0], [2.0, 2.0], [2.0, 2.0])
-    assert statistics.deviation([1.5, 2.0, 2.5, 1.5]).tolist() == [1.5, 0, np.inf, -np.inf]
-    assert statistics.deviation([[0, 2 + 1e-7, 2, 2]]).tolist() == [[0, 0, 0, 0]]
-
-
 def test_wrong_values_and_classes_are_refused(small):
     factors = small.blocks["a"].factors
     with pytest.raises(ValueError, match=r"shape \(2,\); expected \(..., 3\)"):
         factors.percentile([1, 2])
     with pytest.raises(ValueError, match=r"shape \(\); expected \(..., 3\)"):
-        factors.deviation(1.0)
+        factors.percentile(1.0)
     for index in (-1, 2):
         with pytest.raises(ValueError, match=f"class_index is {index}; expected 0 to 1"):
             factors.percentile([1, 2, 3], index)
@@ -244,13 +253,16 @@ def test_one_of_other_weights_is_refused_with_both_hashes_and_the_remedy(small, 
     assert "this checkpoint has ffffffffffff…" in message
     assert "python -m abn.reference" in message
     assert str(tmp_path) not in message
+    with pytest.raises(ReferenceFileError) as named:
+        load_reference(tmp_path, "f" * 64, source="user/repo")
+    assert str(named.value) == f"user/repo: {message}"
 
 
 def _rewrite(folder, metadata=None, **tensors):
     """The stored reference with other metadata; tensors are replaced, or removed where None."""
     path = folder / REFERENCE_FILE
     stored = load_file(path)
-    with module.safe_open(path, framework="numpy") as file:
+    with safe_open(path, framework="numpy") as file:
         kept = file.metadata()
     for name, tensor in tensors.items():
         stored.pop(name, None)
@@ -381,7 +393,11 @@ def test_the_command_says_in_one_sentence_what_is_wrong(stubbed, tmp_path, monke
     assert "holds no cifar10.npz" in _exit_message([arguments[0], "--data", str(tmp_path / "none")])
     assert "device 'tpu' is not to be had" in _exit_message([*arguments, "--device", "tpu"])
     stubbed.model.info = replace(_Info(), class_names=("x", "y"))
-    assert "this checkpoint has 2 classes, 0 to 1" in _exit_message(arguments)
+    message = _exit_message(arguments)
+    assert "this checkpoint tells x, y apart, which are not CIFAR-10's classes" in message
+    assert "abn.reference.compute_reference" in message
+    stubbed.model.info = replace(_Info(), class_names=CLASS_NAMES[::-1])
+    assert "not CIFAR-10's classes" in _exit_message(arguments)
     stubbed.model.info = _Info()
     monkeypatch.setattr(os, "replace", _raise(OSError(28, "No space left on device")))
     assert "could not be written" in _exit_message(arguments)
@@ -403,7 +419,7 @@ def test_the_command_refuses_a_batch_of_none(command, capsys):
 
 def test_the_file_holds_what_a_reader_without_this_code_needs(small, tmp_path):
     path = save_reference(small, tmp_path)
-    with module.safe_open(path, framework="numpy") as file:
+    with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
         assert file.get_tensor("a/factors/quantiles").shape == (101, 3)
     assert metadata["weights_sha256"] == SHA

@@ -11,11 +11,10 @@ from abn.figures.blocks import BlockFactors
 from abn.figures.distributions import response_distributions
 from abn.figures.factors import factor_heatmap
 from abn.figures.gates import entropy_share, gate_weights
-from abn.figures.maps import attribution_map, attribution_strip, overlay, picture, shared_limit
-from abn.figures.probabilities import probability_bars
+from abn.figures.maps import attribution_map, attribution_strip, shared_limit
 from abn.figures.style import BASELINE_COLOUR, DMB_COLOUR
 from abn.figures.sums import channel_sum
-from abn.figures.words import UnusualChannel, ordinal, sentence_of_unusual, unusual_channels
+from abn.figures.words import UnusualChannel, sentence_of_unusual, unusual_channels
 
 __all__ = [
     "BASELINE_COLOUR",
@@ -28,10 +27,6 @@ __all__ = [
     "entropy_share",
     "factor_heatmap",
     "gate_weights",
-    "ordinal",
-    "overlay",
-    "picture",
-    "probability_bars",
     "response_distributions",
     "sentence_of_unusual",
     "shared_limit",

@@ -60,7 +60,6 @@ def factor_heatmap(
     own_scale: bool = False,
     order: Order = "index",
     chosen: tuple[int, int] | None = None,
-    limit: float | None = None,
 ) -> go.Figure:
     """Blocks × channels, one cell a channel; shorter blocks end sooner.
 
@@ -74,15 +73,13 @@ def factor_heatmap(
         own_scale: colour every block relative to its own largest distance from the centre.
         order: channels by "index", or by "value", the lowest first, in each block for itself.
         chosen: (block index, channel) to be framed.
-        limit: distance from the centre that has the full colour; None for the mode's own.
 
     Raises:
-        ValueError: for an unknown mode or order, no blocks, a chosen channel that does not exist, a limit
-            that is not above 0, or a mode whose reference a block lacks (it names what is missing).
+        ValueError: for an unknown mode or order, no blocks, a chosen channel that does not exist, or a
+            mode whose reference a block lacks (it names what is missing).
     """
-    _check(blocks, mode, order, chosen, limit)
+    _check(blocks, mode, order, chosen)
     scale = _SCALES[mode]
-    limit = scale.limit if limit is None else limit
     values = [scale.values(block, mode) for block in blocks]
     # A stable sort puts NaN last, so the cells of a row stay together.
     columns = [np.argsort(row, kind="stable") if order == "value" else np.arange(len(row)) for row in values]
@@ -100,10 +97,10 @@ def factor_heatmap(
     )
     figure.add_heatmap(
         z=_relative(z, scale.centre) if own_scale else z,
-        zmin=-1 if own_scale else scale.centre - limit,
-        zmax=1 if own_scale else scale.centre + limit,
+        zmin=-1 if own_scale else scale.centre - scale.limit,
+        zmax=1 if own_scale else scale.centre + scale.limit,
         colorscale=colour_scale(),
-        colorbar=_bar(z, scale, limit, own_scale),
+        colorbar=_bar(z, scale, own_scale),
         ygap=2,
         y=names,
         customdata=customdata,
@@ -135,17 +132,13 @@ def factor_heatmap(
     return figure
 
 
-def _check(
-    blocks: Sequence[BlockFactors], mode: str, order: str, chosen: tuple[int, int] | None, limit: float | None
-) -> None:
+def _check(blocks: Sequence[BlockFactors], mode: str, order: str, chosen: tuple[int, int] | None) -> None:
     if not blocks:
         raise ValueError("there are no blocks to draw; expected at least one")
     if mode not in _SCALES:
         raise ValueError(f"mode is {mode!r}; expected one of {', '.join(_SCALES)}")
     if order not in ("index", "value"):
         raise ValueError(f"order is {order!r}; expected index or value")
-    if limit is not None and not limit > 0:
-        raise ValueError(f"limit is {limit!r}; expected a number above 0")
     if chosen is None:
         return
     block, channel = chosen
@@ -199,12 +192,12 @@ def _relative(z: np.ndarray, centre: float) -> np.ndarray:
     return distance / np.where(largest > 0, largest, np.float32(1))
 
 
-def _bar(z: np.ndarray, scale: _Scale, limit: float, own_scale: bool) -> dict:
+def _bar(z: np.ndarray, scale: _Scale, own_scale: bool) -> dict:
     if own_scale:
         title = f"{scale.own_unit},<br>relative to block's own maximum"
         return colour_bar(title, symmetric_ticks(0, 1, clipped=False))
-    clipped = bool(np.nanmax(np.abs(z - scale.centre), initial=0.0) > limit * (1 + 1e-6))
-    return colour_bar(scale.unit, symmetric_ticks(scale.centre, limit, clipped))
+    clipped = bool(np.nanmax(np.abs(z - scale.centre), initial=0.0) > scale.limit * (1 + 1e-6))
+    return colour_bar(scale.unit, symmetric_ticks(scale.centre, scale.limit, clipped))
 
 
 def _show_undefined(figure: go.Figure, z: np.ndarray, customdata: np.ndarray, names: Sequence[str]) -> None:

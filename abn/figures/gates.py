@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -31,7 +30,6 @@ def gate_weights(
     low: np.ndarray | None = None,
     high: np.ndarray | None = None,
     percentile: np.ndarray | None = None,
-    centre: Literal["uniform", "mean"] = "uniform",
 ) -> go.Figure:
     """Blocks × K gate weights as distances from 1/K, in thousandths, beside what is usual for each.
 
@@ -42,10 +40,9 @@ def gate_weights(
         low: (blocks, K) 5 % quantile over the data set, or None.
         high: (blocks, K) 95 % quantile, or None.
         percentile: (blocks, K) 0…100, where each weight stands among all images, or None.
-        centre: measure from 1/K ("uniform"), or from the data set's mean of each weight.
 
     Raises:
-        ValueError: for shapes that do not agree, a centre that is unknown, or "mean" without a mean.
+        ValueError: for shapes that do not agree.
     """
     weights = np.asarray(weights, np.float64)
     if weights.ndim != 2 or len(weights) != len(names) or weights.size == 0:
@@ -54,20 +51,15 @@ def gate_weights(
     for field, array in usual.items():
         if array is not None and np.shape(array) != weights.shape:
             raise ValueError(f"{field} has shape {np.shape(array)}; expected {weights.shape}")
-    if centre not in ("uniform", "mean"):
-        raise ValueError(f"centre is {centre!r}; expected uniform or mean")
-    if centre == "mean" and mean is None:
-        raise ValueError("the gate weights' mean over the data set is missing; measure from 1/K (uniform) instead")
 
     num_blocks, k = weights.shape
-    origin = np.asarray(mean, np.float64) if centre == "mean" else np.full_like(weights, 1 / k)
     # A block takes a line for its heading and one for each weight.
     y = (np.arange(num_blocks)[:, None] * (k + 1) + 1 + np.arange(k)).ravel()
-    figure = new_figure("gate_weights", height=num_blocks * (k + 1) * ROW_HEIGHT + 110, centre=centre)
+    figure = new_figure("gate_weights", height=num_blocks * (k + 1) * ROW_HEIGHT + 110)
     if low is not None and high is not None:
         figure.add_bar(
             x=_thousandths(np.asarray(high) - low),
-            base=_thousandths(low - origin),
+            base=_thousandths(np.asarray(low) - 1 / k),
             y=y,
             orientation="h",
             width=0.8,
@@ -77,14 +69,14 @@ def gate_weights(
         )
     if mean is not None:
         figure.add_scatter(
-            x=_thousandths(mean - origin),
+            x=_thousandths(np.asarray(mean) - 1 / k),
             y=y,
             mode="markers",
             marker={"symbol": "line-ns", "size": 12, "line": {"width": 2, "color": NEUTRAL_COLOUR}},
             hoverinfo="skip",
             name="data set's mean",
         )
-    distance = _thousandths(weights - origin)
+    distance = _thousandths(weights - 1 / k)
     stem_x = np.stack([np.zeros_like(distance), distance, np.full_like(distance, np.nan)], axis=1).ravel()
     figure.add_scatter(
         x=stem_x,
@@ -110,11 +102,7 @@ def gate_weights(
         margin={"b": 84},
         hovermode="y",
         showlegend=True,
-        xaxis=axis(
-            f"α − {f'1/{k}' if centre == 'uniform' else 'its mean over the data set'}, in thousandths",
-            zeroline=True,
-            zerolinewidth=1,
-        ),
+        xaxis=axis(f"α − 1/{k}, in thousandths", zeroline=True, zerolinewidth=1),
         yaxis=axis(
             None,
             tickvals=y,

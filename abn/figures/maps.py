@@ -73,50 +73,6 @@ def attribution_map(
     return figure
 
 
-def picture(pixels: np.ndarray, title: str = "input") -> go.Figure:
-    """(H, W, 3) pixels, uint8 or floating 0…1, enlarged without smoothing.
-
-    Raises:
-        ValueError: for another shape.
-    """
-    pixels = _checked_pixels(pixels)
-    figure = new_figure("picture", MAP_HEIGHT - 60, title=title)
-    _add_panel(figure, 1, 1, title, pixels.shape[:2])
-    _add_picture(figure, 1, pixels)
-    figure.update_layout(margin={"b": 40})
-    return figure
-
-
-def overlay(
-    pixels: np.ndarray,
-    values: np.ndarray,
-    opacity: float,
-    limit: float,
-    title: str = "overlay",
-    unit: str = "attribution, logit",
-    blank: str | None = None,
-) -> go.Figure:
-    """The map over the picture in grey: the stronger the attribution, the less of the picture shows.
-
-    Args:
-        pixels: (H, W, 3), uint8 or floating 0…1.
-        values: (H, W), signed.
-        opacity: 0…1, that of a pixel at ±limit.
-        limit, title, unit, blank: as in `attribution_map`.
-
-    Raises:
-        ValueError: for shapes that do not agree, an opacity outside 0…1, or a limit that is not above 0.
-    """
-    pixels, values = _checked_pair(pixels, values, limit)
-    _check_opacity(opacity)
-    figure = new_figure("overlay", MAP_HEIGHT, title=title, limit=limit, opacity=opacity)
-    _add_panel(figure, 1, 1, title, values.shape)
-    _add_picture(figure, 1, _grey(pixels))
-    _add_map(figure, 1, values, limit, unit, veil_scale(opacity))
-    _say_if_blank(figure, 1, values, blank)
-    return figure
-
-
 def attribution_strip(
     pixels: np.ndarray,
     values: np.ndarray,
@@ -132,11 +88,12 @@ def attribution_strip(
         pixels: (H, W, 3) what the network saw, uint8 or floating 0…1.
         values: (H, W), signed.
         limit, unit, blank: as in `attribution_map`.
-        opacity: as in `overlay`.
+        opacity: 0…1, that of a pixel at ±limit over the picture in grey: the stronger the attribution, the
+            less of the picture shows.
         network: its name, for hover texts.
 
     Raises:
-        ValueError: as `overlay`.
+        ValueError: for shapes that do not agree, an opacity outside 0…1, or a limit that is not above 0.
     """
     pixels, values = _checked_pair(pixels, values, limit)
     _check_opacity(opacity)

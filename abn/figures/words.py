@@ -17,7 +17,6 @@ class UnusualChannel:
 
     Attributes:
         block: the block's name.
-        block_index: its position among the blocks.
         channel: index in [0, C).
         factor: in (0, 2).
         mean: the factor's mean over the data set.
@@ -28,7 +27,6 @@ class UnusualChannel:
     """
 
     block: str
-    block_index: int
     channel: int
     factor: float
     mean: float
@@ -80,11 +78,7 @@ def unusual_channels(blocks: Sequence[BlockFactors], n: int = 10) -> list[Unusua
         raise ValueError(f"n is {n!r}; expected at least 1 channel")
     for block in blocks:
         block.require("mean", "sd")
-    rows = [
-        _row(index, block, int(channel))
-        for index, block in enumerate(blocks)
-        for channel in np.flatnonzero(np.isfinite(block.deviation))
-    ]
+    rows = [_row(block, int(channel)) for block in blocks for channel in np.flatnonzero(np.isfinite(block.deviation))]
     return sorted(rows, key=lambda row: -abs(row.deviation))[:n]
 
 
@@ -109,13 +103,12 @@ def sentence_of_unusual(rows: Sequence[UnusualChannel]) -> str:
     )
 
 
-def _row(index: int, block: BlockFactors, channel: int) -> UnusualChannel:
+def _row(block: BlockFactors, channel: int) -> UnusualChannel:
     def value(array: np.ndarray | None) -> float | None:
         return None if array is None else float(array[channel])
 
     return UnusualChannel(
         block=block.name,
-        block_index=index,
         channel=channel,
         factor=float(block.factors[channel]),
         mean=float(block.mean[channel]),

@@ -2,9 +2,9 @@
 
 INTRODUCTION = """
 # Adaptive Bias Networks: a microscope for channel modulation
-Two networks look at the same picture: **{baseline}**, whose convolutions treat every picture alike, and **{dmb}**,
-which rescales its channels for every picture. Upload a picture or choose an example; then see what each
-says, which channels were rescaled, and where each looked.
+Two networks look at the same picture: **{baseline}** and, beside it, **{dmb}**, which rescales the channels of its
+convolutions for every picture. Upload a picture or choose an example; then see what each says, which channels were
+rescaled, and where each looked.
 """
 
 KEPT = "Pictures stay on the server for at most two hours, for this page alone, and are then deleted."
@@ -18,8 +18,8 @@ set. Click a cell, or a row of the table, to open its exact sum.
 """
 
 GATES = """
-Each block mixes its {biases} **bias vectors** by gate weights that sum to 1. They hardly leave 1/{biases}: the axis
-says how little.
+Each block mixes its {biases} **bias vectors** by gate weights that sum to 1. The bars are their distances from
+1/{biases}, on an axis of thousandths.
 *What this does not show: what a bias vector stands for, or whether the bank is needed at all.*
 """
 
@@ -42,7 +42,7 @@ GLOSSARY = """
 
 | term | meaning |
 |---|---|
-| **channel** | one of the feature maps a convolution makes; a block here has 64, 128 or 256 |
+| **channel** | one of the feature maps a convolution makes; the blocks here have {channels} |
 | **factor** `f` | what a channel is multiplied with, between 0 and 2; 1 changes nothing |
 | **linear term** `W c` | the part of a factor's sum that a matrix makes of the pooled input |
 | **bias bank** `B` | K learned vectors, one value a channel each, the same for every picture |
@@ -58,7 +58,7 @@ GLOSSARY = """
 | **convergence delta** | by how much Integrated Gradients' shares miss the sum they should have |
 
 ### What it cannot show
-- Both networks know only the ten classes of CIFAR-10, at 32 × 32 pixels, and answer with one of them whatever they see.
+- Both networks know only {classes} classes, at 32 × 32 pixels, and answer with one of them whatever they see.
 - A factor that is the same for every picture does nothing: the batch normalisation behind it absorbs it.
-- The paper's claim, a difference of 0.37 points from one run each, is smaller than the difference two seeds can make.
+- The paper's claim is a difference of 0.37 points, from one run each: two pictures on a page do not decide it.
 """

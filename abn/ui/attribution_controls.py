@@ -11,6 +11,7 @@ from gradio.components import Component
 
 from abn.attribution_methods import Method, Option
 
+SLOW_QUEUE = "slow"  # what may take long, on the page and by API, shares a few places; the fast never waits for it
 PREDICTED = "(what it says itself)"
 NO_OTHER = "(no other class)"
 
@@ -33,6 +34,8 @@ class AttributionControls:
     def read(self, values: Sequence[Any]) -> tuple[str | None, str | None, str, dict[str, Any]]:
         """Component values → target and other class (None where left open), method, its own options."""
         target, against, method, *rest = values
+        if not isinstance(method, str) or method not in self.methods:
+            raise ValueError(f"there is no attribution method {method!r}; there are {', '.join(self.methods)}")
         given = dict(zip(self.options, rest, strict=True))
         options = {option.name: given[option.name] for option in self.methods[method].options}
         return (
@@ -58,6 +61,7 @@ def build(methods: Mapping[str, Method], class_names: Sequence[str], default: st
         [("no other class", NO_OTHER), *((name, name) for name in class_names)],
         value=NO_OTHER,
         label="Against",
+        elem_id="against",
     )
     method = gr.Dropdown(
         [(each.label + (" (slow)" if each.slow else ""), name) for name, each in methods.items()],

@@ -10,8 +10,13 @@ from abn import figures
 from abn.inspector import AttributionPair
 from abn.results import PictureResult
 from abn.ui import about
-from abn.ui.attribution_controls import AttributionControls
-from abn.ui.edge import told
+from abn.ui.attribution_controls import SLOW_QUEUE, AttributionControls
+from abn.ui.edge import escape, told
+from abn.ui.latest import Latest, Superseded
+
+FAILED = (
+    "**The last request failed;** the message at the corner says why. Maps below, if any, are of earlier settings."
+)
 
 
 def build(
@@ -30,31 +35,59 @@ def build(
     gr.Markdown(about.ATTRIBUTION)
     status = gr.Markdown(elem_id="attribution-status")
     opacity = gr.Slider(0, 1, value=0.6, step=0.05, label="Opacity of the map over the picture")
-    plots = [gr.Plot(show_label=False, elem_id=f"attribution-{side}") for side in ("baseline", "dmb")]
+    plots = []
+    with gr.Row():
+        for side, label in zip(("baseline", "dmb"), labels, strict=True):
+            with gr.Column(min_width=330):
+                gr.Markdown(f"**{escape(label)}**")
+                plots.append(gr.Plot(show_label=False, elem_id=f"attribution-{side}"))
     difference = gr.Plot(show_label=False, elem_id="attribution-difference")
     maps = gr.State(None, time_to_live=7200)
 
+    latest = Latest()
+
     @told
-    def run(event: gr.EventData, result: PictureResult | None, *values, progress=gr.Progress()):  # noqa: B008
+    def follow(request: gr.Request, result: PictureResult | None, *values):
+        """A change of picture or settings: fast methods answer it, slow ones say what they would take."""
+        number = latest.begin(request.session_hash)
         if result is None:
             return gr.skip(), "Nothing to attribute yet: upload a picture or choose an example."
-        target, against, method, options = controls.read(values)
+        _, _, method, options = controls.read(values)
         chosen = controls.methods[method]
-        if chosen.slow and event.target is not compute:
-            passes = chosen.cost(**options)
-            note = f"{chosen.label} is slow: about {passes:.0f} passes forward and back for each network. "
-            return (
-                gr.skip(),
-                note + "Press **Compute** to start it. " + "Maps below, if any, are of earlier settings.",
+        if not chosen.slow:
+            return answer(request, number, result, values, None)
+        return gr.skip(), (
+            f"{chosen.label} is slow: about {chosen.cost(**options):.0f} passes forward and back for each network. "
+            "Press **Compute** to start it. Maps below, if any, are of an earlier picture or of earlier settings."
+        )
+
+    @told
+    def start(request: gr.Request, result: PictureResult | None, *values, progress=gr.Progress()):  # noqa: B008
+        """The button: any method, with progress; given up as soon as the visitor changes something."""
+        number = latest.begin(request.session_hash)
+        if result is None:
+            return gr.skip(), "Nothing to attribute yet: upload a picture or choose an example."
+        return answer(request, number, result, values, progress)
+
+    def answer(request: gr.Request, number: int, result: PictureResult, values, progress: gr.Progress | None):
+        target, against, method, options = controls.read(values)
+
+        def tell(share: float) -> None:
+            latest.require(request.session_hash, number)
+            if progress is not None:
+                progress(share, desc=controls.methods[method].label)
+
+        try:
+            pair = attribute(
+                result.pixels, target or result.dmb.predicted_name, against, method, options, progress=tell
             )
-        pair = attribute(
-            result.pixels, target or result.dmb.predicted_name, against, method, options,
-            progress=lambda share: progress(share, desc=chosen.label),
-        )  # fmt: skip
+            latest.require(request.session_hash, number)
+        except Superseded:
+            return gr.skip(), gr.skip()
         return (result, pair), describe(pair)
 
     def describe(pair: AttributionPair) -> str:
-        text = f"{controls.methods[pair.method].label} for **{pair.target}**."
+        text = f"{controls.methods[pair.method].label} for **{escape(pair.target)}**."
         for label, attribution in zip(labels, (pair.baseline, pair.dmb), strict=True):
             height, width = attribution.resolution
             if (height, width) != pair.maps[0].shape:
@@ -65,30 +98,44 @@ def build(
                 text += f" **{label}: {attribution.problems[0]}**"
         return text
 
-    def draw(drawn: tuple[PictureResult, AttributionPair] | None, opacity: float):
-        if drawn is None:
+    def draw(drawn: tuple[PictureResult, AttributionPair] | None, opacity: float, current: PictureResult | None):
+        # A slow method may end after another picture came: its maps are not put beside that one's results.
+        if drawn is None or drawn[0] is not current:
             return [gr.skip()] * 3
         result, pair = drawn
+        unit = controls.methods[pair.method].unit
         limit = figures.shared_limit(*pair.maps)
         strips = [
             figures.attribution_strip(
-                result.pixels, values, opacity=opacity, limit=limit, network=label, blank=attribution.problems[0]
+                result.pixels,
+                values,
+                opacity=opacity,
+                limit=limit,
+                network=label,
+                unit=unit,
+                blank=attribution.problems[0],
             )
             for label, values, attribution in zip(labels, pair.maps, (pair.baseline, pair.dmb), strict=True)
         ]
         title = f"{labels[1]} minus {labels[0]}"
-        return *strips, figures.attribution_map(pair.maps[1] - pair.maps[0], limit=limit, title=title)
+        return *strips, figures.attribution_map(pair.maps[1] - pair.maps[0], limit=limit, title=title, unit=unit)
 
     hidden = {"trigger_mode": "always_last", "api_visibility": "private"}
-    changes = [component.change for component in controls.components]
-    gr.on(
-        [shown.change, compute.click, *changes], run, [shown, *controls.components], [maps, status],
-        concurrency_limit=2, show_progress_on=[status, *plots], **hidden,
+    inputs, outputs = [shown, *controls.components], [maps, status]
+    followed = gr.on(
+        [shown.change, *(component.change for component in controls.components)], follow, inputs, outputs,
+        concurrency_limit=4, show_progress_on=[status, *plots], **hidden,
     )  # fmt: skip
+    started = compute.click(
+        start, inputs, outputs, concurrency_limit=2, concurrency_id=SLOW_QUEUE, show_progress_on=[status, *plots],
+        **hidden,
+    )  # fmt: skip
+    for asked in (followed, started):
+        asked.failure(lambda: FAILED, None, status, api_visibility="private", show_progress="hidden")
     gr.on(
         [maps.change, opacity.change],
         draw,
-        [maps, opacity],
+        [maps, opacity, shown],
         [*plots, difference],
         show_progress="hidden",
         **hidden,

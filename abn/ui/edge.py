@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,12 @@ import gradio as gr
 
 def refuse(message: str) -> gr.Error:
     """An error to raise: the message as plain text (Gradio would render it as HTML), no traceback logged."""
-    return gr.Error(html.escape(message), duration=None, print_exception=False)
+    return gr.Error(html.escape(message, quote=False), duration=None, print_exception=False)
+
+
+def escape(text: str) -> str:
+    """Text from a checkpoint, for Markdown: no markup in it, so no picture of a foreign host either."""
+    return re.sub(r"([\\`*_\[\]()!|~#])", r"\\\1", html.escape(text, quote=False))
 
 
 def told(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,6 +28,8 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
+        except gr.Error:  # a ValueError too, and already as a person should read it
+            raise
         except ValueError as error:
             raise refuse(str(error)) from error
 

@@ -9,6 +9,7 @@ import gradio as gr
 from abn import figures
 from abn.results import BlockResult, NetworkResult, PictureResult
 from abn.ui import about, words
+from abn.ui.edge import refuse
 from abn.ui.style import HEATMAP_CLICKS
 
 MODES = {
@@ -40,7 +41,7 @@ def _one_block(block: BlockResult, network: NetworkResult) -> figures.BlockFacto
     )
 
 
-def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline_label: str) -> None:
+def build(shown: gr.State, blocks: dict[str, int], has_reference: bool) -> None:
     """Add the tab's components, which redraw themselves when `shown` changes.
 
     Args:
@@ -50,8 +51,11 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline
     """
     names = list(blocks)
     gr.Markdown(about.FACTORS)
-    baseline_note = gr.Markdown()
-    own_note = gr.Markdown()
+    with gr.Row():
+        with gr.Column(min_width=300):
+            baseline_note = gr.Markdown()
+        with gr.Column(min_width=300):
+            own_note = gr.Markdown()
     with gr.Row():
         mode = gr.Radio(
             list(MODES.items()) if has_reference else [("raw factor", "raw")],
@@ -63,7 +67,7 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline
     heatmap = gr.Plot(show_label=False, elem_id="factor-heatmap")
     with gr.Row():
         block = gr.Dropdown(names, value=names[0], label="Block")
-        channel = gr.Number(0, minimum=0, maximum=blocks[names[0]] - 1, precision=0, label="Channel")
+        channel = gr.Number(0, precision=0, label="Channel", elem_id="channel")
     channel_plot = gr.Plot(show_label=False, elem_id="channel-sum")
     channel_text = gr.Markdown(elem_id="channel-text")
     unusual_text = gr.Markdown()
@@ -82,7 +86,7 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline
     def draw_heatmap(result: PictureResult | None, mode: str, order: str, own: bool, block: str, channel: int):
         if result is None:
             return gr.skip()
-        chosen = (names.index(block), min(int(channel or 0), blocks[block] - 1))
+        chosen = (names.index(block), clamp(block, channel))
         return figures.factor_heatmap(block_factors(result.dmb), mode, own_scale=own, order=order, chosen=chosen)
 
     def draw_texts(result: PictureResult | None):
@@ -97,7 +101,7 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline
     def draw_sum(result: PictureResult | None, block: str, channel: float | None):
         if result is None:
             return gr.skip(), gr.skip()
-        number = min(max(int(channel or 0), 0), blocks[block] - 1)
+        number = clamp(block, channel)
         exact = result.dmb.block(block).channel_sum(number)
         figure = figures.channel_sum(
             block, number, exact.linear_term, exact.bias_terms, exact.preactivation, exact.factor,
@@ -106,22 +110,32 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline
         return figure, words.channel_sum(exact)
 
     def fill_table(result: PictureResult | None, opened: bool):
-        if result is None or not opened or not result.dmb.has_reference:
+        if result is None or not opened:
             return gr.skip()
+        if not result.dmb.has_reference:
+            return [[b.name, i, round(float(f), 4)] for b in result.dmb.blocks for i, f in enumerate(b.factors)]
         return _table(figures.unusual_channels(block_factors(result.dmb), n=sum(blocks.values())))
 
     def from_heatmap(event: gr.SelectData):
-        index, number = event.index
-        return choose(names[index], number)
+        try:
+            index, number = event.index
+            return choose(names[index], int(number))
+        except (TypeError, ValueError, IndexError) as error:
+            raise refuse(f"{event.index!r} is no cell; choose one of the heatmap's.") from error
 
     def from_table(event: gr.SelectData):
-        return choose(event.row_value[0], int(event.row_value[1]))
+        try:
+            return choose(event.row_value[0], int(event.row_value[1]))
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            raise refuse("This is no row of the table; choose one that is shown.") from error
 
     def choose(name: str, number: int) -> tuple[Any, Any]:
-        return name, gr.Number(number, maximum=blocks[name] - 1)
+        if not 0 <= number < blocks[name]:
+            raise ValueError(f"{name} has no channel {number}")
+        return name, number
 
-    def clamp(name: str, number: float | None):
-        return gr.Number(min(int(number or 0), blocks[name] - 1), maximum=blocks[name] - 1)
+    def clamp(name: str, number: float | None) -> int:
+        return min(max(int(number or 0), 0), blocks[name] - 1)
 
     hidden = {"api_visibility": "private", "show_progress": "hidden"}
     gr.on(
@@ -139,7 +153,8 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool, baseline
     gr.on([shown.change, opened.change], fill_table, [shown, opened], table, trigger_mode="always_last", **hidden)
     clicks.select(from_heatmap, None, [block, channel], **hidden)
     gr.on([unusual.select, table.select], from_table, None, [block, channel], **hidden)
-    block.input(clamp, [block, channel], channel, **hidden)
+    # A channel the block does not have becomes its last one, once the person has left the field.
+    gr.on([block.input, channel.submit, channel.blur], clamp, [block, channel], channel, **hidden)
 
 
 def _table(rows: list[figures.UnusualChannel]) -> list[list[Any]]:

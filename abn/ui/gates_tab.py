@@ -16,7 +16,7 @@ def build(shown: gr.State, num_biases: int) -> None:
     text = gr.Markdown()
     plot = gr.Plot(show_label=False, elem_id="gate-weights")
     table = gr.Dataframe(
-        headers=["block", *(f"α{k + 1}" for k in range(num_biases)), "entropy (share of the largest)"],
+        headers=["block", *(f"α{k}" for k in range(num_biases)), "entropy (share of the largest)"],
         label="The same in numbers", interactive=False,
     )  # fmt: skip
 

@@ -31,7 +31,7 @@ class LimitRequests:
         if declared.isdigit() and int(declared) > self.max_bytes:
             await refusal(scope, receive, send)
             return
-        came, answered = 0, False
+        came, answered, refused = 0, False, False
 
         async def counted() -> Message:
             nonlocal came
@@ -42,12 +42,18 @@ class LimitRequests:
             return message
 
         async def noted(message: Message) -> None:
-            nonlocal answered
+            nonlocal answered, refused
+            if came > self.max_bytes and not answered:
+                # The application turned the exception into an answer of its own; ours says why.
+                if not refused:
+                    refused = True
+                    await refusal(scope, receive, send)
+                return
             answered = True
             await send(message)
 
         try:
             await self.app(scope, counted, noted)
         except RequestTooLarge:
-            if not answered:
+            if not answered and not refused:
                 await refusal(scope, receive, send)

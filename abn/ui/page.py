@@ -8,10 +8,11 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.events import Dependency
 from PIL import Image
 
-from abn.data import Cifar10
-from abn.inspector import Inspector
+from abn.data import CLASS_NAMES, Cifar10
+from abn.inspector import DataSetImage, Inspector
 from abn.pictures import FITS, describe, enlarge, fit, read_picture, show_used_part
 from abn.ui import (
     about,
@@ -23,12 +24,13 @@ from abn.ui import (
     responses_tab,
     words,
 )
-from abn.ui.edge import told
+from abn.ui.edge import escape, refuse, told
 from abn.ui.picture_input import GuardedBlocks, PictureInput
 from abn.ui.style import FIT_PLOTS
 
 FIT_LABELS = {"crop": "centre crop", "pad": "whole picture, padded"}
 DEFAULT_METHOD = "saliency"
+HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
 CACHE_SECONDS = 3600  # uploads older than this are deleted, at the next hourly sweep
 EARLIER = (
     "**The last request failed.** What stands below belongs to the picture and settings before it; the message at "
@@ -49,17 +51,17 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
         title="Adaptive Bias Networks", analytics_enabled=False, fill_width=True,
         delete_cache=(CACHE_SECONDS, CACHE_SECONDS),
     ) as page:  # fmt: skip
-        gr.Markdown(about.INTRODUCTION.format(baseline=baseline, dmb=dmb))
+        gr.Markdown(about.INTRODUCTION.format(baseline=escape(baseline), dmb=escape(dmb)))
         for network in inspector.networks:
             if network.notice:
-                gr.Markdown(network.notice, elem_classes="notice")
+                gr.Markdown(escape(network.notice), elem_classes="notice")
         failure = gr.Markdown(visible=False, elem_classes="notice", elem_id="failure")
         shown = gr.State(None, time_to_live=2 * CACHE_SECONDS)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 picture, mode = _picture_column(inspector, examples, data)
                 sees = gr.Image(
-                    label="What the networks see (32 × 32)", interactive=False, elem_id="sees",
+                    label="What the networks see (32 × 32)", interactive=False, elem_id="sees", format="png",
                     elem_classes="pixelated", height=240, buttons=[],
                 )  # fmt: skip
                 fitting = gr.Markdown(elem_id="fitting")
@@ -92,23 +94,22 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
                 words.agreement(result), *(_top(network) for network in result.networks),
             )  # fmt: skip
 
-        hidden = {"api_visibility": "private", "show_progress": "hidden"}
         inspected = gr.on(
             [picture.change, mode.change], look, [picture, mode],
             [shown, failure, sees, fitting, used, agreement, *tops], trigger_mode="always_last",
             concurrency_limit=4, api_visibility="private", show_progress="minimal",
         )  # fmt: skip
-        inspected.failure(lambda: gr.Markdown(EARLIER, visible=True), None, failure, **hidden)
+        inspected.failure(lambda: gr.Markdown(EARLIER, visible=True), None, failure, **HIDDEN)
+
+        def chosen_class(event: gr.SelectData):
+            return event.value if event.value in inspector.class_names else gr.skip()
+
         for top in tops:
-            top.select(_chosen_class, None, controls.target, **hidden)
+            top.select(chosen_class, None, controls.target, **HIDDEN)
         if examples:
-            page.load(lambda: read_picture(examples[0]), None, picture, **hidden)
+            page.load(lambda: read_picture(examples[0]), None, picture, **HIDDEN)
         api.add_endpoints(inspector.inspect, inspector.attribute, inspector.methods, inspector.class_names, dmb)
     return page
-
-
-def _chosen_class(event: gr.SelectData) -> str:
-    return event.value
 
 
 def _top(network) -> dict[str, float]:
@@ -120,49 +121,60 @@ def _picture_column(
 ) -> tuple[PictureInput, gr.Radio]:
     picture = PictureInput(label="Picture", elem_id="picture", height=300)
     gr.Markdown(about.KEPT, elem_classes="aside")
-    hidden = {"api_visibility": "private", "show_progress": "hidden"}
     truth = gr.Markdown(elem_id="truth")
-    if examples:
-        gr.Markdown("**Examples**, drawn for this page:")
-        gallery = gr.Gallery(
-            [(read_picture(path), path.stem) for path in examples],
-            label="Examples", show_label=False, columns=5, height="auto", allow_preview=False, buttons=[],
-            object_fit="cover", elem_id="examples", format="png",
-        )  # fmt: skip
+    gallery = _gallery(inspector, examples) if examples else None
+    slow = []
+    if data is not None and inspector.class_names == CLASS_NAMES:
+        slow = [_test_image_buttons(inspector, data, picture, truth)]
+    # What a person does next discards the answer of a search that still goes on.
+    if gallery is not None:
 
         def example(event: gr.SelectData):
+            if not isinstance(event.index, int) or not 0 <= event.index < len(examples):
+                raise refuse(f"There is no example {event.index!r}; choose one of the {len(examples)} shown.")
             return read_picture(examples[event.index]), ""
 
-        with gr.Accordion("What the networks make of them", open=False):
-            gr.Markdown(
-                words.examples([(path.stem, inspector.inspect(fit(read_picture(path)).pixels)) for path in examples])
-            )
-        gallery.select(example, None, [picture, truth], **hidden)
-    if data is not None:
-        with gr.Row():
-            draw = gr.Button("Draw a test image")
-            differ = gr.Button("Draw one they disagree on")
-
-        def drawn(image) -> tuple[Any, str]:
-            if image is None:
-                return gr.skip(), "The networks agree on every test image."
-            return (
-                image.pixels,
-                f"CIFAR-10 test image {image.index}; its true class is **{image.true_class}**.",
-            )
-
-        def any_image():
-            index = int(np.random.default_rng().integers(len(data.x_test)))
-            return drawn(inspector.data_set_image(data.x_test, data.y_test, index))
-
-        def disagreement():
-            return drawn(inspector.find_disagreement(data.x_test, data.y_test, np.random.default_rng()))
-
-        draw.click(any_image, None, [picture, truth], **hidden)
-        differ.click(disagreement, None, [picture, truth], api_visibility="private")
-    picture.input(lambda: "", None, truth, **hidden)
+        gallery.select(example, None, [picture, truth], cancels=slow, **HIDDEN)
+    picture.input(lambda: "", None, truth, cancels=slow, **HIDDEN)
     mode = gr.Radio([(FIT_LABELS.get(name, name), name) for name in FITS], value="crop", label="Fit to a square by")
     return picture, mode
+
+
+def _gallery(inspector: Inspector, examples: Sequence[Path]) -> gr.Gallery:
+    pictures = [(read_picture(path), path.stem) for path in examples]
+    gr.Markdown("**Examples**, drawn for this page:")
+    gallery = gr.Gallery(
+        pictures, label="Examples", show_label=False, columns=5, height="auto", allow_preview=False, buttons=[],
+        object_fit="cover", elem_id="examples", format="png",
+    )  # fmt: skip
+    if inspector.class_names == CLASS_NAMES:
+        with gr.Accordion("What the networks make of them", open=False):
+            inspected = [(name, inspector.inspect(fit(picture).pixels)) for picture, name in pictures]
+            gr.Markdown(words.examples(inspected))
+    return gallery
+
+
+def _test_image_buttons(inspector: Inspector, data: Cifar10, picture: PictureInput, truth: gr.Markdown) -> Dependency:
+    """Two buttons that draw a test image; returns the slower one's event, a search."""
+    with gr.Row():
+        draw = gr.Button("Draw a test image")
+        differ = gr.Button("Draw one they disagree on")
+
+    def drawn(image: DataSetImage | None) -> tuple[Any, str]:
+        if image is None:
+            return gr.skip(), "The networks agree on every test image."
+        return image.pixels, f"CIFAR-10 test image {image.index}; its true class is **{image.true_class}**."
+
+    def any_image():
+        index = int(np.random.default_rng().integers(len(data.x_test)))
+        return drawn(inspector.data_set_image(data.x_test, data.y_test, index))
+
+    def disagreement():
+        return drawn(inspector.find_disagreement(data.x_test, data.y_test, np.random.default_rng()))
+
+    search = differ.click(disagreement, None, [picture, truth], api_visibility="private", show_progress_on=truth)
+    draw.click(any_image, None, [picture, truth], cancels=[search], **HIDDEN)
+    return search
 
 
 def _tabs(
@@ -171,18 +183,22 @@ def _tabs(
     controls: attribution_controls.AttributionControls,
     compute: gr.Button,
 ) -> None:
-    blocks = {name: block.channels for name, block in inspector.dmb.model.blocks()}
     labels = (inspector.baseline.label, inspector.dmb.label)
     with gr.Tabs():
         with gr.Tab("Factors") as factors:
-            factors_tab.build(shown, blocks, inspector.dmb.reference is not None, labels[0])
+            factors_tab.build(shown, inspector.block_channels, inspector.dmb.reference is not None)
         with gr.Tab("Gate weights") as gates:
-            gates_tab.build(shown, inspector.dmb.model.num_biases)
+            gates_tab.build(shown, inspector.num_biases)
         with gr.Tab("Attribution") as attribution:
             attribution_tab.build(shown, controls, compute, inspector.attribute, labels)
         with gr.Tab("Responses") as responses:
             responses_tab.build(shown)
         with gr.Tab("Glossary"):
-            gr.Markdown(about.GLOSSARY.format(dmb=labels[1]))
+            gr.Markdown(
+                about.GLOSSARY.format(
+                    dmb=escape(labels[1]), classes=len(inspector.class_names),
+                    channels=escape(", ".join(str(c) for c in sorted(set(inspector.block_channels.values())))),
+                )
+            )  # fmt: skip
     for tab in (factors, gates, attribution, responses):
         tab.select(None, None, None, js=FIT_PLOTS, api_visibility="private")

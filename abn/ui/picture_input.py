@@ -81,6 +81,7 @@ class PictureInput(gr.Image):
         path, url = value.get("path"), value.get("url")
         if not path and isinstance(url, str) and url[:5].lower() == "data:":
             path = save_bytes_to_cache(self._decode(url), "picture.bin", self.GRADIO_CACHE)
+            self.temp_files.add(path)  # at once: Gradio would not learn of it if a later input were refused
         inside = _inside(path, self.GRADIO_CACHE)
         if inside is None:
             raise _refusal(_NOT_UPLOADED)

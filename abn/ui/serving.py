@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
+from importlib.util import find_spec
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -23,14 +25,16 @@ def free_port(host: str) -> int:
     """The first port from 7860 on that nobody listens on.
 
     Raises:
-        OSError: if none of the hundred is free.
+        OSError: if none of the hundred is free, or there is no such host.
     """
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
-            except OSError:
+            except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    raise  # no such host: no port of it will be free
                 continue
             return port
     raise OSError(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free")
@@ -43,7 +47,7 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     _, address, _ = page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, css=CSS,
         max_file_size=MAX_BYTES, app_kwargs={"middleware": [Middleware(LimitRequests)]}, run_history=False,
-        ssr_mode=False, footer_links=[], mcp_server=mcp, allowed_paths=[], theme=THEME,
+        ssr_mode=False, footer_links=[], mcp_server=mcp, allowed_paths=[], enable_monitoring=False, theme=THEME,
     )  # fmt: skip
     return address
 
@@ -54,6 +58,8 @@ def serve(page: gr.Blocks, host: str, port: int | None, *, mcp: bool = False) ->
     Args:
         port: None for the first free one.
     """
+    if mcp and find_spec("mcp") is None:
+        sys.exit("app.py: --mcp needs the package mcp; install it with: pip install 'gradio[mcp]'")
     try:
         address = launch(page, host, free_port(host) if port is None else port, mcp=mcp)
     except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from abn.results import ChannelSum, NetworkResult, PictureResult
+from abn.ui.edge import escape
 
 
 def agreement(result: PictureResult) -> str:
@@ -15,12 +16,12 @@ def agreement(result: PictureResult) -> str:
     share = [f"{100 * network.probabilities[network.predicted]:.1f} %" for network in result.networks]
     if result.agree:
         return (
-            f"**They agree: {first.predicted_name}** ({first.label} {share[0]}, {second.label} {share[1]} of the "
-            "raw softmax)."
+            f"**They agree: {escape(first.predicted_name)}** ({first.label} {share[0]}, {second.label} {share[1]} of "
+            "the raw softmax)."
         )
     return (
-        f"**They disagree:** {first.label} says **{first.predicted_name}** ({share[0]} of the raw softmax), "
-        f"{second.label} says **{second.predicted_name}** ({share[1]})."
+        f"**They disagree:** {first.label} says **{escape(first.predicted_name)}** ({share[0]} of the raw softmax), "
+        f"{second.label} says **{escape(second.predicted_name)}** ({share[1]})."
     )
 
 

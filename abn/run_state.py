@@ -1,0 +1,114 @@
+"""A training run on disk: the state after its last finished epoch, and the log for people.
+
+    state.pt     settings, weights, momenta and log
+    log.jsonl    the same log, one JSON object an epoch
+
+Each is replaced in one step, so a kill at any moment leaves a whole one.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import pickle
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from abn.files import replace_file
+
+STATE_FILE = "state.pt"
+LOG_FILE = "log.jsonl"
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot start or go on; the message says why and what to do."""
+
+
+def start(out: Path) -> list[dict]:
+    """Make the folder of a new run; its log is empty.
+
+    Raises:
+        TrainingError: where it can be no folder, or holds a run already.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{out} cannot be made a folder ({error.strerror}); name another --out") from error
+    if (out / STATE_FILE).exists():
+        raise TrainingError(f"{out} already holds a run; pass --resume to go on with it, or name another --out")
+    return []
+
+
+def restore(out: Path, settings: dict, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
+    """Load the last finished epoch into the network and its optimizer, and answer with the log.
+
+    Args:
+        settings: what the run was fixed by, which must be what it was.
+
+    Raises:
+        TrainingError: for a state that is damaged or another run's; as `start` where there is none.
+    """
+    path = out / STATE_FILE
+    if not path.exists():
+        return start(out)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"settings", "model", "optimizer", "log"} - set(state)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, struct.error, TypeError) as error:
+        raise TrainingError(f"{path} is damaged or no state of a run; name another --out") from error
+    if missing:
+        raise TrainingError(f"{path} is no state of a run: it lacks {sorted(missing)}; name another --out")
+    differing = sorted(key for key, value in settings.items() if state["settings"].get(key) != value)
+    if differing:
+        raise TrainingError(
+            f"{out} holds a run with other settings ({', '.join(differing)}: "
+            f"{[state['settings'].get(key) for key in differing]}); resume with the same, or name another --out"
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    with _writing(out, len(state["log"])):
+        _store_log(out, state["log"])  # a kill between the two files leaves the log an epoch behind
+    return state["log"]
+
+
+def store(out: Path, settings: dict, model: nn.Module, optimizer: torch.optim.Optimizer, log: list[dict]) -> None:
+    """Keep weights, momenta and log together, in one file that is complete or not there.
+
+    Raises:
+        TrainingError: where it cannot be written; what stood there is untouched.
+    """
+    state = {
+        "settings": settings,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "log": log,
+    }
+    buffer = io.BytesIO()  # torch.save into a file reports a full disk as an internal error
+    torch.save(state, buffer)
+    with _writing(out, len(log)):
+        replace_file(out / STATE_FILE, lambda path: path.write_bytes(buffer.getbuffer()))
+        _store_log(out, log)
+
+
+@contextmanager
+def _writing(out: Path, epoch: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason, remedy = ("the disk is full", "make room") if full else (error.strerror, "mend that")
+        raise TrainingError(
+            f"epoch {epoch} could not be stored in {out}: {reason}; "
+            f"what stood there is untouched: {remedy} and pass --resume"
+        ) from error
+
+
+def _store_log(out: Path, log: list[dict]) -> None:
+    lines = "".join(json.dumps(record) + "\n" for record in log)
+    replace_file(out / LOG_FILE, lambda path: path.write_text(lines))

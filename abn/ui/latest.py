@@ -1,0 +1,37 @@
+"""Which of a visitor's requests is the newest, so that an older answer is never shown after a newer one."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+
+
+class Superseded(Exception):  # noqa: N818  (nothing went wrong)
+    """A newer request of the same visitor has begun: this one's answer is of no use any more."""
+
+
+class Latest:
+    """A number for every request; safe under threads. The oldest of many visitors are forgotten."""
+
+    def __init__(self, visitors: int = 10_000) -> None:
+        self._visitors = visitors
+        self._newest: OrderedDict[str, int] = OrderedDict()
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def begin(self, visitor: str | None) -> int:
+        """A number for a request that begins now, higher than all before it."""
+        with self._lock:
+            number = next(self._numbers)
+            self._newest[visitor or ""] = number
+            self._newest.move_to_end(visitor or "")
+            if len(self._newest) > self._visitors:
+                self._newest.popitem(last=False)
+            return number
+
+    def require(self, visitor: str | None, number: int) -> None:
+        """Raise Superseded if the visitor has begun another request since."""
+        with self._lock:
+            if self._newest.get(visitor or "", number) != number:
+                raise Superseded
