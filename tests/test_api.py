@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import threading
@@ -124,8 +126,38 @@ def test_no_endpoint_opens_what_was_not_uploaded(url, value):
     said = call(url, "inspect", [value, "crop"])
     assert said["event"] == "error"
     assert "raw_softmax" not in said["data"]
+    assert "upload the file first" in said["data"]
     assert "/etc" not in said["data"]
     assert str(HOME) not in said["data"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": None},
+        {"method": ["saliency"]},
+        {"window": "x"},
+        {"window": []},
+        {"steps": {}},
+        {"target": 7},
+        {"fit_mode": None},
+        {"fit_mode": "x" * 100_000},
+    ],
+)
+def test_values_of_another_kind_are_answered_with_a_sentence(url, client, pictures, changes):
+    parameters = client.view_api(return_format="dict", print_info=False)["named_endpoints"]["/attribute"][
+        "parameters"
+    ]
+    values = {p["parameter_name"]: p.get("parameter_default") for p in parameters}
+    buffer = io.BytesIO()
+    Image.fromarray(pictures[0]).save(buffer, "PNG")
+    values["image"] = {"url": "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()}
+    said = call(url, "attribute", list((values | changes).values()))
+    assert said["event"] == "error"
+    message = json.loads(said["data"])["error"]
+    assert message is not None
+    assert 20 < len(message) < 600
+    assert "Traceback" not in message
 
 
 def test_no_endpoint_escapes_the_queue(url):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import html
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ _NOT_UPLOADED = (
     "upload the file first and pass on what the upload returned."
 )
 _GONE = "This picture is no longer kept here; upload it again."
+_LONGEST_MESSAGE = 500
+_LOG = logging.getLogger(__name__)
 _DEEPEST = 100  # levels of nested JSON; beyond about 1000, Gradio's own walk through it fails
 
 
@@ -136,6 +139,26 @@ class GuardedBlocks(gr.Blocks):
             raise _refusal(f"This call takes {len(block_fn.inputs)} values; {len(inputs)} were sent.")
         inputs = await anyio.to_thread.run_sync(_admit_all, block_fn, list(inputs))
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+    async def process_api(self, *args, **kwargs):
+        """Gradio's, but no request that does not fit gets an empty error.
+
+        Gradio's components and the page's functions trust the types that their own page sends; a stranger
+        may send anything under the name of any event. What goes wrong is logged for the host, in case
+        the fault is ours.
+        """
+        try:
+            return await super().process_api(*args, **kwargs)
+        except gr.Error as error:
+            error.print_exception = False
+            if len(error.message) > _LONGEST_MESSAGE:  # Gradio repeats the value it refuses, however large
+                error.message = error.message[:_LONGEST_MESSAGE] + "…"
+            raise
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+            _LOG.warning("a request failed with %s", type(error).__name__, exc_info=error)
+            raise _refusal(
+                "This request does not fit: a value is missing, or of another kind than this endpoint takes."
+            ) from None
 
 
 def _admit_all(block_fn: Any, inputs: list[Any]) -> list[Any]:
