@@ -22,6 +22,7 @@ from abn.inspector import Inspector, load_network
 from abn.reference import ReferenceFileError
 from abn.ui.page import build_page
 from abn.ui.serving import serve
+from abn.ui.uploads import use_own_folder
 
 HOME = Path(__file__).resolve().parent
 BASELINE, DMB = HOME / "checkpoints" / "resnet-s", HOME / "checkpoints" / "resnet-dmb"
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         data = load_cifar10(args.data) if args.data else None
     except (CheckpointError, DataError, ReferenceFileError, DeviceError) as error:
         sys.exit(f"app.py: {error}")
+    use_own_folder()
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
     serve(build_page(inspector, examples, data), args.host, args.port, mcp=args.mcp)
 

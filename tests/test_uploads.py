@@ -1,0 +1,36 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from abn.ui import uploads
+
+
+def test_folders_of_servers_that_are_gone_are_swept(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    for name in (str(process.pid), str(os.getpid()), "notes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "picture.png").write_bytes(b"x")
+    uploads.sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {str(os.getpid()), "notes"}
+
+
+def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
+    code = (
+        "import os; from abn.ui.uploads import use_own_folder; own = use_own_folder();"
+        "assert os.environ['GRADIO_TEMP_DIR'] == str(own) and own.is_dir(); print(own)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "GRADIO_TEMP_DIR"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env={**environment, "TMPDIR": str(tmp_path)}, capture_output=True, text=True,
+        cwd=Path(__file__).parents[1], check=True,
+    )  # fmt: skip
+    own = Path(said.stdout.strip())
+    assert own.parent.parent == tmp_path
+    assert not own.exists()
+
+
+def test_the_hosts_own_choice_stays(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    assert uploads.use_own_folder() == tmp_path
