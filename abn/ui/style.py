@@ -5,8 +5,10 @@
 CSS = """
 .js-plotly-plot .main-svg text:not(.nums):not(.name) {fill: var(--body-text-color) !important}
 .js-plotly-plot .hovertext text {fill: #fff !important}
-#examples .grid-wrap {max-height: none; padding: 0}
-#examples .grid-container {grid-template-columns: repeat(5, minmax(0, 1fr)) !important; padding: 6px}
+#examples .grid-wrap {min-height: 0; max-height: none; padding: 0}
+#examples .grid-container {grid-template-columns: repeat(5, minmax(0, 1fr)) !important; padding: 6px;
+  grid-template-rows: none !important; grid-auto-rows: auto !important; height: auto !important}
+#examples .gallery-item {height: auto}
 #examples .thumbnail-lg {min-width: 0; width: 100%; height: auto; aspect-ratio: 1}
 #examples .caption-label {display: none}
 .pixelated img {image-rendering: pixelated}
