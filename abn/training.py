@@ -61,7 +61,8 @@ class Recipe:
         if self.schedule == "cosine":
             return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
         done = (epoch * batches + batch + 1) / (self.epochs * batches + 1)
-        return self.lr * min(done / self.warmup, (1 - done) / (1 - self.warmup))
+        rising = done / self.warmup if self.warmup else 1.0
+        return self.lr * min(rising, (1 - done) / (1 - self.warmup))
 
 
 RECIPES = {

@@ -5,22 +5,13 @@ from torch import nn
 from abn import interventions
 from abn.inspection import inspect
 from abn.layers import Modulation
-from abn.resnet import BasicBlock, ResNet, resnet_dmb, resnet_s
+from abn.resnet import BasicBlock, ResNet, resnet_s
+from tests.conftest import awake
 
 
 @pytest.fixture(scope="module")
 def model():
-    """A ResNet-DMB whose banks, gates and batch statistics are awake, as a trained one's are."""
-    torch.manual_seed(0)
-    model = resnet_dmb()
-    for name, parameter in model.named_parameters():
-        if "biases" in name or "gate_fc" in name:
-            nn.init.normal_(parameter, std=0.5)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(std=0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return model.eval()
+    return awake("resnet-dmb")
 
 
 @pytest.fixture(scope="module")
