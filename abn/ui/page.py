@@ -107,7 +107,10 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
         for top in tops:
             top.select(chosen_class, None, controls.target, **HIDDEN)
         if examples:
-            page.load(lambda: read_picture(examples[0]), None, picture, **HIDDEN)
+            # A visitor on a slow line may have sent a picture of their own by then.
+            page.load(
+                lambda own: gr.skip() if own is not None else read_picture(examples[0]), picture, picture, **HIDDEN
+            )
         api.add_endpoints(inspector.inspect, inspector.attribute, inspector.methods, inspector.class_names, dmb)
     return page
 
