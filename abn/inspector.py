@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def load_network(source: str | None, bundled: Path) -> Network:
         model = load_checkpoint(bundled)
     info = model.info
     label = LABELS.get(model.architecture, model.architecture)
-    return Network(label, model, load_reference(info.folder, info.weights_sha256), notice or info.notice)
+    return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), notice or info.notice)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ class AttributionPair:
     baseline: Attribution
     dmb: Attribution
 
-    @property
+    @cached_property
     def maps(self) -> tuple[np.ndarray, np.ndarray]:
         """Two (H, W) signed maps, summed over the colours."""
         return tuple(a.pixel_map()[0].cpu().numpy() for a in (self.baseline, self.dmb))

@@ -28,7 +28,7 @@ def add_endpoints(
     with gr.Row(visible=False):
         image = PictureInput(label="image")
         mode = gr.Radio(list(FITS), value="crop", label="fit")
-        controls = attribution_controls.build(methods, class_names, "saliency", whose)
+        controls = attribution_controls.build(methods, class_names, whose)
         answer = gr.JSON(label="result")
         inspect_button, attribute_button = gr.Button(), gr.Button()
 

@@ -14,6 +14,7 @@ from abn.attribution_methods import Method, Option
 SLOW_QUEUE = "slow"  # what may take long, on the page and by API, shares a few places; the fast never waits for it
 PREDICTED = "(what it says itself)"
 NO_OTHER = "(no other class)"
+DEFAULT_METHOD = "saliency"
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,10 @@ class AttributionControls:
         )
 
 
-def build(methods: Mapping[str, Method], class_names: Sequence[str], default: str, whose: str) -> AttributionControls:
+def build(methods: Mapping[str, Method], class_names: Sequence[str], whose: str) -> AttributionControls:
     """Add the components; only the chosen method's options are in sight.
 
     Args:
-        default: the method chosen at first.
         whose: label of the network whose answer is the target where none is chosen.
     """
     target = gr.Dropdown(
@@ -65,13 +65,13 @@ def build(methods: Mapping[str, Method], class_names: Sequence[str], default: st
     )
     method = gr.Dropdown(
         [(each.label + (" (slow)" if each.slow else ""), name) for name, each in methods.items()],
-        value=default, label="Attribution method", info=methods[default].description, elem_id="method",
+        value=DEFAULT_METHOD, label="Attribution method", info=methods[DEFAULT_METHOD].description, elem_id="method",
     )  # fmt: skip
     options: dict[str, Component] = {}
     groups: dict[str, gr.Group] = {}
     for name, each in methods.items():
         if each.options:
-            with gr.Group(visible=name == default) as groups[name]:
+            with gr.Group(visible=name == DEFAULT_METHOD) as groups[name]:
                 options |= {option.name: _component(option) for option in each.options}
 
     def show_options(chosen: str) -> list[Any]:

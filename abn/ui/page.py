@@ -29,7 +29,6 @@ from abn.ui.picture_input import GuardedBlocks, PictureInput
 from abn.ui.style import FIT_PLOTS
 
 FIT_LABELS = {"crop": "centre crop", "pad": "whole picture, padded"}
-DEFAULT_METHOD = "saliency"
 HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
 CACHE_SECONDS = 3600  # uploads older than this are deleted, at the next hourly sweep
 EARLIER = (
@@ -67,7 +66,7 @@ def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | N
                 fitting = gr.Markdown(elem_id="fitting")
                 with gr.Accordion("Which part of the picture is used", open=False):
                     used = gr.Image(show_label=False, interactive=False, buttons=[])
-                controls = attribution_controls.build(inspector.methods, inspector.class_names, DEFAULT_METHOD, dmb)
+                controls = attribution_controls.build(inspector.methods, inspector.class_names, dmb)
                 compute = gr.Button("Compute", variant="primary")
             with gr.Column(scale=3, min_width=340):
                 agreement = gr.Markdown(elem_classes="agreement", elem_id="agreement")
