@@ -239,6 +239,7 @@ def test_a_failed_attribution_is_marked(page):
     page.locator("#target input").click()
     page.get_by_role("option", name="ship", exact=True).click()
     expect(page.locator("#attribution-status")).to_contain_text("Saliency for ship.")
+    expect(page.get_by_role("option")).to_have_count(0)  # the list that was just used fades away
     page.locator("#against input").click()
     page.get_by_role("option", name="ship", exact=True).click()
     expect(page.locator("#attribution-status")).to_contain_text("The last request failed")
