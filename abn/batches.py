@@ -7,13 +7,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.v2.functional import pad
 
 from abn.data import Cifar10, DataError, normalise, to_pixels
 
 HOLDOUT_SEED = 2024  # the same images are held out whatever the run's own seed
-CROP_PADDING = 4  # pixels of zeros on each side
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training image is cropped and flipped; the defaults are the paper's.
+
+    Attributes:
+        padding: pixels added on each side before the crop.
+        padding_mode: what they hold: "constant" for zeros, "reflect" for the mirrored image.
+        alternate_flips: flip an image in every other epoch, starting at random, instead of at random in each
+            (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds"): two epochs then show every image both ways.
+        early_size: height and width in pixels of the crops in the early epochs; None for the image's own.
+        early_epochs: how many epochs are early.
+    """
+
+    padding: int = 4
+    padding_mode: str = "constant"
+    alternate_flips: bool = False
+    early_size: int | None = None
+    early_epochs: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,27 +70,29 @@ def split_data(data: Cifar10, holdout: int, device: torch.device) -> tuple[Split
 class Batches:
     """Shuffled, cropped and flipped batches of one training split.
 
-    Random crop of 32 × 32 after 4 pixels of zero padding, horizontal flip with probability 1/2; one
-    gather a batch makes both. The last, smaller batch is kept.
+    A random crop after padding and a horizontal flip with probability 1/2; one gather a batch makes both. The
+    last, smaller batch is kept.
     """
 
-    def __init__(self, split: Split, batch_size: int, seed: int) -> None:
+    def __init__(self, split: Split, batch_size: int, seed: int, augmentation: Augmentation | None = None) -> None:
         self.labels, self.batch_size, self.seed = split.labels, batch_size, seed
+        self.augmentation = augmentation or Augmentation()
         self.size = split.pixels.shape[-1]
-        padded = F.pad(split.pixels, [CROP_PADDING] * 4)
+        padded = pad(split.pixels, [self.augmentation.padding], padding_mode=self.augmentation.padding_mode)
         self.padded = padded.permute(0, 2, 3, 1).contiguous()  # (N, H, W, 3): the gather's result is channels_last
 
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(B, 3, 32, 32) normalised images and (B,) labels; the same for the same seed and epoch."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        """(B, 3, H, W) normalised images and (B,) labels; the same for the same seed and epoch."""
+        generator = self._generator(epoch)
         n, device = len(self.labels), self.labels.device
+        size = self._size(epoch)
         order = torch.randperm(n, generator=generator).to(device)
-        offsets = torch.randint(0, 2 * CROP_PADDING + 1, (n, 2), generator=generator).to(device)
-        flips = torch.randint(0, 2, (n,), generator=generator).bool().to(device)
-        line = torch.arange(self.size, device=device)
+        offsets = torch.randint(0, self.padded.shape[1] - size + 1, (n, 2), generator=generator).to(device)
+        flips = self._flips(epoch, order, generator)
+        line = torch.arange(size, device=device)
         for start in range(0, n, self.batch_size):
             chosen = slice(start, start + self.batch_size)
             index, (dy, dx), flip = order[chosen], offsets[chosen].unbind(1), flips[chosen]
@@ -79,3 +100,17 @@ class Batches:
             columns = dx[:, None] + torch.where(flip[:, None], line.flip(0), line)
             crops = self.padded[index[:, None, None], rows[:, :, None], columns[:, None, :]]
             yield normalise(crops.permute(0, 3, 1, 2)), self.labels[index]
+
+    def _generator(self, epoch: int) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+
+    def _size(self, epoch: int) -> int:
+        early = epoch < self.augmentation.early_epochs
+        return self.augmentation.early_size or self.size if early else self.size
+
+    def _flips(self, epoch: int, order: Tensor, generator: torch.Generator) -> Tensor:
+        """(N,) bool, in the epoch's order."""
+        if not self.augmentation.alternate_flips:
+            return torch.randint(0, 2, (len(order),), generator=generator).bool().to(order.device)
+        first = torch.randint(0, 2, (len(order),), generator=self._generator(0)).bool().to(order.device)
+        return first[order] ^ bool(epoch % 2)

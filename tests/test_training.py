@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from abn import training
-from abn.batches import Batches, Split, split_data
+from abn.batches import Augmentation, Batches, Split, split_data
 from abn.data import MEAN, STD, Cifar10, DataError, normalise, to_pixels
 from abn.devices import DeviceError, choose_device
 from abn.training import RECIPES, Recipe, Run, TrainingError, evaluate, train
@@ -96,6 +96,15 @@ def test_one_cycle_rises_and_falls_in_straight_lines():
     assert rates == pytest.approx(expected)
     assert max(rates) == pytest.approx(0.8 * 8 / 9)  # on both sides of the peak
     assert all(0 < rate <= 0.8 for rate in rates)
+
+
+def test_the_strong_recipe_begins_with_small_crops_for_its_share_of_the_epochs():
+    recipe = RECIPES["strong"]
+    assert recipe.augmentation == Augmentation(
+        padding=2, padding_mode="reflect", alternate_flips=True, early_size=24, early_epochs=5
+    )
+    assert replace(recipe, epochs=7).augmentation.early_epochs == 4
+    assert RECIPES["paper"].augmentation == Augmentation()
 
 
 # --- data on the device ---
@@ -195,6 +204,46 @@ def test_the_last_partial_batch_is_kept():
     sizes = [len(labels) for _, labels in Batches(colourful(30), 8, 0).epoch(0)]
     assert sizes == [8, 8, 8, 6]
     assert [len(labels) for _, labels in Batches(colourful(5), 128, 0).epoch(0)] == [5]
+
+
+def test_reflected_padding_mirrors_the_picture_at_its_border():
+    split = colourful(1)
+    batches = Batches(split, 1, 0, Augmentation(padding=2, padding_mode="reflect"))
+    pixels, padded = split.pixels[0], batches.padded[0].permute(2, 0, 1)
+    assert padded.dtype == torch.uint8
+    assert torch.equal(padded[:, 2:10, 2:10], pixels)
+    assert torch.equal(padded[:, 2:10, 1], pixels[:, :, 1])  # the border itself is not repeated
+    assert torch.equal(padded[:, 11, 2:10], pixels[:, 5])
+
+
+def test_alternating_flips_show_every_picture_both_ways_in_two_epochs():
+    split = colourful(40)
+    batches = Batches(split, 16, 3, Augmentation(padding=0, alternate_flips=True))
+    flipped = []
+    for epoch in range(4):
+        turned = {}
+        for images, numbers in batches.epoch(epoch):
+            for image, number in zip(images, numbers.tolist(), strict=True):
+                plain = normalise(split.pixels[number][None])[0]
+                turned[number] = torch.equal(image, plain.flip(2))
+                assert turned[number] or torch.equal(image, plain)
+        flipped.append([turned[number] for number in range(40)])
+    assert flipped[0] == flipped[2] == [not turned for turned in flipped[1]]
+    assert flipped[1] == flipped[3]
+    assert 8 < sum(flipped[0]) < 32  # half of them, drawn
+
+
+def test_early_epochs_have_smaller_crops_of_the_same_pictures():
+    split = colourful(12)
+    batches = Batches(split, 12, 0, Augmentation(padding=0, early_size=5, early_epochs=2))
+    shapes = [next(batches.epoch(epoch))[0].shape for epoch in range(3)]
+    assert [tuple(shape) for shape in shapes] == [(12, 3, 5, 5), (12, 3, 5, 5), (12, 3, 8, 8)]
+    images, numbers = next(batches.epoch(0))
+    for image, number in zip(images, numbers, strict=True):
+        whole = normalise(split.pixels[number][None])[0]
+        whole = torch.cat([whole, whole.flip(2)])
+        crops = whole.unfold(1, 5, 1).unfold(2, 5, 1).reshape(2, 3, 16, 5, 5).transpose(1, 2).reshape(-1, 3, 5, 5)
+        assert any(torch.equal(image, crop) for crop in crops)
 
 
 # --- evaluation ---
@@ -460,7 +509,7 @@ def python(code, *arguments):
 def test_training_is_imported_without_the_pages_packages():
     blocked = ("captum", "gradio", "plotly", "safetensors", "huggingface_hub")
     code = f"BLOCKED = {blocked}{BLOCKER}\nimport abn, abn.training; print(sorted(abn.training.RECIPES))"
-    assert python(code).stdout == "['onecycle', 'paper']\n"
+    assert python(code).stdout == "['paper', 'strong']\n"
 
 
 def test_a_killed_command_resumes_to_the_weights_of_one_that_was_not(tmp_path, archive):
