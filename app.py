@@ -19,6 +19,7 @@ from abn.checkpoints import CheckpointError
 from abn.data import DataError, load_cifar10
 from abn.devices import DeviceError, choose_device
 from abn.inspector import Inspector, load_network
+from abn.pairs import Pairs
 from abn.reference import ReferenceFileError
 from abn.ui.page import build_page
 from abn.ui.serving import serve
@@ -56,7 +57,9 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"app.py: {error}")
     use_own_folder()
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
-    serve(build_page(inspector, examples, data), args.host, args.port, mcp=args.mcp)
+    # Strangers are not told what is on this machine: folders only where the page is served to this machine alone.
+    local = args.host in ("127.0.0.1", "localhost", "::1") and "SPACE_ID" not in os.environ
+    serve(build_page(Pairs(inspector, folders=local), examples, data), args.host, args.port, mcp=args.mcp)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from abn.files import replace_file
 from abn.model_card import model_card
 from abn.reference_file import REFERENCE_FILE
 from abn.resnet import ResNet
-from abn.sources import locate
+from abn.sources import HubSource, locate
 from abn.weights import load_official_state_dict, read_safetensors, require_sound
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _dataset_note(data: Cifar10, holdout: int) -> str:
 
 
 def load_checkpoint(
-    source: str | os.PathLike[str], revision: str | None = None, *, timeout: float = TIMEOUT
+    source: str | os.PathLike[str] | HubSource, revision: str | None = None, *, timeout: float = TIMEOUT
 ) -> ResNet:
     """Load a network from a folder or from the Hub.
 
@@ -185,7 +185,7 @@ def load_checkpoint(
     Warns:
         UserWarning: when the Hub cannot be reached and an older load's files are used; also `info.notice`.
     """
-    name = os.fspath(source)
+    name = str(source) if isinstance(source, HubSource) else os.fspath(source)
     place = locate(source, revision)
     if isinstance(place, Path):
         return _load_folder(place, name)

@@ -40,9 +40,32 @@ class Network:
     reference: Reference | None = None
     notice: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Of the checkpoint, for people: its folder's name or its Hub id, never a path."""
+        info = self.model.info
+        if info.commit is not None:
+            repo, _, revision = info.source.partition("@")
+            return f"{repo}@{revision[:7]}" if revision == info.commit else info.source
+        return "" if info.folder is None else info.folder.resolve().name
+
+
+def open_network(source: str | Path | HubSource) -> Network:
+    """A checkpoint with its reference.
+
+    Raises:
+        CheckpointError: for a folder or Hub id that cannot be used.
+        ReferenceFileError: for a reference that belongs to other weights.
+    """
+    model = load_checkpoint(source)
+    info = model.info
+    label = LABELS.get(model.architecture, model.architecture)
+    reference = load_reference(info.folder, info.weights_sha256, info.source)
+    return Network(label, model, reference, info.notice)
+
 
 def load_network(source: str | None, bundled: Path) -> Network:
-    """A checkpoint with its reference; the bundled one where none is named or a Hub id cannot be had.
+    """As `open_network`, but the bundled checkpoint where none is named or a Hub id cannot be had.
 
     Args:
         source: a folder, a Hub id, or None for the bundled checkpoint.
@@ -52,18 +75,15 @@ def load_network(source: str | None, bundled: Path) -> Network:
         CheckpointError: for a named folder, or the bundled one, that cannot be used.
         ReferenceFileError: for a reference that belongs to other weights.
     """
-    place = bundled if source is None else locate(source)
-    notice = None
+    if source is None:
+        return open_network(bundled)
     try:
-        model = load_checkpoint(source or bundled)
+        return open_network(source)
     except CheckpointError as error:
-        if not isinstance(place, HubSource):
+        if not isinstance(locate(source), HubSource):
             raise
         notice = f"{str(error).rstrip('.')}. The checkpoint that came with this app is shown in its place."
-        model = load_checkpoint(bundled)
-    info = model.info
-    label = LABELS.get(model.architecture, model.architecture)
-    return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), notice or info.notice)
+        return replace(open_network(bundled), notice=notice)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,23 +154,19 @@ class Inspector:
         self.device = device
         self.class_names: tuple[str, ...] = tuple(first)
         self.baseline, self.dmb = (
-            replace(network, model=network.model.to(device).requires_grad_(False).eval())
-            for network in (baseline, dmb)
+            replace(network, label=label, model=network.model.to(device).requires_grad_(False).eval())
+            for network, label in zip((baseline, dmb), _different_labels(baseline, dmb), strict=True)
         )
-
-    @property
-    def block_channels(self) -> dict[str, int]:
-        """The modulated network's blocks and their numbers of channels."""
-        return {name: block.channels for name, block in self.dmb.model.blocks()}
-
-    @property
-    def num_biases(self) -> int:
-        """K of the modulated network's bias banks."""
-        return self.dmb.model.num_biases
 
     @property
     def networks(self) -> tuple[Network, Network]:
         return self.baseline, self.dmb
+
+    @property
+    def modulated(self) -> dict[str, Network]:
+        """The networks that modulate their channels, by side: "dmb", and "baseline" if that one does too."""
+        sides = {"baseline": self.baseline, "dmb": self.dmb}
+        return {side: network for side, network in sides.items() if network.model.num_biases is not None}
 
     def inspect(self, pixels: np.ndarray) -> PictureResult:
         """Both networks on one picture.
@@ -230,6 +246,15 @@ class Inspector:
             probabilities=seen.probabilities[0].cpu().numpy(),
             blocks=_block_results(seen, network.reference),
         )
+
+
+def _different_labels(first: Network, second: Network) -> tuple[str, str]:
+    """Two labels by which two networks can be told apart, also two of one architecture."""
+    if first.label != second.label:
+        return first.label, second.label
+    if first.name != second.name:
+        return tuple(f"{network.label} ({network.name})" for network in (first, second))
+    return f"{first.label} (left)", f"{second.label} (right)"
 
 
 def _block_results(seen: Inspection, reference: Reference | None) -> tuple[BlockResult, ...]:

@@ -197,6 +197,10 @@ class PictureResult:
     def networks(self) -> tuple[NetworkResult, NetworkResult]:
         return self.baseline, self.dmb
 
+    def side(self, name: str) -> NetworkResult:
+        """The network on one side, "baseline" or "dmb"; the modulated one where the baseline has no factors."""
+        return self.baseline if name == "baseline" and self.baseline.is_modulated else self.dmb
+
     @property
     def agree(self) -> bool:
         return self.baseline.predicted_name == self.dmb.predicted_name

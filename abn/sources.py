@@ -21,27 +21,42 @@ class HubSource:
     repo: str
     revision: str
 
+    def __str__(self) -> str:
+        return self.repo if self.revision == "main" else f"{self.repo}@{self.revision}"
 
-def locate(source: str | os.PathLike[str], revision: str | None = None) -> Path | HubSource:
+
+def locate(
+    source: str | os.PathLike[str] | HubSource, revision: str | None = None, *, folders: bool = True
+) -> Path | HubSource:
     """An existing folder, or what to ask the Hub for.
 
     Args:
         source: a folder, or "user/repo" or "user/repo@revision". What exists here, is a path object, starts
-            with "/", "." or "~" or has more than one slash is a folder.
+            with "/", "." or "~" or has more than one slash is a folder. A `HubSource` is itself.
         revision: instead of one in `source`; "main" where none is named.
+        folders: whether folders are looked for at all. A stranger's words are read with False: whether a
+            path exists here is then not told.
 
     Raises:
         CheckpointError: for what can be neither, and for a folder that is not there.
     """
+    if isinstance(source, HubSource):
+        return source
     name = os.fspath(source)
     repo, _, named = name.partition("@")
     if not name.strip():
         raise CheckpointError("no checkpoint is named; expected a folder, or user/repo on the Hub")
+    if not folders:
+        return _on_hub(name, repo, named, revision, "the Hub has no such names")
     is_path = not isinstance(source, str) or name.startswith(("/", ".", "~")) or "\\" in name
     if is_path or repo.count("/") != 1 or _there(Path(name)):
         if revision is not None:
             raise CheckpointError(f"a folder has no revisions, but {revision!r} was asked for; leave it out", name)
         return _folder(name)
+    return _on_hub(name, repo, named, revision, "there is no such folder, and the Hub has no such names")
+
+
+def _on_hub(name: str, repo: str, named: str, revision: str | None, unknown: str) -> HubSource:
     revisions = sorted({str(given) for given in (named, revision) if given})
     if len(revisions) > 1:
         raise CheckpointError(f"two revisions are named, {' and '.join(revisions)}; name one", name)
@@ -49,11 +64,7 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Path 
     if not _REVISION.fullmatch(chosen):
         raise CheckpointError(f"{chosen!r} can be no revision; name a branch, tag or commit", name)
     if not _REPO.fullmatch(repo) or len(repo) > LONGEST_REPO:
-        raise CheckpointError(
-            "there is no such folder, and the Hub has no such names (user/repo: letters, digits, single . - _); "
-            "check the spelling",
-            name,
-        )
+        raise CheckpointError(f"{unknown} (user/repo: letters, digits, single . - _); check the spelling", name)
     return HubSource(repo, chosen)
 
 

@@ -25,6 +25,7 @@ import app
 from abn.data import normalise, to_pixels
 from abn.devices import choose_device, describe_hardware
 from abn.inspector import Inspector, load_network
+from abn.pairs import Pairs
 from abn.pictures import enlarge, fit, read_picture
 from abn.ui.factors_tab import block_factors
 from abn.ui.page import build_page
@@ -126,7 +127,7 @@ def main() -> None:
     args = parser.parse_args()
     device = choose_device("auto")
     inspector = Inspector(load_network(None, app.BASELINE), load_network(None, app.DMB), device)
-    page, empty = build_page(inspector, []), empty_page()
+    page, empty = build_page(Pairs(inspector, folders=False), []), empty_page()
     url = launch(page, HOST, free_port(HOST))
     _, empty_url, _ = empty.launch(
         server_name=HOST, server_port=free_port(HOST), prevent_thread_lock=True, quiet=True

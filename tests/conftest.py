@@ -87,11 +87,12 @@ def examples() -> list[Path]:
 def url(inspector, examples, pictures, labels, tmp_path_factory) -> str:
     """Address of the served page, with `pictures` as its data set."""
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
+    from abn.pairs import Pairs
     from abn.ui.page import build_page
     from abn.ui.serving import free_port, launch
 
     data = Cifar10(pictures, labels, pictures, labels)
-    page = build_page(inspector, examples, data)
+    page = build_page(Pairs(inspector, folders=True), examples, data)
     yield launch(page, "127.0.0.1", free_port("127.0.0.1"))
     page.close()
 

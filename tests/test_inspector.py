@@ -8,6 +8,7 @@ from abn.attribution import attribute
 from abn.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from abn.data import CLASS_NAMES, normalise, to_pixels
 from abn.inspector import Inspector, Network, load_network
+from abn.pairs import Pairs
 from abn.reference import ReferenceFileError
 from abn.results import BlockResult
 from abn.ui import words
@@ -126,14 +127,14 @@ def test_without_a_reference_the_page_says_what_is_missing(checkpoints, pictures
     seen = inspector.inspect(pictures[0])
     assert seen.dmb.own_share() is None
     assert "carries no `reference.safetensors`" in words.own_share(seen.dmb)
-    config = build_page(inspector, []).get_config_file()
+    config = build_page(Pairs(inspector, folders=False), []).get_config_file()
     labels = [c["props"].get("choices") for c in config["components"] if c["type"] == "radio"]
     assert [["raw factor", "raw"]] in [[list(choice) for choice in choices] for choices in labels]
 
 
 def test_a_notice_about_a_checkpoint_stands_on_the_page(inspector):
     noticed = dataclasses.replace(inspector.dmb, notice="somebody/resnet: there is no such repository.")
-    config = build_page(Inspector(inspector.baseline, noticed, CPU), []).get_config_file()
+    config = build_page(Pairs(Inspector(inspector.baseline, noticed, CPU), folders=False), []).get_config_file()
     texts = [c["props"].get("value") for c in config["components"] if c["type"] == "markdown"]
     assert "somebody/resnet: there is no such repository." in texts
 
@@ -151,7 +152,7 @@ def test_four_biases_and_ten_classes_are_not_assumed(tmp_path, pictures):
     seen = inspector.inspect(pictures[0])
     assert list(seen.as_dict()["dmb"]["raw_softmax"]) == names
     assert len(seen.dmb.blocks[0].channel_sum(3).bias_terms) == 2
-    assert build_page(inspector, []) is not None
+    assert build_page(Pairs(inspector, folders=False), []) is not None
 
 
 def test_words_say_who_said_what(result):

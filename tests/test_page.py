@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from abn.checkpoints import save_checkpoint
+from abn.data import CLASS_NAMES
+from abn.inspector import Inspector, open_network
 from abn.pictures import fit, read_picture
 from abn.ui.factors_tab import block_factors
+from tests.conftest import awake
 
 expect = pytest.importorskip("playwright.sync_api").expect
 READY = "#factor-heatmap .js-plotly-plot .heatmaplayer"
@@ -19,13 +24,11 @@ GRADIOS_OWN = "Method not implemented."
 
 
 @pytest.fixture
-def page(browser, url):
-    """A fresh visitor's page, every other host out of reach; errors on its console fail the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(60_000)
+def visit(browser, url):
+    """Opens a fresh visitor's page, every other host out of reach; errors on its console fail the test."""
     expect.set_options(timeout=60_000)
     here = urlsplit(url).netloc
-    strangers, complaints = [], []
+    contexts, strangers, complaints = [], [], []
 
     def route(handler):
         if urlsplit(handler.request.url).netloc in {here, ""}:
@@ -34,16 +37,28 @@ def page(browser, url):
             strangers.append(handler.request.url)
             handler.abort()
 
-    context.route("**/*", route)
-    page = context.new_page()
-    page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(url)
-    page.locator(READY).wait_for()
-    yield page
-    context.close()
+    def visit(query=""):
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}))
+        contexts[-1].set_default_timeout(60_000)
+        contexts[-1].route("**/*", route)
+        page = contexts[-1].new_page()
+        page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(url + query)
+        page.locator(READY).wait_for(state="attached")
+        page.wait_for_function("window.linkWasRead")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
     assert strangers == []
     assert [text for text in complaints if text != GRADIOS_OWN] == []
+
+
+@pytest.fixture
+def page(visit):
+    return visit()
 
 
 @pytest.fixture(scope="session")
@@ -267,3 +282,112 @@ def test_the_table_of_all_channels_can_be_searched(page, first_example):
     table = page.locator("#all-channels")
     expect(table.locator("[data-testid='cell-0-0']")).to_be_visible()
     assert table.locator("input").count() >= 1
+
+
+# --- the address as a link ---
+
+
+def query(page):
+    return dict(parse_qsl(urlsplit(page.url).query))
+
+
+def test_a_link_brings_back_picture_settings_and_channel(visit, inspector, pictures, labels):
+    asked = {
+        "picture": "test/23", "fit": "pad", "method": "occlusion", "window": "6", "fill": "black", "target": "frog",
+        "against": "ship", "block": "layer2.1", "channel": "77", "show": "raw", "order": "value",
+    }  # fmt: skip
+    page = visit("?" + urlencode(asked))
+    expect(page.locator("#truth")).to_contain_text(f"test image 23; its true class is {CLASS_NAMES[labels[23]]}")
+    seen = inspector.inspect(pictures[23])
+    expect(page.locator("#top-dmb h2")).to_have_text(seen.dmb.predicted_name)
+    exact = seen.dmb.block("layer2.1").channel_sum(77)
+    expect(page.locator("#channel-text")).to_contain_text(
+        f"layer2.1 channel 77: linear term {exact.linear_term:+.5f}"
+    )
+    wait_for_meta(page, "#factor-heatmap", "mode", '"raw"')
+    page.get_by_role("tab", name="Attribution").click()
+    page.get_by_role("button", name="Compute").click()
+    expect(page.locator("#attribution-status")).to_contain_text("Occlusion for frog against ship.")
+    page.wait_for_function("new URL(location.href).searchParams.get('tab') === 'attribution'")
+    assert query(page) == {**asked, "tab": "attribution"}
+    expected = inspector.attribute(pictures[23], "frog", "ship", "occlusion", {"window": 6, "fill": "black"}).maps[1]
+    np.testing.assert_allclose(heatmap(page, "#attribution-dmb"), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_what_a_visitor_does_stands_in_the_link_and_changes_no_other_page(visit, pictures, tmp_path, first_example):
+    mine, other = visit("?tab=gates&picture=example/ship"), visit()
+    expect(mine.locator("#gates-text")).to_contain_text("The gate weights stay within")  # the tab is open
+    mine.locator("#method input").click()
+    mine.get_by_role("option", name="Grad-CAM").click()
+    mine.wait_for_function("new URL(location.href).searchParams.get('method') === 'grad_cam'")
+    assert query(mine) == {"tab": "gates", "picture": "example/ship", "method": "grad_cam"}
+    expect(mine.locator("#linked")).to_contain_text("picture and settings")
+
+    path = tmp_path / "mine.png"
+    Image.fromarray(pictures[7]).resize((40, 40)).save(path)
+    upload(mine, path)
+    expect(mine.locator("#linked")).to_contain_text("not to your picture")
+    mine.wait_for_function("!new URL(location.href).searchParams.has('picture')")
+
+    again = visit("?" + urlsplit(mine.url).query)  # whoever opens it sees an example, with the same settings
+    expect(again.locator("#top-dmb h2")).to_have_text(first_example.dmb.predicted_name)
+    assert again.locator("#method input").input_value() == "Grad-CAM"
+    assert other.locator("#method input").input_value() == "Saliency"
+    expect(other.locator("#top-dmb h2")).to_have_text(first_example.dmb.predicted_name)
+    assert set(query(other)) <= {"picture"}
+
+
+def test_a_link_that_asks_for_what_is_not_there_says_so(visit, first_example):
+    page = visit(
+        "?" + urlencode({"picture": "example/../x", "method": "<b>magic</b>", "window": "900", "order": "value"})
+    )
+    toast = page.locator("[data-testid='toast-body']").first
+    expect(toast).to_contain_text("picture=example/../x")
+    expect(toast).to_contain_text("method=<b>magic</b>")
+    expect(toast).to_contain_text("window=900")
+    assert page.locator("#method input").input_value() == "Saliency"
+    expect(page.locator("#top-dmb h2")).to_have_text(first_example.dmb.predicted_name)
+    assert page.get_by_label("sorted by value").is_checked()
+
+
+# --- other networks ---
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(tmp_path_factory):
+    return save_checkpoint(awake("resnet-dmb", 11), tmp_path_factory.mktemp("other") / "my-net")
+
+
+def load_networks(page, baseline="", dmb=""):
+    page.get_by_text("Compare other networks", exact=True).click()
+    page.locator("#network-baseline textarea").fill(str(baseline))
+    page.locator("#network-dmb textarea").fill(str(dmb))
+    page.get_by_role("button", name="Load", exact=True).click()
+
+
+def test_other_networks_change_one_visitors_page_alone(visit, inspector, first_example, other_checkpoint):
+    mine, other = visit(), visit()
+    load_networks(mine, baseline=other_checkpoint)
+    expect(mine.locator("#networks-status")).to_contain_text("You compare ResNet-DMB (my-net) and ResNet-DMB (")
+    twins = Inspector(open_network(other_checkpoint), inspector.dmb, torch.device("cpu"))
+    expected = twins.inspect(first_example.pixels)
+    expect(mine.locator("#top-baseline")).to_contain_text("ResNet-DMB (my-net)")
+    expect(mine.locator("#top-baseline h2")).to_have_text(expected.baseline.predicted_name)
+    mine.locator("#factor-network").get_by_text("ResNet-DMB (my-net)").click()
+    wait_for_meta(mine, "#factor-heatmap", "mode", '"raw"')  # it carries no reference
+    drawn = heatmap(mine)
+    for row, block in zip(drawn, expected.baseline.blocks, strict=True):
+        np.testing.assert_allclose(row[: len(block.factors)], block.factors, rtol=1e-5)
+
+    expect(other.locator("#top-baseline h2")).to_have_text(first_example.baseline.predicted_name)
+    assert "my-net" not in other.content()
+    mine.get_by_role("button", name="Reset").click()
+    expect(mine.locator("#top-baseline h2")).to_have_text(first_example.baseline.predicted_name)
+    expect(mine.locator("#factor-network")).to_be_hidden()
+
+
+def test_networks_that_cannot_be_had_change_nothing(page, first_example):
+    load_networks(page, dmb="/no/such/folder")
+    expect(page.locator("[data-testid='toast-body']").first).to_contain_text("there is no such folder")
+    expect(page.locator("#networks-status")).to_contain_text("Nothing was changed")
+    expect(page.locator("#top-dmb h2")).to_have_text(first_example.dmb.predicted_name)

@@ -1,11 +1,45 @@
 """The page's fixed texts: what is seen, what it does not show, and the terms."""
 
+TITLE = "# Adaptive Bias Networks: a microscope for channel modulation\n"
+
 INTRODUCTION = """
-# Adaptive Bias Networks: a microscope for channel modulation
 Two networks look at the same picture: **{baseline}** and, beside it, **{dmb}**, which rescales the channels of its
 convolutions for every picture. Upload a picture or choose an example; then see what each says, which channels were
 rescaled, and where each looked.
 """
+
+TWO_MODULATED = """
+Two networks look at the same picture: **{baseline}** and **{dmb}**. Both rescale the channels of their convolutions for
+every picture. See what each says, which channels were rescaled, and where each looked.
+"""
+
+NETWORKS = """
+Instead of this app's own, on your page alone: a checkpoint of this project's format on the Hub, `user/repo` or
+`user/repo@revision`. The right network has to be a modulated one; both have to tell the same classes apart.
+"""
+
+NETWORKS_FOLDERS = """
+Instead of this app's own, on your page alone: a checkpoint of this project's format, in a folder of this machine or on the
+Hub (`user/repo` or `user/repo@revision`). The right network has to be a modulated one; both have to tell the same classes
+apart.
+"""
+
+NETWORKS_FAILED = "**Nothing was changed;** the message at the corner says why."
+
+LINK_NETWORKS = "The link's networks cannot be had, so this app's own are shown. {reason}"
+LINK_REFUSED = "The link asks for what this page does not have ({what}); the usual is shown instead."
+LINK_SHOWN = "The address of this page is a link to what you see, picture and settings."
+LINK_UPLOAD = (
+    "The address of this page is a link to your settings and **not to your picture**, which is never shared: whoever "
+    "opens it sees an example."
+)
+
+EARLIER = (
+    "**The last request failed.** What stands below belongs to the picture and settings before it; the message at "
+    "the corner says what went wrong."
+)
+
+REMOVED = "There is no picture. What stands below, if anything, belongs to the last one."
 
 KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most two hours."
 

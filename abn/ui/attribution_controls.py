@@ -10,6 +10,8 @@ import gradio as gr
 from gradio.components import Component
 
 from abn.attribution_methods import Method, Option
+from abn.inspector import Inspector
+from abn.ui.shown import Refit
 
 SLOW_QUEUE = "slow"  # what may take long, on the page and by API, shares a few places; the fast never waits for it
 PREDICTED = "(what it says itself)"
@@ -53,16 +55,9 @@ def build(methods: Mapping[str, Method], class_names: Sequence[str], whose: str)
     Args:
         whose: label of the network whose answer is the target where none is chosen.
     """
-    target = gr.Dropdown(
-        [(f"what {whose} says", PREDICTED), *((name, name) for name in class_names)],
-        value=PREDICTED, label="Target class", elem_id="target",
-    )  # fmt: skip
-    against = gr.Dropdown(
-        [("no other class", NO_OTHER), *((name, name) for name in class_names)],
-        value=NO_OTHER,
-        label="Against",
-        elem_id="against",
-    )
+    targets, others = _class_choices(class_names, whose)
+    target = gr.Dropdown(targets, value=PREDICTED, label="Target class", elem_id="target")
+    against = gr.Dropdown(others, value=NO_OTHER, label="Against", elem_id="against")
     method = gr.Dropdown(
         [(each.label + (" (slow)" if each.slow else ""), name) for name, each in methods.items()],
         value=DEFAULT_METHOD, label="Attribution method", info=methods[DEFAULT_METHOD].description, elem_id="method",
@@ -80,6 +75,24 @@ def build(methods: Mapping[str, Method], class_names: Sequence[str], whose: str)
 
     method.change(show_options, method, [method, *groups.values()], api_visibility="private", show_progress="hidden")
     return AttributionControls(methods, target, against, method, options, groups)
+
+
+def refit(controls: AttributionControls) -> Refit:
+    """The classes to choose from follow the networks; a choice is taken back."""
+
+    def update(inspector: Inspector) -> list[Any]:
+        targets, others = _class_choices(inspector.class_names, inspector.dmb.label)
+        return [gr.Dropdown(targets, value=PREDICTED), gr.Dropdown(others, value=NO_OTHER)]
+
+    return Refit((controls.target, controls.against), update)
+
+
+def _class_choices(class_names: Sequence[str], whose: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    names = [(name, name) for name in class_names]
+    return [(f"what {whose if len(whose) < 16 else 'the right one'} says", PREDICTED), *names], [
+        ("no other class", NO_OTHER),
+        *names,
+    ]
 
 
 def _component(option: Option) -> Component:

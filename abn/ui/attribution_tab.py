@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import gradio as gr
 
 from abn import figures
 from abn.inspector import AttributionPair
-from abn.results import PictureResult
 from abn.ui import about
 from abn.ui.attribution_controls import SLOW_QUEUE, AttributionControls
 from abn.ui.edge import escape, told
 from abn.ui.latest import Latest, Superseded
+from abn.ui.shown import Shown
 
 FAILED = (
     "**The last request failed;** the message at the corner says why. Maps below, if any, are of earlier settings."
@@ -24,22 +24,21 @@ def build(
     controls: AttributionControls,
     compute: gr.Button,
     attribute: Callable[..., AttributionPair],
-    labels: tuple[str, str],
 ) -> None:
     """Add the tab's components; fast methods follow every change, slow ones wait for `compute`.
 
     Args:
-        attribute: (pixels, target, against, method, options, progress) → both networks' maps.
-        labels: of the baseline and of the modulated network.
+        shown: holds a `Shown`, or None before the first picture.
+        attribute: (pair, pixels, target, against, method, options, progress) → both networks' maps.
     """
     gr.Markdown(about.ATTRIBUTION)
     status = gr.Markdown(elem_id="attribution-status")
     opacity = gr.Slider(0, 1, value=0.6, step=0.05, label="Opacity of the map over the picture")
-    plots = []
+    titles, plots = [], []
     with gr.Row():
-        for side, label in zip(("baseline", "dmb"), labels, strict=True):
+        for side in ("baseline", "dmb"):
             with gr.Column(min_width=330):
-                gr.Markdown(f"**{escape(label)}**")
+                titles.append(gr.Markdown())
                 plots.append(gr.Plot(show_label=False, elem_id=f"attribution-{side}"))
     difference = gr.Plot(show_label=False, elem_id="attribution-difference")
     maps = gr.State(None, time_to_live=7200)
@@ -47,29 +46,30 @@ def build(
     latest = Latest()
 
     @told
-    def follow(request: gr.Request, result: PictureResult | None, *values):
+    def follow(request: gr.Request, seen: Shown | None, *values):
         """A change of picture or settings: fast methods answer it, slow ones say what they would take."""
         number = latest.begin(request.session_hash)
-        if result is None:
+        if seen is None:
             return gr.skip(), "Nothing to attribute yet: upload a picture or choose an example."
         _, _, method, options = controls.read(values)
         chosen = controls.methods[method]
         if not chosen.slow:
-            return answer(request, number, result, values, None)
+            return answer(request, number, seen, values, None)
         return gr.skip(), (
             f"{chosen.label} is slow: about {chosen.cost(**options):.0f} passes forward and back for each network. "
             "Press **Compute** to start it. Maps below, if any, are of an earlier picture or of earlier settings."
         )
 
     @told
-    def start(request: gr.Request, result: PictureResult | None, *values, progress=gr.Progress()):  # noqa: B008
+    def start(request: gr.Request, seen: Shown | None, *values, progress=gr.Progress()):  # noqa: B008
         """The button: any method, with progress; given up as soon as the visitor changes something."""
         number = latest.begin(request.session_hash)
-        if result is None:
+        if seen is None:
             return gr.skip(), "Nothing to attribute yet: upload a picture or choose an example."
-        return answer(request, number, result, values, progress)
+        return answer(request, number, seen, values, progress)
 
-    def answer(request: gr.Request, number: int, result: PictureResult, values, progress: gr.Progress | None):
+    def answer(request: gr.Request, number: int, seen: Shown, values, progress: gr.Progress | None):
+        result = seen.result
         target, against, method, options = controls.read(values)
 
         def tell(share: float) -> None:
@@ -79,14 +79,20 @@ def build(
 
         try:
             pair = attribute(
-                result.pixels, target or result.dmb.predicted_name, against, method, options, progress=tell
+                seen.pair,
+                result.pixels,
+                target or result.dmb.predicted_name,
+                against,
+                method,
+                options,
+                progress=tell,
             )
             latest.require(request.session_hash, number)
         except Superseded:
             return gr.skip(), gr.skip()
-        return (result, pair), describe(pair)
+        return (seen, pair), describe(pair, [network.label for network in result.networks])
 
-    def describe(pair: AttributionPair) -> str:
+    def describe(pair: AttributionPair, labels: Sequence[str]) -> str:
         text = f"{controls.methods[pair.method].label} for **{escape(pair.target)}**."
         for label, attribution in zip(labels, (pair.baseline, pair.dmb), strict=True):
             height, width = attribution.resolution
@@ -98,11 +104,12 @@ def build(
                 text += f" **{label}: {attribution.problems[0]}**"
         return text
 
-    def draw(drawn: tuple[PictureResult, AttributionPair] | None, opacity: float, current: PictureResult | None):
+    def draw(drawn: tuple[Shown, AttributionPair] | None, opacity: float, current: Shown | None):
         # A slow method may end after another picture came: its maps are not put beside that one's results.
         if drawn is None or drawn[0] is not current:
-            return [gr.skip()] * 3
-        result, pair = drawn
+            return [gr.skip()] * 5
+        result, pair = drawn[0].result, drawn[1]
+        labels = [network.label for network in result.networks]
         unit = controls.methods[pair.method].unit
         limit = figures.shared_limit(*pair.maps)
         strips = [
@@ -118,7 +125,12 @@ def build(
             for label, values, attribution in zip(labels, pair.maps, (pair.baseline, pair.dmb), strict=True)
         ]
         title = f"{labels[1]} minus {labels[0]}"
-        return *strips, figures.attribution_map(pair.maps[1] - pair.maps[0], limit=limit, title=title, unit=unit)
+        names = [f"**{escape(label)}**" for label in labels]
+        return (
+            *names,
+            *strips,
+            figures.attribution_map(pair.maps[1] - pair.maps[0], limit=limit, title=title, unit=unit),
+        )
 
     hidden = {"trigger_mode": "always_last", "api_visibility": "private"}
     inputs, outputs = [shown, *controls.components], [maps, status]
@@ -136,7 +148,7 @@ def build(
         [maps.change, opacity.change],
         draw,
         [maps, opacity, shown],
-        [*plots, difference],
+        [*titles, *plots, difference],
         show_progress="hidden",
         **hidden,
     )

@@ -1,15 +1,18 @@
-"""The factors of the modulated network: heatmap, words, tables, and one channel's exact sum."""
+"""The factors of a modulated network: heatmap, words, tables, and one channel's exact sum."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from abn import figures
-from abn.results import BlockResult, NetworkResult, PictureResult
+from abn.inspector import Inspector
+from abn.results import BlockResult, NetworkResult
 from abn.ui import about, words
 from abn.ui.edge import refuse
+from abn.ui.shown import Refit, Shown
 from abn.ui.style import HEATMAP_CLICKS
 
 MODES = {
@@ -41,32 +44,27 @@ def _one_block(block: BlockResult, network: NetworkResult) -> figures.BlockFacto
     )
 
 
-def build(shown: gr.State, blocks: dict[str, int], has_reference: bool) -> None:
+def build(shown: gr.State, own: Inspector) -> tuple[Refit, dict[str, Component]]:
     """Add the tab's components, which redraw themselves when `shown` changes.
 
     Args:
-        shown: holds a `PictureResult`, or None before the first picture.
-        blocks: the modulated network's block names and their numbers of channels.
-        has_reference: whether deviations and percentiles can be computed.
+        shown: holds a `Shown`, or None before the first picture.
+        own: of the networks the page opens with.
+
+    Returns:
+        What follows the networks, and the settings by the name they have in a link.
     """
-    names = list(blocks)
     gr.Markdown(about.FACTORS)
     with gr.Row():
-        with gr.Column(min_width=300):
-            baseline_note = gr.Markdown()
-        with gr.Column(min_width=300):
-            own_note = gr.Markdown()
+        notes = [gr.Markdown(elem_id=f"factors-note-{side}") for side in ("baseline", "dmb")]
+    side = modulated_side(own, "factor-network")
     with gr.Row():
-        mode = gr.Radio(
-            list(MODES.items()) if has_reference else [("raw factor", "raw")],
-            value="deviation" if has_reference else "raw",
-            label="Show each factor as",
-        )
-        order = gr.Radio(list(ORDERS.items()), value="index", label="Channels")
-        own_scale = gr.Checkbox(False, label="A colour scale for each block")
+        mode = gr.Radio(_modes(own), value=_first_mode(own), label="Show each factor as", elem_id="factor-mode")
+        order = gr.Radio(list(ORDERS.items()), value="index", label="Channels", elem_id="factor-order")
+        own_scale = gr.Checkbox(False, label="A colour scale for each block", elem_id="factor-scale")
     heatmap = gr.Plot(show_label=False, elem_id="factor-heatmap")
     with gr.Row():
-        block = gr.Dropdown(names, value=names[0], label="Block")
+        block = gr.Dropdown(_block_names(own), value=_block_names(own)[0], label="Block", elem_id="block")
         channel = gr.Number(0, precision=0, label="Channel", elem_id="channel")
     channel_plot = gr.Plot(show_label=False, elem_id="channel-sum")
     channel_text = gr.Markdown(elem_id="channel-text")
@@ -83,78 +81,132 @@ def build(shown: gr.State, blocks: dict[str, int], has_reference: bool) -> None:
     opened = gr.State(False)
     clicks = gr.HTML(js_on_load=HEATMAP_CLICKS, visible="hidden")
 
-    def draw_heatmap(result: PictureResult | None, mode: str, order: str, own: bool, block: str, channel: int):
-        if result is None:
+    def draw_heatmap(
+        seen: Shown | None, side: str, mode: str, order: str, own: bool, block: str, channel: float | None
+    ):
+        if seen is None:
             return gr.skip()
-        chosen = (names.index(block), clamp(block, channel))
-        return figures.factor_heatmap(block_factors(result.dmb), mode, own_scale=own, order=order, chosen=chosen)
+        network = seen.result.side(side)
+        if not network.has_reference:
+            mode = "raw"
+        cell = _cell(network, block, channel)
+        return figures.factor_heatmap(block_factors(network), mode, own_scale=own, order=order, chosen=cell)
 
-    def draw_texts(result: PictureResult | None):
-        if result is None:
+    def draw_texts(seen: Shown | None, side: str):
+        if seen is None:
             return [gr.skip()] * 4
-        note = words.static(result.baseline) if not result.baseline.is_modulated else ""
-        if not result.dmb.has_reference:
-            return note, words.own_share(result.dmb), "", []
-        rows = figures.unusual_channels(block_factors(result.dmb))
-        return note, words.own_share(result.dmb), figures.sentence_of_unusual(rows), _table(rows)
+        said = [words.own_share(each) if each.is_modulated else words.static(each) for each in seen.result.networks]
+        network = seen.result.side(side)
+        if not network.has_reference:
+            return *said, "", []
+        rows = figures.unusual_channels(block_factors(network))
+        return *said, figures.sentence_of_unusual(rows), _table(rows)
 
-    def draw_sum(result: PictureResult | None, block: str, channel: float | None):
-        if result is None:
+    def draw_sum(seen: Shown | None, side: str, block: str, channel: float | None):
+        if seen is None:
             return gr.skip(), gr.skip()
-        number = clamp(block, channel)
-        exact = result.dmb.block(block).channel_sum(number)
+        network = seen.result.side(side)
+        row, number = _cell(network, block, channel)
+        exact = network.blocks[row].channel_sum(number)
         figure = figures.channel_sum(
-            block, number, exact.linear_term, exact.bias_terms, exact.preactivation, exact.factor,
+            exact.block, number, exact.linear_term, exact.bias_terms, exact.preactivation, exact.factor,
             exact.network_factor,
         )  # fmt: skip
         return figure, words.channel_sum(exact)
 
-    def fill_table(result: PictureResult | None, opened: bool):
-        if result is None or not opened:
+    def fill_table(seen: Shown | None, side: str, opened: bool):
+        if seen is None or not opened:
             return gr.skip()
-        if not result.dmb.has_reference:
-            return [[b.name, i, round(float(f), 4)] for b in result.dmb.blocks for i, f in enumerate(b.factors)]
-        return _table(figures.unusual_channels(block_factors(result.dmb), n=sum(blocks.values())))
+        network = seen.result.side(side)
+        if not network.has_reference:
+            return [[b.name, i, round(float(f), 4)] for b in network.blocks for i, f in enumerate(b.factors)]
+        every = sum(len(b.factors) for b in network.blocks)
+        return _table(figures.unusual_channels(block_factors(network), n=every))
 
-    def from_heatmap(event: gr.SelectData):
+    def from_heatmap(event: gr.SelectData, seen: Shown | None, side: str):
         try:
             index, number = event.index
-            return choose(names[index], int(number))
-        except (TypeError, ValueError, IndexError) as error:
+            return choose(seen, side, seen.result.side(side).blocks[index].name, int(number))
+        except (TypeError, ValueError, IndexError, AttributeError) as error:
             raise refuse(f"{event.index!r} is no cell; choose one of the heatmap's.") from error
 
-    def from_table(event: gr.SelectData):
+    def from_table(event: gr.SelectData, seen: Shown | None, side: str):
         try:
-            return choose(event.row_value[0], int(event.row_value[1]))
-        except (TypeError, ValueError, IndexError, KeyError) as error:
+            return choose(seen, side, event.row_value[0], int(event.row_value[1]))
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
             raise refuse("This is no row of the table; choose one that is shown.") from error
 
-    def choose(name: str, number: int) -> tuple[Any, Any]:
-        if not 0 <= number < blocks[name]:
+    def choose(seen: Shown, side: str, name: str, number: int) -> tuple[Any, Any]:
+        if not 0 <= number < len(seen.result.side(side).block(name).factors):
             raise ValueError(f"{name} has no channel {number}")
         return name, number
 
-    def clamp(name: str, number: float | None) -> int:
-        return min(max(int(number or 0), 0), blocks[name] - 1)
+    def clamp(seen: Shown | None, side: str, name: str, number: float | None):
+        return gr.skip() if seen is None else _cell(seen.result.side(side), name, number)[1]
 
     hidden = {"api_visibility": "private", "show_progress": "hidden"}
+    seen = [shown, side]
     gr.on(
-        [shown.change, mode.change, order.change, own_scale.change, block.change, channel.change],
-        draw_heatmap, [shown, mode, order, own_scale, block, channel], heatmap, trigger_mode="always_last", **hidden,
+        [shown.change, *(c.change for c in (side, mode, order, own_scale, block, channel))],
+        draw_heatmap, [*seen, mode, order, own_scale, block, channel], heatmap, trigger_mode="always_last", **hidden,
     )  # fmt: skip
     gr.on(
-        [shown.change, block.change, channel.change],
-        draw_sum, [shown, block, channel], [channel_plot, channel_text], trigger_mode="always_last", **hidden,
+        [shown.change, side.change, block.change, channel.change],
+        draw_sum, [*seen, block, channel], [channel_plot, channel_text], trigger_mode="always_last", **hidden,
     )  # fmt: skip
-    shown.change(draw_texts, shown, [baseline_note, own_note, unusual_text, unusual], **hidden)
+    gr.on(
+        [shown.change, side.change], draw_texts, seen, [*notes, unusual_text, unusual], trigger_mode="always_last",
+        **hidden,
+    )  # fmt: skip
     # Nine hundred rows are sent only to those who look at them.
     everything.expand(lambda: True, None, opened, **hidden)
     everything.collapse(lambda: False, None, opened, **hidden)
-    gr.on([shown.change, opened.change], fill_table, [shown, opened], table, trigger_mode="always_last", **hidden)
-    clicks.select(from_heatmap, None, [block, channel], **hidden)
-    gr.on([unusual.select, table.select], from_table, None, [block, channel], **hidden)
+    gr.on(
+        [shown.change, side.change, opened.change], fill_table, [*seen, opened], table, trigger_mode="always_last",
+        **hidden,
+    )  # fmt: skip
+    clicks.select(from_heatmap, seen, [block, channel], **hidden)
+    gr.on([unusual.select, table.select], from_table, seen, [block, channel], **hidden)
     # A channel the block does not have becomes its last one, once the person has left the field.
-    gr.on([block.input, channel.submit, channel.blur], clamp, [block, channel], channel, **hidden)
+    gr.on([block.input, channel.submit, channel.blur], clamp, [*seen, block, channel], channel, **hidden)
+
+    def refit(inspector: Inspector) -> list[Any]:
+        names = _block_names(inspector)
+        return [
+            modulated_side(inspector, "factor-network"), gr.Radio(_modes(inspector), value=_first_mode(inspector)),
+            gr.Dropdown(names, value=names[0]), 0,
+        ]  # fmt: skip
+
+    settings = {
+        "network": side, "show": mode, "order": order, "own_scale": own_scale, "block": block, "channel": channel,
+    }  # fmt: skip
+    return Refit((side, mode, block, channel), refit), settings
+
+
+def modulated_side(inspector: Inspector, name: str) -> gr.Radio:
+    """Which of two modulated networks a tab shows; out of sight where there is but one."""
+    sides = [(network.label, side) for side, network in inspector.modulated.items()]
+    return gr.Radio(sides, value="dmb", label="Network", visible=len(sides) > 1, elem_id=name)
+
+
+def _modes(inspector: Inspector) -> list[tuple[str, str]]:
+    known = any(network.reference is not None for network in inspector.modulated.values())
+    return list(MODES.items()) if known else [("raw factor", "raw")]
+
+
+def _first_mode(inspector: Inspector) -> str:
+    return _modes(inspector)[0][1]
+
+
+def _block_names(inspector: Inspector) -> list[str]:
+    return list(dict.fromkeys(name for network in inspector.modulated.values() for name, _ in network.model.blocks()))
+
+
+def _cell(network: NetworkResult, block: str, channel: float | None) -> tuple[int, int]:
+    """(index of the block, channel): the nearest there is, while the page changes from one network to another."""
+    names = [each.name for each in network.blocks]
+    row = names.index(block) if block in names else 0
+    return row, min(max(int(channel or 0), 0), len(network.blocks[row].factors) - 1)
 
 
 def _table(rows: list[figures.UnusualChannel]) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""The gate weights of the modulated network."""
+"""The gate weights of a modulated network."""
 
 from __future__ import annotations
 
@@ -6,27 +6,33 @@ import gradio as gr
 import numpy as np
 
 from abn import figures
-from abn.results import PictureResult
+from abn.inspector import Inspector
 from abn.ui import about, words
+from abn.ui.factors_tab import modulated_side
+from abn.ui.shown import Refit, Shown
 
 
-def build(shown: gr.State, num_biases: int) -> None:
-    """Add the tab's components, which redraw themselves when `shown` changes."""
-    gr.Markdown(about.GATES.format(biases=num_biases))
-    text = gr.Markdown()
+def build(shown: gr.State, own: Inspector) -> Refit:
+    """Add the tab's components, which redraw themselves when `shown` changes.
+
+    Args:
+        shown: holds a `Shown`, or None before the first picture.
+        own: of the networks the page opens with.
+    """
+    note = gr.Markdown()
+    side = modulated_side(own, "gates-network")
+    text = gr.Markdown(elem_id="gates-text")
     plot = gr.Plot(show_label=False, elem_id="gate-weights")
-    table = gr.Dataframe(
-        headers=["block", *(f"α{k}" for k in range(num_biases)), "entropy (share of the largest)"],
-        label="The same in numbers", interactive=False,
-    )  # fmt: skip
+    table = gr.Dataframe(label="The same in numbers", interactive=False, elem_id="gates-table")
 
-    def draw(result: PictureResult | None):
-        if result is None:
-            return [gr.skip()] * 3
-        blocks = [block for block in result.dmb.blocks if block.is_modulated]
+    def draw(seen: Shown | None, side: str):
+        if seen is None:
+            return [gr.skip()] * 4
+        network = seen.result.side(side)
+        blocks = [block for block in network.blocks if block.is_modulated]
         weights = np.stack([block.gate_weights for block in blocks])
         entropy = figures.entropy_share(weights)
-        usual = [block.usual.gates for block in blocks] if result.dmb.has_reference else None
+        usual = [block.usual.gates for block in blocks] if network.has_reference else None
         figure = figures.gate_weights(
             [block.name for block in blocks],
             weights,
@@ -41,13 +47,13 @@ def build(shown: gr.State, num_biases: int) -> None:
             [block.name, *(f"{weight:.5f}" for weight in block.gate_weights), f"{share:.6f}"]
             for block, share in zip(blocks, entropy, strict=True)
         ]
-        return words.gates([block.name for block in blocks], weights, entropy), figure, rows
+        biases = weights.shape[1]
+        headers = ["block", *(f"α{k}" for k in range(biases)), "entropy (share of the largest)"]
+        said = words.gates([block.name for block in blocks], weights, entropy)
+        return about.GATES.format(biases=biases), said, figure, gr.Dataframe(rows, headers=headers)
 
-    shown.change(
-        draw,
-        shown,
-        [text, plot, table],
-        trigger_mode="always_last",
-        api_visibility="private",
-        show_progress="hidden",
-    )
+    gr.on(
+        [shown.change, side.change], draw, [shown, side], [note, text, plot, table], trigger_mode="always_last",
+        api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
+    return Refit((side,), lambda inspector: [modulated_side(inspector, "gates-network")])

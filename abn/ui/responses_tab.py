@@ -6,8 +6,8 @@ import gradio as gr
 import numpy as np
 
 from abn import figures
-from abn.results import PictureResult
 from abn.ui import about
+from abn.ui.shown import Shown
 
 
 def build(shown: gr.State) -> None:
@@ -19,10 +19,10 @@ def build(shown: gr.State) -> None:
         label="The same in numbers", interactive=False,
     )  # fmt: skip
 
-    def draw(result: PictureResult | None):
-        if result is None:
+    def draw(seen: Shown | None):
+        if seen is None:
             return [gr.skip()] * 2
-        first, second = result.networks
+        first, second = seen.result.networks
         figure = figures.response_distributions(
             [block.name for block in first.blocks],
             {network.label: [block.response for block in network.blocks] for network in (first, second)},

@@ -12,16 +12,14 @@ from abn.ui.edge import escape
 
 def agreement(result: PictureResult) -> str:
     """Whether the networks say the same, with how much of the softmax."""
-    first, second = result.networks
+    labels = [escape(network.label) for network in result.networks]
+    names = [escape(network.predicted_name) for network in result.networks]
     share = [f"{100 * network.probabilities[network.predicted]:.1f} %" for network in result.networks]
     if result.agree:
-        return (
-            f"**They agree: {escape(first.predicted_name)}** ({first.label} {share[0]}, {second.label} {share[1]} of "
-            "the raw softmax)."
-        )
+        return f"**They agree: {names[0]}** ({labels[0]} {share[0]}, {labels[1]} {share[1]} of the raw softmax)."
     return (
-        f"**They disagree:** {first.label} says **{escape(first.predicted_name)}** ({share[0]} of the raw softmax), "
-        f"{second.label} says **{escape(second.predicted_name)}** ({share[1]})."
+        f"**They disagree:** {labels[0]} says **{names[0]}** ({share[0]} of the raw softmax), "
+        f"{labels[1]} says **{names[1]}** ({share[1]})."
     )
 
 
@@ -55,7 +53,7 @@ def own_share(network: NetworkResult) -> str:
     if share is None:
         return missing_reference(network)
     return (
-        f"Over all {sum(len(block.factors) for block in network.blocks)} channels, {network.label} moves factors "
+        f"Over all {_channels(network)} channels, {escape(network.label)} moves factors "
         f"away from 1 by {share.common:.3f} on average for *every* picture; this picture adds "
         f"{share.own:.3f} of its own: **{100 * share.share:.1f} % of its modulation is its own**, "
         "the rest every picture gets."
@@ -64,8 +62,8 @@ def own_share(network: NetworkResult) -> str:
 
 def missing_reference(network: NetworkResult) -> str:
     return (
-        f"This checkpoint of {network.label} carries no `reference.safetensors`, so what is usual over the data "
-        "set is not known: deviations and percentiles cannot be shown, only raw values. "
+        f"This checkpoint of {escape(network.label)} carries no `reference.safetensors`, so what is usual over the "
+        "data set is not known: deviations and percentiles cannot be shown, only raw values. "
         "`python -m abn.reference CHECKPOINT --data DIR` makes one."
     )
 
@@ -73,9 +71,13 @@ def missing_reference(network: NetworkResult) -> str:
 def static(network: NetworkResult) -> str:
     """For a network without modulation."""
     return (
-        f"**{network.label}** has no factors: all {sum(len(block.factors) for block in network.blocks)} are 1 "
-        "by construction, for every picture."
+        f"**{escape(network.label)}** has no factors: all {_channels(network)} are 1 by construction, for every "
+        "picture."
     )
+
+
+def _channels(network: NetworkResult) -> int:
+    return sum(len(block.factors) for block in network.blocks)
 
 
 def channel_sum(channel: ChannelSum) -> str:

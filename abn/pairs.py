@@ -1,0 +1,117 @@
+"""Which two networks each visitor compares: loaded once, shared, and the least used forgotten."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from abn.inspector import Inspector, Network, open_network
+from abn.sources import HubSource, locate
+
+MOST_NETWORKS = 8  # kept beside the app's own; each is some tens of megabytes with its reference
+Place = Path | HubSource
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What one visitor compares; None on a side is the network the app was started with."""
+
+    baseline: Place | None = None
+    dmb: Place | None = None
+
+
+OWN = Pair()
+"""The two networks the app was started with."""
+
+
+class Pairs:
+    """The inspectors of all visitors, safe under threads.
+
+    A visitor's choice is a `Pair`, which is small and names no loaded network: what was forgotten meanwhile is
+    loaded anew, a Hub's checkpoint from the very commit it was chosen at.
+    """
+
+    def __init__(self, own: Inspector, *, folders: bool, most: int = MOST_NETWORKS) -> None:
+        """
+        Args:
+            own: of the networks the app was started with.
+            folders: whether visitors may name folders of this machine; else Hub ids alone.
+            most: networks kept beside the app's own.
+        """
+        self.own, self.folders = own, folders
+        self._most = most
+        self._loaded: OrderedDict[Place, Future[Network]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def choose(self, baseline: str, dmb: str, *, folders: bool = True) -> Pair:
+        """Load what a visitor names.
+
+        Args:
+            baseline, dmb: a Hub id or, where allowed, a folder; empty for the app's own.
+            folders: False for words that are not the visitor's own.
+
+        Raises:
+            CheckpointError: for what cannot be used, or two networks that cannot be compared.
+            ReferenceFileError: for a reference that belongs to other weights.
+        """
+        pair = Pair(*(self._place(name.strip(), folders and self.folders) for name in (baseline, dmb)))
+        self.inspector(pair)
+        return pair
+
+    def inspector(self, pair: Pair) -> Inspector:
+        """The inspector of a pair.
+
+        Raises:
+            CheckpointError: as `choose` does, e.g. for a folder that is gone by now.
+            ReferenceFileError: likewise.
+        """
+        if pair == OWN:
+            return self.own
+        baseline, dmb = (
+            own if place is None else self._network(place)
+            for place, own in zip((pair.baseline, pair.dmb), self.own.networks, strict=True)
+        )
+        return Inspector(baseline, dmb, self.own.device)
+
+    def _place(self, name: str, folders: bool) -> Place | None:
+        if not name:
+            return None
+        place = locate(name, folders=folders)
+        if isinstance(place, Path):
+            return place.resolve()
+        commit = self._network(place).model.info.commit
+        return HubSource(place.repo, commit)
+
+    def _network(self, place: Place) -> Network:
+        with self._lock:
+            future = self._loaded.get(place)
+            if mine := future is None:
+                future = self._loaded[place] = Future()
+            self._loaded.move_to_end(place)
+        if mine:
+            try:
+                network = open_network(place)
+            except BaseException as error:
+                self._forget(place)
+                future.set_exception(error)
+                raise
+            if isinstance(place, HubSource):
+                # Kept under its commit alone: the next to ask for the branch gets what it then means.
+                self._forget(place)
+                place = HubSource(place.repo, network.model.info.commit)
+            future.set_result(network)
+            self._keep(place, future)
+        return future.result()
+
+    def _forget(self, place: Place) -> None:
+        with self._lock:
+            self._loaded.pop(place, None)
+
+    def _keep(self, place: Place, future: Future[Network]) -> None:
+        with self._lock:
+            self._loaded[place] = future
+            while len(self._loaded) > self._most:
+                self._loaded.popitem(last=False)

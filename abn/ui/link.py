@@ -1,0 +1,171 @@
+"""The address in the browser as a link to what the page shows: settings, channel, and a picture it can have again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from abn.attribution_methods import Option
+from abn.checkpoint_info import CheckpointError
+from abn.pairs import Pair, Pairs
+from abn.reference_file import ReferenceFileError
+from abn.sources import HubSource
+from abn.ui import about
+from abn.ui.attribution_controls import AttributionControls
+from abn.ui.edge import escape
+from abn.ui.picture_column import Origins
+from abn.ui.picture_input import PictureInput
+from abn.ui.shown import Refit
+
+HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
+LARGEST = 10**6  # of a whole number; no network has as many channels
+LONGEST = 200  # characters of a value; nothing that a link can say is longer
+
+# What happens on the page before the link was read is not yet the visitor's doing.
+READ = "() => { window.linkWasRead = true; }"
+
+# Settings that are as the page opens with them stay out of the address.
+WRITE = """(...values) => {{
+  if (!window.linkWasRead) return;
+  const names = {names}, usual = {usual}, url = new URL(location.href);
+  names.forEach((name, i) => {{
+    const value = values[i];
+    if (value === null || value === undefined || value === '' || value === usual[i]) url.searchParams.delete(name);
+    else url.searchParams.set(name, value);
+  }});
+  history.replaceState(history.state, '', url);
+}}"""
+
+WRITE_TAB = """() => {{
+  if (window.linkWasRead) {{
+    const url = new URL(location.href);
+    url.searchParams.set('tab', '{tab}');
+    history.replaceState(history.state, '', url);
+  }}
+  ({after})();
+}}"""
+
+COPY = """() => {
+  const asked = () => window.prompt('The link to this page:', location.href);
+  if (navigator.clipboard) navigator.clipboard.writeText(location.href).catch(asked); else asked();
+}"""
+
+
+def pair_places(pair: Pair) -> list[str]:
+    """(left, right) as a link names them: Hub ids with their commit, "" for the app's own and for a folder."""
+    return [str(place) if isinstance(place, HubSource) else "" for place in (pair.baseline, pair.dmb)]
+
+
+def parse(component: Component, option: Option | None, text: str) -> Any:
+    """A setting's value from a link.
+
+    Args:
+        option: what the component sets, where it is an option of a method.
+
+    Raises:
+        ValueError: for a value that the component or the option does not take.
+    """
+    if option is not None and option.kind != "choice":
+        return option.check(json.loads(text))
+    if isinstance(component, gr.Number):
+        return min(max(int(text), 0), LARGEST)
+    if isinstance(component, gr.Checkbox):
+        return {"true": True, "false": False}[text]
+    if text not in [value for _, value in component.choices]:
+        raise ValueError(text)
+    return text
+
+
+def build(
+    page: gr.Blocks,
+    pairs: Pairs,
+    origins: Origins,
+    pair: gr.State,
+    picture: PictureInput,
+    places: Mapping[str, gr.Textbox],
+    controls: AttributionControls,
+    settings: Mapping[str, Component],
+    tabs: gr.Tabs,
+    refit: Refit,
+) -> None:
+    """Read a link's settings when the page opens, and write them when they change.
+
+    Args:
+        places: out of sight: "picture", the shown picture's origin; "left" and "right", as `pair_places` names them.
+        settings: beside those of `controls`, by the name they have in a link.
+        refit: everything that has the networks' names in it.
+    """
+    options = {option.name: option for method in controls.methods.values() for option in method.options}
+    settings = {
+        "target": controls.target, "against": controls.against, "method": controls.method, **controls.options,
+        **settings,
+    }  # fmt: skip
+    tab_names = [tab.id for tab in tabs.children]
+
+    def open_networks(request: gr.Request) -> list[Any]:
+        """First the networks: the classes a link may name are theirs."""
+        asked = [_value(request, name) for name in ("left", "right")]
+        if not any(asked):
+            return [gr.skip()] * (3 + len(refit.components))
+        try:
+            # Whoever made the link does not get to look for folders on this machine.
+            chosen = pairs.choose(*asked, folders=False)
+        except (CheckpointError, ReferenceFileError) as error:
+            gr.Warning(escape(about.LINK_NETWORKS.format(reason=error)))
+            return [gr.skip()] * (3 + len(refit.components))
+        return [chosen, *pair_places(chosen), *refit.update(pairs.inspector(chosen))]
+
+    def open_link(request: gr.Request, own_picture: Any, pair: Pair) -> list[Any]:
+        refused, values = [], []
+        class_names = pairs.inspector(pair).class_names
+        for name, component in settings.items():
+            text = _value(request, name)
+            try:
+                if not text:
+                    values.append(gr.skip())
+                elif name in ("target", "against"):
+                    values.append(class_names[class_names.index(text)])
+                else:
+                    values.append(parse(component, options.get(name), text))
+            except (ValueError, KeyError):  # JSON's errors among them
+                refused.append(f"{name}={text}")
+                values.append(gr.skip())
+        origin = _value(request, "picture")
+        found = origins.picture(origin) if origin else origins.first
+        if found is None:
+            refused.append(f"picture={origin}")
+            found = origins.first
+        if refused:
+            gr.Warning(escape(about.LINK_REFUSED.format(what=", ".join(refused))))
+        tab = _value(request, "tab")
+        # A visitor on a slow line may have sent a picture of their own by then.
+        shown = gr.skip() if own_picture is not None or found is None else found
+        return [shown, gr.Tabs(selected=tab) if tab in tab_names else gr.skip(), *values]
+
+    opened = page.load(open_networks, None, [pair, places["left"], places["right"], *refit.components], **HIDDEN)
+    read = opened.then(open_link, [picture, pair], [picture, tabs, *settings.values()], **HIDDEN)
+    read.then(None, None, None, js=READ, api_visibility="private")
+
+    written = {**places, **settings}
+    usual = [component.value for component in written.values()]
+    gr.on(
+        [component.change for component in written.values()], None, list(written.values()), None,
+        js=WRITE.format(names=json.dumps(list(written)), usual=json.dumps(usual)), api_visibility="private",
+    )  # fmt: skip
+
+
+def _value(request: gr.Request, name: str) -> str:
+    return str(request.query_params.get(name, ""))[:LONGEST]
+
+
+def follow_tab(tab: gr.Tab, name: str, after: str) -> None:
+    """Write the tab that is opened into the address.
+
+    Args:
+        after: JavaScript, a function to call then.
+    """
+    tab.select(None, None, None, js=WRITE_TAB.format(tab=name, after=after), api_visibility="private")

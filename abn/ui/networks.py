@@ -1,0 +1,60 @@
+"""Other networks than the app's own, for one visitor alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import gradio as gr
+
+from abn.pairs import OWN, Pairs
+from abn.ui import about
+from abn.ui.edge import escape, told
+from abn.ui.link import pair_places
+from abn.ui.shown import Refit
+
+QUEUE = "networks"  # a slow Hub keeps the few places of this queue, and nothing else, waiting
+
+
+def build(pairs: Pairs, pair: gr.State, places: Sequence[gr.Textbox], refit: Refit) -> None:
+    """Add the fields and their events.
+
+    Args:
+        pair: the visitor's choice, which the rest of the page follows.
+        places: left and right network as a link names them.
+        refit: everything that has the networks' names in it.
+    """
+    kind = "Hub id or folder" if pairs.folders else "Hub id"
+    gr.Markdown(about.NETWORKS_FOLDERS if pairs.folders else about.NETWORKS)
+    fields = [
+        gr.Textbox(
+            label=f"{side}: {kind}", placeholder=f"empty: {own.label} of this app", max_length=400, elem_id=name
+        )
+        for side, name, own in zip(
+            ("Left network", "Right network"), ("network-baseline", "network-dmb"), pairs.own.networks, strict=True
+        )
+    ]
+    with gr.Row():
+        load = gr.Button("Load", min_width=80)
+        back = gr.Button("Reset", min_width=80)
+    status = gr.Markdown(elem_id="networks-status")
+
+    @told
+    def choose(baseline: str, dmb: str):
+        chosen = pairs.choose(baseline, dmb)
+        inspector = pairs.inspector(chosen)
+        notices = [network.notice for network in inspector.networks if network.notice]
+        names = " and ".join(f"**{escape(network.label)}**" for network in inspector.networks)
+        text = " ".join([f"You compare {names}; nobody else's page changes.", *map(escape, notices)])
+        return [chosen, text, *pair_places(chosen), *refit.update(inspector)]
+
+    chosen = gr.on(
+        [load.click, *(field.submit for field in fields)], choose, fields, [pair, status, *places, *refit.components],
+        trigger_mode="once", concurrency_limit=2, concurrency_id=QUEUE, api_visibility="private",
+        show_progress_on=status,
+    )  # fmt: skip
+    chosen.failure(lambda: about.NETWORKS_FAILED, None, status, api_visibility="private", show_progress="hidden")
+    back.click(
+        lambda: ["", "", OWN, "", "", "", *refit.update(pairs.own)], None,
+        [*fields, pair, status, *places, *refit.components],
+        cancels=[chosen], api_visibility="private", show_progress="hidden",
+    )  # fmt: skip

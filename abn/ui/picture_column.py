@@ -1,0 +1,152 @@
+"""Where a picture comes from: an upload, an example, or an image of the data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.events import Dependency
+from PIL import Image
+
+from abn.data import CLASS_NAMES, Cifar10
+from abn.inspector import Inspector
+from abn.pairs import Pair, Pairs
+from abn.pictures import FITS, fit, read_picture
+from abn.ui import about, words
+from abn.ui.edge import refuse, told
+from abn.ui.picture_input import PictureInput
+from abn.ui.shown import Refit
+
+FIT_LABELS = {"crop": "centre crop", "pad": "whole picture, padded"}
+HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class Origins:
+    """Pictures that a link can name, "example/ship" or "test/17", recognised by their pixels."""
+
+    def __init__(self, examples: Sequence[Path], data: Cifar10 | None) -> None:
+        self._examples = {path.stem: read_picture(path) for path in examples}
+        self._data = data
+        self._names = {}
+        if data is not None:
+            self._names |= {_digest(pixels): f"test/{index}" for index, pixels in enumerate(data.x_test)}
+        self._names |= {_digest(np.asarray(picture)): f"example/{name}" for name, picture in self._examples.items()}
+
+    @property
+    def examples(self) -> list[tuple[Image.Image, str]]:
+        """Pictures and the names of their files, without the ending."""
+        return [(picture, name) for name, picture in self._examples.items()]
+
+    @property
+    def first(self) -> Image.Image | None:
+        """The example that the page opens with."""
+        return next(iter(self._examples.values()), None)
+
+    def name(self, picture: Image.Image) -> str:
+        """What a link calls the picture; "" for a visitor's own."""
+        return self._names.get(_digest(np.asarray(picture)), "")
+
+    def picture(self, name: str) -> Image.Image | None:
+        """The picture of that name, or None."""
+        kind, _, rest = name.partition("/")
+        if kind == "example":
+            return self._examples.get(rest)
+        if kind == "test" and self._data is not None and rest.isascii() and rest.isdigit() and len(rest) < 7:
+            index = int(rest)
+            return Image.fromarray(self._data.x_test[index]) if index < len(self._data.x_test) else None
+        return None
+
+    def describe(self, name: str) -> str:
+        """A sentence on an image of the data set; "" for any other picture."""
+        kind, _, rest = name.partition("/")
+        if kind != "test":
+            return ""
+        true_class = CLASS_NAMES[self._data.y_test[int(rest)]]
+        return f"CIFAR-10 test image {int(rest)}; its true class is **{true_class}**."
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).digest()
+
+
+def build(
+    pairs: Pairs, pair: gr.State, origins: Origins, data: Cifar10 | None
+) -> tuple[PictureInput, gr.Radio, Refit]:
+    """Add the components.
+
+    Returns:
+        The picture, how it is fitted, and what follows the networks.
+    """
+    picture = PictureInput(label="Picture", elem_id="picture", height=300)
+    gr.Markdown(about.KEPT, elem_classes="aside")
+    follows: list[tuple[Any, Any]] = []  # a component, and for which inspectors it is in sight
+    gallery = _gallery(pairs.own, origins, follows) if origins.examples else None
+    slow = [] if data is None else [_test_image_buttons(pairs, pair, data, picture, follows)]
+
+    # What a person does next discards the answer of a search that still goes on.
+    if gallery is not None:
+
+        def example(event: gr.SelectData):
+            if not isinstance(event.index, int) or not 0 <= event.index < len(origins.examples):
+                count = len(origins.examples)
+                raise refuse(f"There is no example {event.index!r}; choose one of the {count} shown.")
+            return origins.examples[event.index][0]
+
+        gallery.select(example, None, picture, cancels=slow, **HIDDEN)
+    if slow:
+        picture.input(None, None, None, cancels=slow, **HIDDEN)
+    mode = gr.Radio(
+        [(FIT_LABELS.get(name, name), name) for name in FITS], value="crop", label="Fit to a square by", elem_id="fit"
+    )
+    refit = Refit(
+        tuple(component for component, _ in follows),
+        lambda inspector: [type(component)(visible=fits(inspector)) for component, fits in follows],
+    )
+    return picture, mode, refit
+
+
+def _gallery(own: Inspector, origins: Origins, follows: list[tuple[Any, Any]]) -> gr.Gallery:
+    gr.Markdown("**Examples**, drawn for this page:")
+    gallery = gr.Gallery(
+        origins.examples, label="Examples", show_label=False, columns=5, height="auto", allow_preview=False,
+        buttons=[], object_fit="cover", elem_id="examples", format="png",
+    )  # fmt: skip
+    if own.class_names == CLASS_NAMES:
+        with gr.Accordion("What the networks make of them", open=False) as made_of_them:
+            inspected = [(name, own.inspect(fit(picture).pixels)) for picture, name in origins.examples]
+            gr.Markdown(words.examples(inspected))
+        follows.append((made_of_them, lambda inspector: inspector is own))
+    return gallery
+
+
+def _test_image_buttons(
+    pairs: Pairs, pair: gr.State, data: Cifar10, picture: PictureInput, follows: list[tuple[Any, Any]]
+) -> Dependency:
+    """Two buttons that draw a test image; returns the slower one's event, a search."""
+
+    def knows_classes(inspector: Inspector) -> bool:
+        return inspector.class_names == CLASS_NAMES
+
+    with gr.Row(visible=knows_classes(pairs.own)) as row:
+        draw = gr.Button("Draw a test image")
+        differ = gr.Button("Draw one they disagree on")
+    follows.append((row, knows_classes))
+
+    def any_image():
+        return data.x_test[np.random.default_rng().integers(len(data.x_test))]
+
+    @told
+    def disagreement(pair: Pair):
+        found = pairs.inspector(pair).find_disagreement(data.x_test, data.y_test, np.random.default_rng())
+        if found is None:
+            gr.Info("The networks agree on every test image.")
+            return gr.skip()
+        return found.pixels
+
+    search = differ.click(disagreement, pair, picture, api_visibility="private")
+    draw.click(any_image, None, picture, cancels=[search], **HIDDEN)
+    return search

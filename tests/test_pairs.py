@@ -1,0 +1,146 @@
+"""Visitors' own choices of networks: loaded once, shared, forgotten, and never another visitor's."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from abn import pairs as module
+from abn.checkpoints import CheckpointError, save_checkpoint
+from abn.inspector import Network, open_network
+from abn.pairs import OWN, Pair, Pairs
+from abn.sources import HubSource
+from tests.conftest import awake
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def own(inspector):
+    return Pairs(inspector, folders=True)
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
+    return save_checkpoint(awake("resnet-dmb", 5), tmp_path_factory.mktemp("pairs") / "second")
+
+
+@pytest.fixture
+def loads(monkeypatch, checkpoints):
+    """What was loaded; a Hub id is answered from the small checkpoints, at one commit."""
+    loaded = []
+
+    def open_counted(place):
+        loaded.append(place)
+        if not isinstance(place, HubSource):
+            return open_network(place)
+        network = open_network(checkpoints / place.repo.split("/")[1])
+        network.model.info = replace(network.model.info, commit=COMMIT, source=str(place))
+        return Network(network.label, network.model, network.reference)
+
+    monkeypatch.setattr(module, "open_network", open_counted)
+    return loaded
+
+
+def test_nothing_chosen_is_the_apps_own(own, inspector):
+    assert own.choose("", " ") == OWN
+    assert own.inspector(OWN) is inspector
+
+
+def test_two_modulated_networks_are_told_apart_by_the_names_of_their_folders(own, second, pictures):
+    pair = own.choose(str(second), "")
+    chosen = own.inspector(pair)
+    assert [network.label for network in chosen.networks] == ["ResNet-DMB (second)", "ResNet-DMB (resnet-dmb)"]
+    assert list(chosen.modulated) == ["baseline", "dmb"]
+    seen = chosen.inspect(pictures[0])
+    assert seen.side("baseline") is seen.baseline
+    assert seen.baseline.is_modulated
+    assert not np.allclose(seen.baseline.blocks[0].factors, seen.dmb.blocks[0].factors)
+
+
+def test_a_static_baseline_has_no_side_of_its_own(inspector, pictures):
+    seen = inspector.inspect(pictures[0])
+    assert seen.side("baseline") is seen.side("dmb") is seen.dmb
+
+
+def test_one_checkpoint_on_both_sides_is_left_and_right(own, second):
+    chosen = own.inspector(own.choose(str(second), str(second)))
+    assert [network.label for network in chosen.networks] == ["ResNet-DMB (left)", "ResNet-DMB (right)"]
+
+
+def test_a_checkpoint_is_loaded_once_for_all(own, second, loads):
+    for _ in range(3):
+        own.inspector(own.choose("", str(second)))
+    assert len(loads) == 1
+
+
+def test_many_at_once_load_once(own, second, loads):
+    threads = [threading.Thread(target=own.choose, args=("", str(second))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loads) == 1
+
+
+def test_the_least_used_is_forgotten_and_loaded_anew(inspector, second, checkpoints, loads):
+    pairs = Pairs(inspector, folders=True, most=1)
+    pair = pairs.choose("", str(second))
+    pairs.choose("", str(checkpoints / "resnet-dmb"))
+    assert len(loads) == 2
+    assert pairs.inspector(pair).dmb.name == "second"
+    assert len(loads) == 3
+
+
+def test_a_hubs_choice_stays_at_its_commit(own, loads):
+    pair = own.choose("", "somebody/resnet-dmb")
+    assert pair == Pair(None, HubSource("somebody/resnet-dmb", COMMIT))
+    own.inspector(pair)
+    assert len(loads) == 1  # kept under its commit
+    own.choose("", "somebody/resnet-dmb")
+    assert len(loads) == 2  # the branch is asked for anew
+
+
+def test_a_failure_is_not_kept(own, second, monkeypatch, loads):
+    calls = []
+
+    def refuse(place):
+        calls.append(place)
+        raise CheckpointError("not today", str(place))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "open_network", refuse)
+        for _ in range(2):
+            with pytest.raises(CheckpointError, match="not today"):
+                own.choose("", str(second))
+    assert len(calls) == 2
+    assert own.choose("", str(second)).dmb == second.resolve()
+
+
+def test_networks_that_cannot_be_compared_are_refused(own, checkpoints, tmp_path):
+    with pytest.raises(CheckpointError, match="ResNet-S modulates no channels"):
+        own.choose("", str(checkpoints / "resnet-s"))
+    other = save_checkpoint(awake("resnet-dmb"), tmp_path / "other", class_names=[f"c{i}" for i in range(10)])
+    with pytest.raises(CheckpointError, match="compared on the same classes"):
+        own.choose("", str(other))
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "checkpoints/resnet-dmb/", "..", "~", "a/b/c"])
+def test_where_folders_are_not_allowed_none_is_looked_at(inspector, name, monkeypatch, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for pairs, allowed in ((Pairs(inspector, folders=False), True), (Pairs(inspector, folders=True), False)):
+        with pytest.raises(CheckpointError, match="the Hub has no such names") as caught:
+            pairs.choose("", name, folders=allowed)
+        assert "folder" not in caught.value.reason
+
+
+def test_a_folder_with_a_hubs_name_is_not_opened_for_a_stranger(inspector, loads, tmp_path, monkeypatch):
+    (tmp_path / "somebody" / "resnet-dmb").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    pair = Pairs(inspector, folders=False).choose("", "somebody/resnet-dmb")
+    assert pair.dmb == HubSource("somebody/resnet-dmb", COMMIT)
+    assert loads == [HubSource("somebody/resnet-dmb", "main")]
