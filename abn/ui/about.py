@@ -34,6 +34,26 @@ LINK_UPLOAD = (
     "opens it sees an example."
 )
 
+LINK_OPENED = "What a file holds cannot be linked to; pass the file on."
+
+TAKE_AWAY = """
+What the page shows of this picture, as files. Each says how it came about: hashes of the picture and of both networks'
+weights, library versions, device, and every option.
+*What this does not hold: your picture as you sent it. The files have the 32 × 32 pixels that the networks saw.*
+"""
+WITH_MAPS = "The files hold the attribution maps too ({method} for {target})."
+WITHOUT_MAPS = "The files hold no attribution maps yet: none were computed for this picture as it is shown."
+OPEN = """
+A `result.json` that was taken away, here or elsewhere, can be looked at again: it is shown as it was found, and nothing is
+computed anew. `python -m abn.inspector replay` does that.
+"""
+OPENED = (
+    "**Shown from a file,** not computed here: {first} (weights {first_hash}…) and {second} (weights {second_hash}…), "
+    "on {hardware}. Upload a picture or choose an example to go on with this page's networks."
+)
+OPENED_MAPS = "{method} for **{target}**, from the file. Choose a picture to compute maps with other settings."
+OPENED_NO_MAPS = "The file holds no attribution maps."
+
 EARLIER = (
     "**The last request failed.** What stands below belongs to the picture and settings before it; the message at "
     "the corner says what went wrong."

@@ -10,8 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from abn.attribution_methods import Method, Option
-from abn.inspector import Inspector
-from abn.ui.shown import Refit
+from abn.ui.shown import Compared, Refit
 
 SLOW_QUEUE = "slow"  # what may take long, on the page and by API, shares a few places; the fast never waits for it
 PREDICTED = "(what it says itself)"
@@ -80,8 +79,8 @@ def build(methods: Mapping[str, Method], class_names: Sequence[str], whose: str)
 def refit(controls: AttributionControls) -> Refit:
     """The classes to choose from follow the networks; a choice is taken back."""
 
-    def update(inspector: Inspector) -> list[Any]:
-        targets, others = _class_choices(inspector.class_names, inspector.dmb.label)
+    def update(compared: Compared) -> list[Any]:
+        targets, others = _class_choices(compared.class_names, compared.labels[1])
         return [gr.Dropdown(targets, value=PREDICTED), gr.Dropdown(others, value=NO_OTHER)]
 
     return Refit((controls.target, controls.against), update)

@@ -17,6 +17,7 @@ from abn.ui.shown import Shown
 FAILED = (
     "**The last request failed;** the message at the corner says why. Maps below, if any, are of earlier settings."
 )
+NOTHING_YET = "Nothing to attribute yet: upload a picture or choose an example."
 
 
 def build(
@@ -24,12 +25,15 @@ def build(
     controls: AttributionControls,
     compute: gr.Button,
     attribute: Callable[..., AttributionPair],
-) -> None:
+) -> gr.State:
     """Add the tab's components; fast methods follow every change, slow ones wait for `compute`.
 
     Args:
         shown: holds a `Shown`, or None before the first picture.
         attribute: (pair, pixels, target, against, method, options, progress) → both networks' maps.
+
+    Returns:
+        Holds a `Shown` with the `AttributionPair` found for it, or None.
     """
     gr.Markdown(about.ATTRIBUTION)
     status = gr.Markdown(elem_id="attribution-status")
@@ -50,7 +54,9 @@ def build(
         """A change of picture or settings: fast methods answer it, slow ones say what they would take."""
         number = latest.begin(request.session_hash)
         if seen is None:
-            return gr.skip(), "Nothing to attribute yet: upload a picture or choose an example."
+            return gr.skip(), NOTHING_YET
+        if seen.opened is not None:
+            return gr.skip(), from_file(seen)
         _, _, method, options = controls.read(values)
         chosen = controls.methods[method]
         if not chosen.slow:
@@ -65,8 +71,16 @@ def build(
         """The button: any method, with progress; given up as soon as the visitor changes something."""
         number = latest.begin(request.session_hash)
         if seen is None:
-            return gr.skip(), "Nothing to attribute yet: upload a picture or choose an example."
+            return gr.skip(), NOTHING_YET
+        if seen.opened is not None:
+            return gr.skip(), from_file(seen)
         return answer(request, number, seen, values, progress)
+
+    def from_file(seen: Shown) -> str:
+        pair = seen.opened.attribution
+        if pair is None:
+            return about.OPENED_NO_MAPS
+        return about.OPENED_MAPS.format(method=controls.methods[pair.method].label, target=escape(pair.target))
 
     def answer(request: gr.Request, number: int, seen: Shown, values, progress: gr.Progress | None):
         result = seen.result
@@ -152,3 +166,4 @@ def build(
         show_progress="hidden",
         **hidden,
     )
+    return maps

@@ -8,11 +8,10 @@ import gradio as gr
 from gradio.components import Component
 
 from abn import figures
-from abn.inspector import Inspector
 from abn.results import BlockResult, NetworkResult
 from abn.ui import about, words
 from abn.ui.edge import refuse
-from abn.ui.shown import Refit, Shown
+from abn.ui.shown import Compared, Refit, Shown
 from abn.ui.style import HEATMAP_CLICKS
 
 MODES = {
@@ -44,12 +43,12 @@ def _one_block(block: BlockResult, network: NetworkResult) -> figures.BlockFacto
     )
 
 
-def build(shown: gr.State, own: Inspector) -> tuple[Refit, dict[str, Component]]:
+def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
     """Add the tab's components, which redraw themselves when `shown` changes.
 
     Args:
         shown: holds a `Shown`, or None before the first picture.
-        own: of the networks the page opens with.
+        own: the networks the page opens with.
 
     Returns:
         What follows the networks, and the settings by the name they have in a link.
@@ -170,10 +169,10 @@ def build(shown: gr.State, own: Inspector) -> tuple[Refit, dict[str, Component]]
     # A channel the block does not have becomes its last one, once the person has left the field.
     gr.on([block.input, channel.submit, channel.blur], clamp, [*seen, block, channel], channel, **hidden)
 
-    def refit(inspector: Inspector) -> list[Any]:
-        names = _block_names(inspector)
+    def refit(compared: Compared) -> list[Any]:
+        names = _block_names(compared)
         return [
-            modulated_side(inspector, "factor-network"), gr.Radio(_modes(inspector), value=_first_mode(inspector)),
+            modulated_side(compared, "factor-network"), gr.Radio(_modes(compared), value=_first_mode(compared)),
             gr.Dropdown(names, value=names[0]), 0,
         ]  # fmt: skip
 
@@ -183,23 +182,23 @@ def build(shown: gr.State, own: Inspector) -> tuple[Refit, dict[str, Component]]
     return Refit((side, mode, block, channel), refit), settings
 
 
-def modulated_side(inspector: Inspector, name: str) -> gr.Radio:
+def modulated_side(compared: Compared, name: str) -> gr.Radio:
     """Which of two modulated networks a tab shows; out of sight where there is but one."""
-    sides = [(network.label, side) for side, network in inspector.modulated.items()]
+    sides = [(network.label, side) for side, network in compared.modulated.items()]
     return gr.Radio(sides, value="dmb", label="Network", visible=len(sides) > 1, elem_id=name)
 
 
-def _modes(inspector: Inspector) -> list[tuple[str, str]]:
-    known = any(network.reference is not None for network in inspector.modulated.values())
+def _modes(compared: Compared) -> list[tuple[str, str]]:
+    known = any(network.has_reference for network in compared.modulated.values())
     return list(MODES.items()) if known else [("raw factor", "raw")]
 
 
-def _first_mode(inspector: Inspector) -> str:
-    return _modes(inspector)[0][1]
+def _first_mode(compared: Compared) -> str:
+    return _modes(compared)[0][1]
 
 
-def _block_names(inspector: Inspector) -> list[str]:
-    return list(dict.fromkeys(name for network in inspector.modulated.values() for name, _ in network.model.blocks()))
+def _block_names(compared: Compared) -> list[str]:
+    return list(dict.fromkeys(name for network in compared.modulated.values() for name in network.blocks))
 
 
 def _cell(network: NetworkResult, block: str, channel: float | None) -> tuple[int, int]:

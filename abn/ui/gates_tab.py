@@ -6,18 +6,17 @@ import gradio as gr
 import numpy as np
 
 from abn import figures
-from abn.inspector import Inspector
 from abn.ui import about, words
 from abn.ui.factors_tab import modulated_side
-from abn.ui.shown import Refit, Shown
+from abn.ui.shown import Compared, Refit, Shown
 
 
-def build(shown: gr.State, own: Inspector) -> Refit:
+def build(shown: gr.State, own: Compared) -> Refit:
     """Add the tab's components, which redraw themselves when `shown` changes.
 
     Args:
         shown: holds a `Shown`, or None before the first picture.
-        own: of the networks the page opens with.
+        own: the networks the page opens with.
     """
     note = gr.Markdown()
     side = modulated_side(own, "gates-network")
@@ -56,4 +55,4 @@ def build(shown: gr.State, own: Inspector) -> Refit:
         [shown.change, side.change], draw, [shown, side], [note, text, plot, table], trigger_mode="always_last",
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip
-    return Refit((side,), lambda inspector: [modulated_side(inspector, "gates-network")])
+    return Refit((side,), lambda compared: [modulated_side(compared, "gates-network")])

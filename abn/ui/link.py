@@ -19,7 +19,7 @@ from abn.ui.attribution_controls import AttributionControls
 from abn.ui.edge import escape
 from abn.ui.picture_column import Origins
 from abn.ui.picture_input import PictureInput
-from abn.ui.shown import Refit
+from abn.ui.shown import Refit, compared_networks
 
 HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
 LARGEST = 10**6  # of a whole number; no network has as many channels
@@ -117,7 +117,7 @@ def build(
         except (CheckpointError, ReferenceFileError) as error:
             gr.Warning(escape(about.LINK_NETWORKS.format(reason=error)))
             return [gr.skip()] * (3 + len(refit.components))
-        return [chosen, *pair_places(chosen), *refit.update(pairs.inspector(chosen))]
+        return [chosen, *pair_places(chosen), *refit.update(compared_networks(pairs.inspector(chosen)))]
 
     def open_link(request: gr.Request, own_picture: Any, pair: Pair) -> list[Any]:
         refused, values = [], []

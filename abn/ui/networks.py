@@ -10,7 +10,7 @@ from abn.pairs import OWN, Pairs
 from abn.ui import about
 from abn.ui.edge import escape, told
 from abn.ui.link import pair_places
-from abn.ui.shown import Refit
+from abn.ui.shown import Refit, compared_networks
 
 QUEUE = "networks"  # a slow Hub keeps the few places of this queue, and nothing else, waiting
 
@@ -45,7 +45,7 @@ def build(pairs: Pairs, pair: gr.State, places: Sequence[gr.Textbox], refit: Ref
         notices = [network.notice for network in inspector.networks if network.notice]
         names = " and ".join(f"**{escape(network.label)}**" for network in inspector.networks)
         text = " ".join([f"You compare {names}; nobody else's page changes.", *map(escape, notices)])
-        return [chosen, text, *pair_places(chosen), *refit.update(inspector)]
+        return [chosen, text, *pair_places(chosen), *refit.update(compared_networks(inspector, own=chosen == OWN))]
 
     chosen = gr.on(
         [load.click, *(field.submit for field in fields)], choose, fields, [pair, status, *places, *refit.components],
@@ -54,7 +54,7 @@ def build(pairs: Pairs, pair: gr.State, places: Sequence[gr.Textbox], refit: Ref
     )  # fmt: skip
     chosen.failure(lambda: about.NETWORKS_FAILED, None, status, api_visibility="private", show_progress="hidden")
     back.click(
-        lambda: ["", "", OWN, "", "", "", *refit.update(pairs.own)], None,
+        lambda: ["", "", OWN, "", "", "", *refit.update(compared_networks(pairs.own, own=True))], None,
         [*fields, pair, status, *places, *refit.components],
         cancels=[chosen], api_visibility="private", show_progress="hidden",
     )  # fmt: skip

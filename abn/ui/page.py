@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 from PIL import Image
 
 from abn.data import Cifar10
-from abn.inspector import Inspector
+from abn.export import PictureFile
 from abn.pairs import OWN, Pair, Pairs
 from abn.pictures import describe, enlarge, fit, show_used_part
+from abn.results import NetworkResult
 from abn.ui import (
     about,
     api,
@@ -24,12 +26,13 @@ from abn.ui import (
     networks,
     picture_column,
     responses_tab,
+    take_away,
     words,
 )
 from abn.ui.edge import escape, told
 from abn.ui.picture_column import HIDDEN, Origins
 from abn.ui.picture_input import GuardedBlocks
-from abn.ui.shown import Refit, Shown, refit_all
+from abn.ui.shown import Compared, Refit, Shown, compared_in, compared_networks, refit_all
 from abn.ui.style import FIT_PLOTS
 
 CACHE_SECONDS = 3600  # uploads older than this are deleted, at the next hourly sweep
@@ -49,7 +52,7 @@ def build_page(pairs: Pairs, examples: Sequence[Path], data: Cifar10 | None = No
         title="Adaptive Bias Networks", analytics_enabled=False, fill_width=True,
         delete_cache=(CACHE_SECONDS, CACHE_SECONDS),
     ) as page:  # fmt: skip
-        introduction = _introduction(own)
+        introduction = _introduction(compared_networks(own, own=True))
         for network in own.networks:
             if network.notice:
                 gr.Markdown(escape(network.notice), elem_classes="notice")
@@ -81,30 +84,44 @@ def build_page(pairs: Pairs, examples: Sequence[Path], data: Cifar10 | None = No
                         gr.Label(num_top_classes=5, elem_id=f"top-{side}", min_width=300, label=network.label)
                         for side, network in zip(("baseline", "dmb"), own.networks, strict=True)
                     ]
-                tabs, tabs_refit, settings = _tabs(pairs, shown, controls, compute)
+                tabs, taking, maps, tabs_refit, settings = _tabs(pairs, shown, controls, compute)
         refit = refit_all([introduction, pictures_refit, attribution_controls.refit(controls), tabs_refit])
         with other_networks:
             networks.build(pairs, pair, [places["left"], places["right"]], refit)
 
+        def present(seen: Shown) -> list[Any]:
+            """The updates of `presented`."""
+            result = seen.result
+            if seen.opened is None:
+                notice, note = gr.Markdown(visible=False), about.LINK_SHOWN if seen.origin else about.LINK_UPLOAD
+            else:
+                notice, note = gr.Markdown(words.opened(seen.opened), visible=True), about.LINK_OPENED
+            return [
+                seen, notice, enlarge(result.pixels), origins.describe(seen.origin), seen.origin, note,
+                words.agreement(result), *map(_top, result.networks),
+            ]  # fmt: skip
+
+        presented = [shown, failure, sees, truth, places["picture"], linked, agreement, *tops]
+        unchanged = [gr.skip()] * len(refit.components)
+
         @told
-        def look(picture: Image.Image | None, mode: str, pair: Pair):  # its name must not take /inspect's
+        def look(picture: Image.Image | None, mode: str, pair: Pair, before: Shown | None):
+            # Its name must not take /inspect's.
+            came_from_file = before is not None and before.opened is not None
             if picture is None:
-                return [gr.skip(), gr.Markdown(about.REMOVED, visible=True), *[gr.skip()] * 9]
-            fitted = fit(picture, mode)
-            result = pairs.inspector(pair).inspect(fitted.pixels)
-            origin = origins.name(picture)
-            return (
-                Shown(pair, result, mode, origin), gr.Markdown(visible=False), enlarge(fitted.pixels),
-                describe(fitted), show_used_part(picture, fitted), origins.describe(origin), origin,
-                about.LINK_SHOWN if origin else about.LINK_UPLOAD,
-                words.agreement(result),
-                *(gr.Label(_top(network), label=network.label) for network in result.networks),
-            )  # fmt: skip
+                notice = gr.skip() if came_from_file else gr.Markdown(about.REMOVED, visible=True)
+                return [gr.skip(), notice, *[gr.skip()] * len(presented), *unchanged]
+            fitted, inspector, origin = fit(picture, mode), pairs.inspector(pair), origins.name(picture)
+            name, sha256 = picture.info.get("file", (None, None))
+            file = PictureFile(origin or name, sha256, fitted.original_size, fitted.mode, fitted.box)
+            seen = Shown(pair, inspector.inspect(fitted.pixels), file, origin)
+            labels = refit.update(compared_networks(inspector, own=pair == OWN)) if came_from_file else unchanged
+            return [*present(seen), describe(fitted), show_used_part(picture, fitted), *labels]
 
         inspected = gr.on(
-            [picture.change, mode.change, pair.change], look, [picture, mode, pair],
-            [shown, failure, sees, fitting, used, truth, places["picture"], linked, agreement, *tops],
-            trigger_mode="always_last", concurrency_limit=4, api_visibility="private", show_progress="minimal",
+            [picture.change, mode.change, pair.change], look, [picture, mode, pair, shown],
+            [*presented, fitting, used, *refit.components], trigger_mode="always_last", concurrency_limit=4,
+            api_visibility="private", show_progress="minimal",
         )  # fmt: skip
         inspected.failure(lambda: gr.Markdown(about.EARLIER, visible=True), None, failure, **HIDDEN)
 
@@ -114,54 +131,67 @@ def build_page(pairs: Pairs, examples: Sequence[Path], data: Cifar10 | None = No
 
         for top in tops:
             top.select(chosen_class, shown, controls.target, **HIDDEN)
+        with taking:
+            take_away.build(
+                pairs, shown, maps,
+                lambda seen: [*present(seen), None, "", None, *refit.update(compared_in(seen.result))],
+                [*presented, picture, fitting, used, *refit.components],
+            )  # fmt: skip
         link.build(page, pairs, origins, pair, picture, places, controls, {"fit": mode, **settings}, tabs, refit)
         api.add_endpoints(own.inspect, own.attribute, own.methods, own.class_names, own.dmb.label)
     return page
 
 
-def _top(network) -> dict[str, float]:
-    return dict(zip(network.class_names, network.probabilities.tolist(), strict=True))
+def _top(network: NetworkResult) -> gr.Label:
+    values = zip(network.class_names, network.probabilities.tolist(), strict=True)
+    return gr.Label(dict(values), label=network.label)
 
 
-def _introduction(own: Inspector) -> Refit:
-    def text(inspector: Inspector) -> str:
-        baseline, dmb = (escape(network.label) for network in inspector.networks)
-        template = about.TWO_MODULATED if len(inspector.modulated) > 1 else about.INTRODUCTION
+def _introduction(own: Compared) -> Refit:
+    def text(compared: Compared) -> str:
+        baseline, dmb = map(escape, compared.labels)
+        template = about.TWO_MODULATED if len(compared.modulated) > 1 else about.INTRODUCTION
         return about.TITLE + template.format(baseline=baseline, dmb=dmb)
 
-    return Refit((gr.Markdown(text(own)),), lambda inspector: [text(inspector)])
+    return Refit((gr.Markdown(text(own)),), lambda compared: [text(compared)])
 
 
-def _glossary(own: Inspector) -> Refit:
-    def text(inspector: Inspector) -> str:
-        channels = sorted({block.channels for _, block in inspector.dmb.model.blocks()})
+def _glossary(own: Compared) -> Refit:
+    def text(compared: Compared) -> str:
         return about.GLOSSARY.format(
-            dmb=escape(inspector.dmb.label), classes=len(inspector.class_names),
-            channels=", ".join(map(str, channels)),
+            dmb=escape(compared.labels[1]), classes=len(compared.class_names),
+            channels=", ".join(map(str, compared.channels)),
         )  # fmt: skip
 
-    return Refit((gr.Markdown(text(own)),), lambda inspector: [text(inspector)])
+    return Refit((gr.Markdown(text(own)),), lambda compared: [text(compared)])
 
 
 def _tabs(
     pairs: Pairs, shown: gr.State, controls: attribution_controls.AttributionControls, compute: gr.Button
-) -> tuple[gr.Tabs, Refit, dict[str, Component]]:
-    """The tabs, what of them follows the networks, and their settings by the name they have in a link."""
+) -> tuple[gr.Tabs, gr.Tab, gr.State, Refit, dict[str, Component]]:
+    """Add the tabs.
+
+    Returns:
+        The tabs; the one for files, which is still empty; what holds the attribution maps; what follows the networks;
+        and the settings by the name they have in a link.
+    """
+    own = compared_networks(pairs.own, own=True)
 
     def attribute(pair: Pair, *arguments, **options):
         return pairs.inspector(pair).attribute(*arguments, **options)
 
     with gr.Tabs() as tabs:
         with gr.Tab("Factors", id="factors"):
-            factors_refit, settings = factors_tab.build(shown, pairs.own)
+            factors_refit, settings = factors_tab.build(shown, own)
         with gr.Tab("Gate weights", id="gates"):
-            gates_refit = gates_tab.build(shown, pairs.own)
+            gates_refit = gates_tab.build(shown, own)
         with gr.Tab("Attribution", id="attribution"):
-            attribution_tab.build(shown, controls, compute, attribute)
+            maps = attribution_tab.build(shown, controls, compute, attribute)
         with gr.Tab("Responses", id="responses"):
             responses_tab.build(shown)
+        taking = gr.Tab("Take away", id="take-away")
         with gr.Tab("Glossary", id="glossary"):
-            glossary = _glossary(pairs.own)
+            glossary = _glossary(own)
     for tab in tabs.children:
         link.follow_tab(tab, tab.id, FIT_PLOTS)
-    return tabs, refit_all([factors_refit, gates_refit, glossary]), settings
+    return tabs, taking, maps, refit_all([factors_refit, gates_refit, glossary]), settings

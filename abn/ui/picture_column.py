@@ -19,7 +19,7 @@ from abn.pictures import FITS, fit, read_picture
 from abn.ui import about, words
 from abn.ui.edge import refuse, told
 from abn.ui.picture_input import PictureInput
-from abn.ui.shown import Refit
+from abn.ui.shown import Compared, Refit
 
 FIT_LABELS = {"crop": "centre crop", "pad": "whole picture, padded"}
 HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
@@ -83,7 +83,7 @@ def build(
     """
     picture = PictureInput(label="Picture", elem_id="picture", height=300)
     gr.Markdown(about.KEPT, elem_classes="aside")
-    follows: list[tuple[Any, Any]] = []  # a component, and for which inspectors it is in sight
+    follows: list[tuple[Any, Any]] = []  # a component, and with which networks it is in sight
     gallery = _gallery(pairs.own, origins, follows) if origins.examples else None
     slow = [] if data is None else [_test_image_buttons(pairs, pair, data, picture, follows)]
 
@@ -104,7 +104,7 @@ def build(
     )
     refit = Refit(
         tuple(component for component, _ in follows),
-        lambda inspector: [type(component)(visible=fits(inspector)) for component, fits in follows],
+        lambda compared: [type(component)(visible=fits(compared)) for component, fits in follows],
     )
     return picture, mode, refit
 
@@ -119,7 +119,7 @@ def _gallery(own: Inspector, origins: Origins, follows: list[tuple[Any, Any]]) -
         with gr.Accordion("What the networks make of them", open=False) as made_of_them:
             inspected = [(name, own.inspect(fit(picture).pixels)) for picture, name in origins.examples]
             gr.Markdown(words.examples(inspected))
-        follows.append((made_of_them, lambda inspector: inspector is own))
+        follows.append((made_of_them, lambda compared: compared.own))
     return gallery
 
 
@@ -128,8 +128,8 @@ def _test_image_buttons(
 ) -> Dependency:
     """Two buttons that draw a test image; returns the slower one's event, a search."""
 
-    def knows_classes(inspector: Inspector) -> bool:
-        return inspector.class_names == CLASS_NAMES
+    def knows_classes(networks: Compared | Inspector) -> bool:
+        return networks.class_names == CLASS_NAMES
 
     with gr.Row(visible=knows_classes(pairs.own)) as row:
         draw = gr.Button("Draw a test image")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import html
 import logging
 from collections.abc import Iterator
@@ -107,7 +108,7 @@ class PictureInput(gr.Image):
             raise _refusal("The base64 inside the data: address is broken.") from error
 
     def preprocess(self, payload: ImageData | None) -> Image.Image | None:
-        """Read the picture.
+        """Read the picture; its `info["file"]` is the file's name (or None) and the SHA-256 of its bytes.
 
         Args:
             payload: what was sent, whether or not `GuardedBlocks` has seen it.
@@ -124,7 +125,9 @@ class PictureInput(gr.Image):
                 raise _refusal(_GONE)
             if (size := path.stat().st_size) > self.max_bytes:
                 raise _too_large(size, self.max_bytes)
-            return read_picture(path)
+            picture = read_picture(path)
+            picture.info["file"] = (admitted["orig_name"], hashlib.sha256(path.read_bytes()).hexdigest())
+            return picture
         except PictureError as error:
             raise _refusal(str(error)) from error
         except OSError as error:  # deleted between two looks at it
@@ -170,9 +173,17 @@ def _admit_all(block_fn: Any, inputs: list[Any]) -> list[Any]:
                 inputs[index] = {**props, "value": block.admit(props.get("value"))}
             else:
                 inputs[index] = block.admit(value)
-        elif any(_inside(path, get_upload_folder()) is None for path in _file_paths(value)):
+        elif any(_inside(path, get_upload_folder()) is None for path in _paths(block, value)):
             raise _refusal(_NOT_UPLOADED)
     return inputs
+
+
+def _paths(block: Any, value: Any) -> Iterator[Any]:
+    """The path of everything that Gradio would take for a file, or that a file component would open."""
+    if isinstance(block, gr.File | gr.UploadButton):
+        files = value if isinstance(value, list) else [value]
+        yield from (file.get("path") if isinstance(file, dict) else file for file in files if file is not None)
+    yield from _file_paths(value)
 
 
 def _file_paths(value: Any) -> Iterator[Any]:

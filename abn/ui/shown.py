@@ -8,6 +8,7 @@ from typing import Any
 
 from gradio.components import Component
 
+from abn.export import Export, PictureFile
 from abn.inspector import Inspector
 from abn.pairs import Pair
 from abn.results import PictureResult
@@ -19,14 +20,68 @@ class Shown:
 
     Attributes:
         pair: the networks it came from.
-        fit: how the picture was fitted to a square, a key of `abn.pictures.FITS`.
+        file: the picture's file, and how it was fitted to a square.
         origin: where the picture can be had again, "example/ship" or "test/17"; "" for one of the visitor's own.
+        opened: the file that the result was read from; None for one that was computed here.
     """
 
     pair: Pair
     result: PictureResult
-    fit: str
-    origin: str
+    file: PictureFile
+    origin: str = ""
+    opened: Export | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """A network that modulates its channels, as the controls need it."""
+
+    label: str
+    blocks: tuple[str, ...]
+    has_reference: bool
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two networks, as the page's labels and choices need them.
+
+    Attributes:
+        labels: of the baseline and of the modulated network.
+        modulated: "dmb", and "baseline" if that one is modulated too.
+        channels: numbers of channels that the modulated network's blocks have, ascending.
+        own: whether they are the networks the app was started with.
+    """
+
+    labels: tuple[str, str]
+    class_names: tuple[str, ...]
+    modulated: dict[str, Side]
+    channels: tuple[int, ...]
+    own: bool = False
+
+
+def compared_networks(inspector: Inspector, own: bool = False) -> Compared:
+    """The networks of an inspector."""
+    sides = {
+        side: Side(
+            network.label, tuple(name for name, _ in network.model.blocks()), network.reference is not None
+        )
+        for side, network in inspector.modulated.items()
+    }  # fmt: skip
+    channels = {block.channels for _, block in inspector.dmb.model.blocks()}
+    labels = tuple(network.label for network in inspector.networks)
+    return Compared(labels, inspector.class_names, sides, tuple(sorted(channels)), own)
+
+
+def compared_in(result: PictureResult) -> Compared:
+    """The networks of a result, which may have come from elsewhere."""
+    sides = {
+        name: Side(network.label, tuple(block.name for block in network.blocks), network.has_reference)
+        for name, network in zip(("baseline", "dmb"), result.networks, strict=True)
+        if network.is_modulated
+    }
+    channels = {len(block.factors) for block in result.dmb.blocks}
+    labels = tuple(network.label for network in result.networks)
+    return Compared(labels, result.dmb.class_names, sides, tuple(sorted(channels)))
 
 
 @dataclass(frozen=True)
@@ -34,16 +89,16 @@ class Refit:
     """Components whose labels or choices follow the networks.
 
     Attributes:
-        update: an inspector → one update a component, in their order.
+        update: one update a component, in their order.
     """
 
     components: tuple[Component, ...]
-    update: Callable[[Inspector], list[Any]]
+    update: Callable[[Compared], list[Any]]
 
 
 def refit_all(parts: list[Refit]) -> Refit:
     """Several as one."""
     return Refit(
         tuple(component for part in parts for component in part.components),
-        lambda inspector: [value for part in parts for value in part.update(inspector)],
+        lambda compared: [value for part in parts for value in part.update(compared)],
     )

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from abn.export import Export
 from abn.results import ChannelSum, NetworkResult, PictureResult
+from abn.ui import about
 from abn.ui.edge import escape
 
 
@@ -21,6 +23,16 @@ def agreement(result: PictureResult) -> str:
         f"**They disagree:** {labels[0]} says **{names[0]}** ({share[0]} of the raw softmax), "
         f"{labels[1]} says **{names[1]}** ({share[1]})."
     )
+
+
+def opened(export: Export) -> str:
+    """Of what a result that was read from a file is."""
+    manifest = export.manifest
+    return about.OPENED.format(
+        first=escape(manifest.baseline.label), first_hash=manifest.baseline.weights_sha256[:8],
+        second=escape(manifest.dmb.label), second_hash=manifest.dmb.weights_sha256[:8],
+        hardware=escape(manifest.hardware),
+    )  # fmt: skip
 
 
 def examples(inspected: Sequence[tuple[str, PictureResult]]) -> str:

@@ -1,0 +1,102 @@
+"""Results as files to take away, and a result's JSON opened again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import gradio as gr
+from gradio.components import Component
+from gradio.processing_utils import save_bytes_to_cache
+
+from abn import export
+from abn.attribution_pair import AttributionPair
+from abn.export import Export
+from abn.pairs import OWN, Pairs
+from abn.ui import about
+from abn.ui.edge import told
+from abn.ui.shown import Shown
+
+Maps = tuple[Shown, AttributionPair] | None
+LONGEST_NAME = 60  # characters of a file's name
+
+# Label of the button → ending of the file's name, and what makes the file of an export and the picture's name.
+FILES: dict[str, tuple[str, Callable[[Export, str], bytes]]] = {
+    "Everything (ZIP)": (".zip", export.to_zip),
+    "One page (HTML)": (".html", lambda found, name: export.to_html(found)),
+    "Pictures (PNG)": ("-pictures.zip", partial(export.to_zip, kinds=["png"])),
+    "Tables (CSV)": ("-tables.zip", partial(export.to_zip, kinds=["csv"])),
+    "Arrays (NPZ)": (".npz", lambda found, name: export.to_npz(found)),
+    "All values (JSON)": (".json", lambda found, name: export.to_json(found)),
+}
+
+# gr.DownloadButton sends what it held before its own click: another button fills it, then this presses it.
+PRESS = "() => { setTimeout(() => document.querySelector('#taken-file')?.click(), 200); }"
+
+
+def exported(pairs: Pairs, seen: Shown, maps: Maps) -> Export:
+    """What the page shows, ready to be written; with the attribution maps if they are this result's."""
+    if seen.opened is not None:
+        return seen.opened
+    pair = maps[1] if maps is not None and maps[0] is seen else None
+    return export.export_of(pairs.inspector(seen.pair), seen.result, pair, seen.file)
+
+
+def file_name(seen: Shown) -> str:
+    """A name for files about the picture, of letters that every system takes."""
+    stem = (seen.file.name or "picture").rpartition("/")[2].partition(".")[0]
+    return re.sub(r"[^\w-]+", "-", stem, flags=re.ASCII).strip("-")[:LONGEST_NAME] or "picture"
+
+
+def build(
+    pairs: Pairs,
+    shown: gr.State,
+    maps: gr.State,
+    present: Callable[[Shown], list],
+    presented: Sequence[Component],
+) -> None:
+    """Add the tab's components.
+
+    Args:
+        shown: holds a `Shown`, or None before the first picture.
+        maps: holds a `Shown` with the `AttributionPair` found for it, or None.
+        present: the updates of `presented` for a result that was read from a file, `shown` among them.
+    """
+    gr.Markdown(about.TAKE_AWAY)
+    holds = gr.Markdown(elem_id="take-away-holds")
+    with gr.Row():
+        buttons = [gr.Button(label, min_width=150) for label in FILES]
+    taken = gr.DownloadButton(visible="hidden", elem_id="taken-file")
+    gr.Markdown(about.OPEN)
+    opening = gr.UploadButton("Open a result.json", file_types=[".json"], type="binary", elem_id="open-result")
+
+    def make(label: str, seen: Shown | None, maps: Maps):
+        if seen is None:
+            raise ValueError("There is nothing to take away yet: upload a picture or choose an example.")
+        ending, write = FILES[label]
+        name = file_name(seen)
+        path = save_bytes_to_cache(write(exported(pairs, seen, maps), name), name + ending, taken.GRADIO_CACHE)
+        taken.temp_files.add(path)  # so that Gradio deletes it with the uploads
+        return path
+
+    def say(seen: Shown | None, maps: Maps) -> str:
+        if seen is None:
+            return ""
+        pair = seen.opened.attribution if seen.opened else maps[1] if maps is not None and maps[0] is seen else None
+        return about.WITHOUT_MAPS if pair is None else about.WITH_MAPS.format(method=pair.method, target=pair.target)
+
+    @told
+    def open_result(data: bytes):
+        found = export.read_export(data)
+        seen = Shown(OWN, found.result, found.manifest.picture, opened=found)
+        return [None if found.attribution is None else (seen, found.attribution), *present(seen)]
+
+    for button in buttons:
+        filled = button.click(
+            told(partial(make, button.value)), [shown, maps], taken, concurrency_limit=2, concurrency_id="files",
+            api_visibility="private", show_progress_on=holds,
+        )  # fmt: skip
+        filled.success(None, None, None, js=PRESS, api_visibility="private")
+    gr.on([shown.change, maps.change], say, [shown, maps], holds, api_visibility="private", show_progress="hidden")
+    opening.upload(open_result, opening, [maps, *presented], api_visibility="private", show_progress_on=holds)
