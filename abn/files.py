@@ -35,7 +35,7 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         write(scratch)
-        if path.exists():  # no system exchanges two folders in one step everywhere
+        if path.is_dir():  # no system exchanges two folders in one step everywhere
             os.replace(path, old)
         os.replace(scratch, path)
     finally:

@@ -62,6 +62,15 @@ def load_network(source: str | None, bundled: Path) -> Network:
             raise
         notice = f"{str(error).rstrip('.')}. The checkpoint that came with this app is shown in its place."
         model = load_checkpoint(bundled)
+    return network_of(model, notice)
+
+
+def network_of(model: ResNet, notice: str | None = None) -> Network:
+    """A loaded checkpoint with its label and reference.
+
+    Raises:
+        ReferenceFileError: for a reference that belongs to other weights.
+    """
     info = model.info
     label = LABELS.get(model.architecture, model.architecture)
     return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), notice or info.notice)
@@ -174,9 +183,9 @@ class Inspector:
         Raises:
             ValueError: for a class, method or option that does not exist.
         """
-        goal: int | tuple[int, int] = self._class_index(target)
+        goal: int | tuple[int, int] = self.class_index(target)
         if against is not None:
-            goal = (goal, self._class_index(against))
+            goal = (goal, self.class_index(against))
         pair = []
         for half, network in enumerate(self.networks):
             told = None if progress is None else (lambda share, half=half: progress((half + share) / 2))
@@ -208,7 +217,11 @@ class Inspector:
         info = network.model.info
         return normalise(to_pixels(pixels).to(self.device), info.mean, info.std)
 
-    def _class_index(self, name: str) -> int:
+    def class_index(self, name: str) -> int:
+        """
+        Raises:
+            ValueError: for a class that does not exist; it lists those that do.
+        """
         if name not in self.class_names:
             raise ValueError(f"there is no class {name!r}; there are {', '.join(self.class_names)}")
         return self.class_names.index(name)
@@ -235,3 +248,9 @@ def _block_results(seen: Inspection, reference: Reference | None) -> list[tuple[
         rows = zip(factors, response, linear_term, gate_weights, strict=False)  # absent parts repeat without end
         of_block.append([BlockResult(name, *row, bank, usual) for row in rows])
     return list(zip(*of_block, strict=True))
+
+
+if __name__ == "__main__":
+    from abn.command_line import main
+
+    main()

@@ -23,6 +23,7 @@ from abn.pictures import FITS
 
 FORMAT = "abn-export"
 VERSION = 1
+LONGEST_NAME = 255  # characters of a picture's name
 LIBRARIES = ("torch", "torchvision", "captum", "numpy", "pillow", "plotly", "safetensors", "huggingface_hub")
 
 
@@ -31,7 +32,7 @@ class PictureFile:
     """Where the pixels came from; what is not known is None.
 
     Attributes:
-        name: the file's base name, or what stands for it, e.g. "test image 17".
+        name: the file's base name, or what stands for it, e.g. "test image 17"; of a path the rest is dropped.
         sha256: of the file's bytes.
         size: (width, height) of the picture in pixels.
         fit: how it became a square, a key of `abn.pictures.FITS`; None for pixels taken as they were.
@@ -43,6 +44,12 @@ class PictureFile:
     size: tuple[int, int] | None = None
     fit: str | None = None
     used: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            last = self.name.replace("\\", "/").rpartition("/")[2][:LONGEST_NAME]
+            plain = "".join(c if c.isprintable() else "?" for c in last)
+            object.__setattr__(self, "name", plain if plain.strip() else None)
 
 
 @dataclass(frozen=True)

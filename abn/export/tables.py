@@ -63,9 +63,12 @@ def _field(value: Any) -> Any:
     """Numbers in the fewest digits that read back as the same float32; not finite or unknown is empty."""
     if isinstance(value, np.floating):
         return str(np.float32(value)) if np.isfinite(value) else ""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"  # a file's or class's name must not become a spreadsheet's formula
-    return value
+    return spreadsheet_safe(value) if isinstance(value, str) else value
+
+
+def spreadsheet_safe(text: str) -> str:
+    """A file's or class's name as it stands in a table: it must not become a spreadsheet's formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _probabilities(export: Export) -> Iterator[tuple[Any, ...]]:
