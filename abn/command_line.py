@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from abn import batch, replay, summary
+from abn import bulk, replay, summary
 from abn.attribution_methods import METHODS, Method, find_method
 from abn.checkpoint_info import CheckpointError
 from abn.devices import DeviceError, choose_device
@@ -127,14 +127,14 @@ def inspect_pictures(argv: list[str]) -> int:
     for network in inspector.networks:
         if network.notice:
             print(network.notice, file=sys.stderr)
-    job = batch.Job(
+    job = bulk.Job(
         args.fit, args.target, args.against, None if args.method == "none" else args.method, args.options,
         args.kinds, args.zip, args.batch_size,
     )  # fmt: skip
     found = list(find_pictures(args.pictures, leave_out=args.out))
     try:
         with tqdm(total=len(found), unit="picture") as bar:
-            rows = batch.run(inspector, found, args.out, job, bar.update)
+            rows = bulk.run(inspector, found, args.out, job, bar.update)
     except OSError as error:
         return _refuse(f"{args.out} cannot be written to ({error.strerror}); name another folder with --out")
     except KeyboardInterrupt:

@@ -41,9 +41,32 @@ class Network:
     reference: Reference | None = None
     notice: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Of the checkpoint, for people: its folder's name or its Hub id, never a path."""
+        info = self.model.info
+        if info.commit is not None:
+            repo, _, revision = info.source.partition("@")
+            return f"{repo}@{revision[:7]}" if revision == info.commit else info.source
+        return "" if info.folder is None else info.folder.resolve().name
+
+
+def open_network(source: str | Path | HubSource) -> Network:
+    """A checkpoint with its reference.
+
+    Raises:
+        CheckpointError: for a folder or Hub id that cannot be used.
+        ReferenceFileError: for a reference that belongs to other weights.
+    """
+    model = load_checkpoint(source)
+    info = model.info
+    label = LABELS.get(model.architecture, model.architecture)
+    reference = load_reference(info.folder, info.weights_sha256, info.source)
+    return Network(label, model, reference, info.notice)
+
 
 def load_network(source: str | None, bundled: Path) -> Network:
-    """A checkpoint with its reference; the bundled one where none is named or a Hub id cannot be had.
+    """As `open_network`, but the bundled checkpoint where none is named or a Hub id cannot be had.
 
     Args:
         source: a folder, a Hub id, or None for the bundled checkpoint.
@@ -53,27 +76,15 @@ def load_network(source: str | None, bundled: Path) -> Network:
         CheckpointError: for a named folder, or the bundled one, that cannot be used.
         ReferenceFileError: for a reference that belongs to other weights.
     """
-    place = bundled if source is None else locate(source)
-    notice = None
+    if source is None:
+        return open_network(bundled)
     try:
-        model = load_checkpoint(source or bundled)
+        return open_network(source)
     except CheckpointError as error:
-        if not isinstance(place, HubSource):
+        if not isinstance(locate(source), HubSource):
             raise
         notice = f"{str(error).rstrip('.')}. The checkpoint that came with this app is shown in its place."
-        model = load_checkpoint(bundled)
-    return network_of(model, notice)
-
-
-def network_of(model: ResNet, notice: str | None = None) -> Network:
-    """A loaded checkpoint with its label and reference.
-
-    Raises:
-        ReferenceFileError: for a reference that belongs to other weights.
-    """
-    info = model.info
-    label = LABELS.get(model.architecture, model.architecture)
-    return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), notice or info.notice)
+        return replace(open_network(bundled), notice=notice)
 
 
 @dataclass(frozen=True)

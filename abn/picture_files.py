@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from abn.export.manifest import PictureFile
+from abn.export.parts import one_line
 from abn.pictures import ACCEPTED, PictureError, fit, read_file, read_picture
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 LONGEST_STEM = 80  # characters of a file's name that its bundle keeps
+LONGEST_SHOWN = 4096  # characters of what a person reads of a path
 DIGITS = 8  # of the hash that a bundle's name ends with
 
 
@@ -28,6 +30,9 @@ class Found:
 
     path: Path
     shown: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shown", one_line(self.shown, LONGEST_SHOWN))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from abn.checkpoint_info import CheckpointError, parse_config
-from abn.checkpoints import CONFIG_FILE, LARGEST_CONFIG, load_checkpoint
+from abn.checkpoints import CONFIG_FILE, LARGEST_CONFIG
 from abn.export import Export, ExportError, export_of, read_export
 from abn.export.bundle import RESULT_FILE
 from abn.export.manifest import Manifest, Origin
 from abn.export.opening import LARGEST_EXPORT
-from abn.inspector import Inspector, Network, network_of
+from abn.inspector import Inspector, Network, open_network
 from abn.results import BlockResult, NetworkResult
 
 TOLERANCE = 1e-4  # of a quantity's largest value; float32 sums in another order differ by about 1e-6
@@ -86,10 +86,10 @@ def find_network(origin: Origin, side: str, named: str | None, bundled: Path) ->
         ReferenceFileError: for a reference that belongs to other weights.
     """
     if named is not None:
-        return network_of(load_checkpoint(named))
+        return open_network(named)
     for folder in sorted(bundled.iterdir()) if bundled.is_dir() else []:
         if _weights_sha256(folder) == origin.weights_sha256:
-            return network_of(load_checkpoint(folder))
+            return open_network(folder)
     remedy = f"name a folder or Hub id that has them, or others, with --{side}"
     if origin.hub_id is None:
         raise CheckpointError(
@@ -97,7 +97,7 @@ def find_network(origin: Origin, side: str, named: str | None, bundled: Path) ->
             f"not among the checkpoints here; {remedy}"
         )
     try:
-        return network_of(load_checkpoint(origin.hub_id))
+        return open_network(origin.hub_id)
     except CheckpointError as error:
         raise CheckpointError(f"{str(error).rstrip('.')}; {remedy}") from error
 

@@ -53,8 +53,6 @@ def table(rows: Sequence[Row]) -> str:
     if not written:
         return ""
     labels = [said.label for said in written[0].said]
-    if labels[0] == labels[1]:
-        labels = [f"{labels[0]} (baseline)", f"{labels[1]} (dmb)"]
     lines = [("picture", *labels, "agree", "written to")]
     for row in written:
         said = (f"{one.predicted} {100 * one.probability:.1f} %" for one in row.said)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from abn import batch, command_line
+from abn import bulk, command_line
 from abn.export import read_export, write_folder
 from abn.picture_files import find_pictures
 from tests.conftest import HOME
@@ -48,7 +48,7 @@ def album(tmp_path, pictures):
 
 
 def bundles(out):
-    return sorted(path.name for path in out.iterdir() if path.name != batch.SUMMARY_FILE)
+    return sorted(path.name for path in out.iterdir() if path.name != bulk.SUMMARY_FILE)
 
 
 def test_every_picture_gets_a_bundle_and_the_broken_one_a_sentence(run, album, inspector, pictures, tmp_path):
@@ -151,7 +151,7 @@ def test_a_bundle_that_cannot_be_written_does_not_stop_the_others(run, album, tm
     run(album / "a.png", "--out", out, "--kinds", "json")
     first = bundles(out)[0].removeprefix("a-")
     shutil.rmtree(out)
-    monkeypatch.setattr(batch, "write_folder", full_once)
+    monkeypatch.setattr(bulk, "write_folder", full_once)
     code, said, _ = run(album / "a.png", album / "sub" / "a.png", "--out", out, "--kinds", "json")
     assert code == 1
     assert "a.png: Its bundle could not be written (No space left on device); make room" in said
@@ -165,19 +165,25 @@ def test_the_folder_written_to_is_not_read_again(album, tmp_path):
     assert [one.shown for one in find_pictures([tmp_path / "empty"])] == ["empty/"]
 
 
+def test_a_files_name_cannot_command_the_terminal(tmp_path):
+    name = "a\x1b[2J\nb.png"
+    (tmp_path / name).write_bytes(b"")
+    assert [one.shown for one in find_pictures([tmp_path])] == [f"{tmp_path.name}/a?[2J?b.png"]
+
+
 def test_leftovers_of_a_killed_run_are_swept_once_they_are_old(tmp_path):
     names = (".a-0123abcd.77", ".a-0123abcd-2.zip.77", ".a-0123abcd.78", ".a-notes.77")
     for name in names:
         (tmp_path / name).mkdir()
     for name in names[:2] + names[3:]:
         os.utime(tmp_path / name, (0, 0))
-    batch._sweep(tmp_path)
+    bulk._sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a-0123abcd.78", ".a-notes.77"]
 
 
 def test_two_modulated_networks_of_other_classes(two_modulated, album, tmp_path):
-    job = batch.Job(method="grad_cam", kinds=["json", "csv", "npz", "png", "html"])
-    rows = batch.run(two_modulated, list(find_pictures([album / "a.png"])), tmp_path / "out", job)
+    job = bulk.Job(method="grad_cam", kinds=["json", "csv", "npz", "png", "html"])
+    rows = bulk.run(two_modulated, list(find_pictures([album / "a.png"])), tmp_path / "out", job)
     assert [row.problem for row in rows] == [""]
     folder = tmp_path / "out" / rows[0].bundle
     assert {"factors-baseline.png", "factors-dmb.png"} <= {path.name for path in folder.iterdir()}

@@ -125,9 +125,9 @@ def test_weights_that_are_not_here_are_asked_for(run, bundle, monkeypatch, tmp_p
 
 def test_weights_from_the_hub_are_asked_for_by_commit(export, monkeypatch, tmp_path, inspector):
     asked = []
-    monkeypatch.setattr(replay, "load_checkpoint", lambda source: asked.append(source) or inspector.dmb.model)
+    monkeypatch.setattr(replay, "open_network", lambda source: asked.append(source) or inspector.dmb)
     origin = dataclasses.replace(export.manifest.dmb, source="user/repo@main", commit="c0ffee")
-    assert replay.find_network(origin, "dmb", None, tmp_path).model is inspector.dmb.model
+    assert replay.find_network(origin, "dmb", None, tmp_path) is inspector.dmb
     assert asked == ["user/repo@c0ffee"]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import abn
 from abn.attribution_methods import Value, find_method
 from abn.checkpoint_info import CheckpointInfo
-from abn.export.parts import ExportError, Part
+from abn.export.parts import ExportError, Part, one_line
 from abn.pictures import FITS
 
 FORMAT = "abn-export"
@@ -47,8 +47,7 @@ class PictureFile:
 
     def __post_init__(self) -> None:
         if self.name is not None:
-            last = self.name.replace("\\", "/").rpartition("/")[2][:LONGEST_NAME]
-            plain = "".join(c if c.isprintable() else "?" for c in last)
+            plain = one_line(self.name.replace("\\", "/").rpartition("/")[2], LONGEST_NAME)
             object.__setattr__(self, "name", plain if plain.strip() else None)
 
 

@@ -19,6 +19,11 @@ class ExportError(ValueError):
     """An export that cannot be opened or made: one sentence that says what is wrong and what to do."""
 
 
+def one_line(text: str, longest: int) -> str:
+    """A stranger's text, cut, with question marks for what a terminal or a page may obey: breaks, escapes."""
+    return "".join(c if c.isprintable() else "?" for c in text[:longest])
+
+
 def parse(data: bytes, largest: int) -> Part:
     """The whole document.
 
