@@ -1,8 +1,9 @@
-"""Files that are whole or not there."""
+"""Files and folders that are whole or not there."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     Args:
         write: is given the scratch path and writes the whole file there.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = _beside(path)
     try:
         write(scratch)
         with scratch.open("rb") as written:
@@ -21,3 +22,26 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
+    """Fill a folder beside `path`, then put it there: a kill leaves the old folder, none, or the new one.
+
+    Args:
+        write: is given the scratch folder, which is there and empty.
+    """
+    scratch, old = _beside(path), _beside(path, "old")
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        write(scratch)
+        if path.is_dir():  # no system exchanges two folders in one step everywhere
+            os.replace(path, old)
+        os.replace(scratch, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path, ending: str = "") -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}{ending}")

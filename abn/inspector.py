@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from abn.attribution import METHODS, Attribution, attribute
+from abn.attribution import METHODS, attribute
+from abn.attribution_pair import AttributionPair, pair_of_each
 from abn.checkpoints import CheckpointError, load_checkpoint
 from abn.data import normalise, to_pixels
 from abn.inspection import Inspection, inspect
@@ -86,43 +87,6 @@ def load_network(source: str | None, bundled: Path) -> Network:
         return replace(open_network(bundled), notice=notice)
 
 
-@dataclass(frozen=True, eq=False)
-class AttributionPair:
-    """One method on both networks, for the same picture and target.
-
-    Attributes:
-        target: in words, e.g. "ship" or "ship against truck".
-        baseline, dmb: for one image.
-    """
-
-    method: str
-    target: str
-    baseline: Attribution
-    dmb: Attribution
-
-    @cached_property
-    def maps(self) -> tuple[np.ndarray, np.ndarray]:
-        """Two (H, W) signed maps, summed over the colours."""
-        return tuple(a.pixel_map()[0].cpu().numpy() for a in (self.baseline, self.dmb))
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "method": self.method,
-            "target": self.target,
-            **{
-                side: {
-                    "map": pixel_map.tolist(),
-                    "resolution": list(attribution.resolution),
-                    "convergence_delta": _first(attribution.convergence_delta),
-                    "problem": attribution.problems[0],
-                }
-                for side, attribution, pixel_map in zip(
-                    ("baseline", "dmb"), (self.baseline, self.dmb), self.maps, strict=True
-                )
-            },
-        }
-
-
 @dataclass(frozen=True)
 class DataSetImage:
     """One test image: (32, 32, 3) uint8, its index and its true class's name."""
@@ -174,8 +138,16 @@ class Inspector:
         Args:
             pixels: (32, 32, 3) uint8.
         """
-        results = [self._result(network, pixels) for network in self.networks]
-        return PictureResult(pixels, *results)
+        return self.inspect_many(pixels[None])[0]
+
+    def inspect_many(self, pixels: np.ndarray) -> list[PictureResult]:
+        """Both networks on N pictures at once: the numbers of one by one, but for rounding.
+
+        Args:
+            pixels: (N, 32, 32, 3) uint8.
+        """
+        results = [self._results(network, pixels) for network in self.networks]
+        return [PictureResult(*one) for one in zip(pixels, *results, strict=True)]
 
     def attribute(
         self,
@@ -190,6 +162,26 @@ class Inspector:
 
         Args:
             pixels: (32, 32, 3) uint8.
+            target, against, method, options, progress: as for `attribute_many`.
+
+        Raises:
+            ValueError: for a class, method or option that does not exist.
+        """
+        return self.attribute_many(pixels[None], target, against, method, options, progress)[0]
+
+    def attribute_many(
+        self,
+        pixels: np.ndarray,
+        target: str,
+        against: str | None,
+        method: str,
+        options: dict[str, Any],
+        progress: Callable[[float], None] | None = None,
+    ) -> list[AttributionPair]:
+        """Where both networks looked in N pictures, for one class.
+
+        Args:
+            pixels: (N, 32, 32, 3) uint8.
             target: a class's name.
             against: another class's name: then the difference of the two logits is attributed.
             method: a key of `methods`; `options` are the method's.
@@ -198,15 +190,15 @@ class Inspector:
         Raises:
             ValueError: for a class, method or option that does not exist.
         """
-        goal: int | tuple[int, int] = self._class_index(target)
+        goal: int | tuple[int, int] = self.class_index(target)
         if against is not None:
-            goal = (goal, self._class_index(against))
+            goal = (goal, self.class_index(against))
         pair = []
         for half, network in enumerate(self.networks):
             told = None if progress is None else (lambda share, half=half: progress((half + share) / 2))
-            images = self._images(network, pixels[None])
+            images = self._images(network, pixels)
             pair.append(attribute(network.model, images, goal, method, progress=told, **options))
-        return AttributionPair(method, target if against is None else f"{target} against {against}", *pair)
+        return pair_of_each(method, (target,) if against is None else (target, against), *pair)
 
     def find_disagreement(
         self, images: np.ndarray, labels: np.ndarray, random: np.random.Generator
@@ -232,20 +224,37 @@ class Inspector:
         info = network.model.info
         return normalise(to_pixels(pixels).to(self.device), info.mean, info.std)
 
-    def _class_index(self, name: str) -> int:
+    def class_index(self, name: str) -> int:
+        """
+        Raises:
+            ValueError: for a class that does not exist; it lists those that do.
+        """
         if name not in self.class_names:
             raise ValueError(f"there is no class {name!r}; there are {', '.join(self.class_names)}")
         return self.class_names.index(name)
 
-    def _result(self, network: Network, pixels: np.ndarray) -> NetworkResult:
-        seen = inspect(network.model, self._images(network, pixels[None]))
-        return NetworkResult(
-            label=network.label,
-            architecture=network.model.architecture,
-            class_names=self.class_names,
-            probabilities=seen.probabilities[0].cpu().numpy(),
-            blocks=_block_results(seen, network.reference),
+    def _results(self, network: Network, pixels: np.ndarray) -> list[NetworkResult]:
+        seen = inspect(network.model, self._images(network, pixels))
+        blocks = _block_results(seen, network.reference)
+        return [
+            NetworkResult(network.label, network.model.architecture, self.class_names, probabilities, each)
+            for probabilities, each in zip(seen.probabilities.cpu().numpy(), blocks, strict=True)
+        ]
+
+
+def _block_results(seen: Inspection, reference: Reference | None) -> list[tuple[BlockResult, ...]]:
+    """For each image all its blocks."""
+    of_block = []
+    for name, m in seen.modulations.items():
+        factors, response, linear_term, gate_weights = (
+            itertools.repeat(None) if values is None else values.cpu().numpy()
+            for values in (m.factors, m.response, m.linear_term, m.gate_weights)
         )
+        bank = None if m.bias_bank is None else m.bias_bank.detach().cpu().numpy()
+        usual = None if reference is None else reference.blocks[name]
+        rows = zip(factors, response, linear_term, gate_weights, strict=False)  # absent parts repeat without end
+        of_block.append([BlockResult(name, *row, bank, usual) for row in rows])
+    return list(zip(*of_block, strict=True))
 
 
 def _different_labels(first: Network, second: Network) -> tuple[str, str]:
@@ -257,24 +266,7 @@ def _different_labels(first: Network, second: Network) -> tuple[str, str]:
     return f"{first.label} (left)", f"{second.label} (right)"
 
 
-def _block_results(seen: Inspection, reference: Reference | None) -> tuple[BlockResult, ...]:
-    return tuple(
-        BlockResult(
-            name=name,
-            factors=m.factors[0].cpu().numpy(),
-            response=m.response[0].cpu().numpy(),
-            linear_term=_first_row(m.linear_term),
-            gate_weights=_first_row(m.gate_weights),
-            bias_bank=None if m.bias_bank is None else m.bias_bank.detach().cpu().numpy(),
-            usual=None if reference is None else reference.blocks[name],
-        )
-        for name, m in seen.modulations.items()
-    )
+if __name__ == "__main__":
+    from abn.command_line import main
 
-
-def _first_row(values: Tensor | None) -> np.ndarray | None:
-    return None if values is None else values[0].cpu().numpy()
-
-
-def _first(values: Tensor | None) -> float | None:
-    return None if values is None else values[0].item()
+    main()

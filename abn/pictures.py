@@ -72,7 +72,7 @@ def read_picture(source: bytes | Path) -> Image.Image:
     Raises:
         PictureError: for everything else, with a sentence that says what is wrong and what is accepted.
     """
-    data = source if isinstance(source, bytes) else _read_file(source)
+    data = source if isinstance(source, bytes) else read_file(source)
     with _DECODING:
         picture = _open(data)
         name = _FORMATS.get(picture.format or "", "JPEG")
@@ -85,7 +85,12 @@ def read_picture(source: bytes | Path) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        PictureError: for one that is not there or cannot be read.
+    """
     if not path.is_file():  # also keeps a named pipe from blocking
         raise PictureError(f"There is no such file; send a picture as {ACCEPTED}.")
     try:

@@ -79,6 +79,32 @@ def inspector(checkpoints):
 
 
 @pytest.fixture(scope="session")
+def export(inspector, pictures):
+    """The first picture, inspected and attributed, ready to be written."""
+    from abn.export import PictureFile, export_of
+
+    pair = inspector.attribute(pictures[0], "dog", "cat", "integrated_gradients", {"steps": 2})
+    file = PictureFile("/home/somebody/spot.png", "ab" * 32, (64, 32), "crop", (16, 0, 48, 32))
+    return export_of(inspector, inspector.inspect(pictures[0]), pair, file)
+
+
+@pytest.fixture(scope="session")
+def two_modulated(tmp_path_factory):
+    """An inspector of two ResNet-DMBs with three classes, K = 2 and 3, and no reference."""
+    from abn.checkpoints import save_checkpoint
+    from abn.inspector import Inspector, load_network
+    from abn.resnet import resnet_dmb
+
+    networks = []
+    for num_biases in (2, 3):
+        torch.manual_seed(num_biases)
+        folder = tmp_path_factory.mktemp("modulated") / f"k{num_biases}"
+        save_checkpoint(resnet_dmb(3, num_biases).eval(), folder, class_names=["a", "=b()", "<c>"])
+        networks.append(load_network(None, folder))
+    return Inspector(*networks, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
 def examples() -> list[Path]:
     return sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
 

@@ -78,6 +78,33 @@ def test_attribution_is_the_librarys(inspector, pictures):
     assert inspector.attribute(pictures[0], "dog", "cat", "saliency", {}).target == "dog against cat"
 
 
+def test_many_at_once_are_what_each_is_alone(inspector, pictures):
+    together = inspector.inspect_many(pictures[:5])
+    assert len(together) == 5
+    for pixels, result in zip(pictures, together, strict=False):
+        alone = inspector.inspect(pixels)
+        assert np.array_equal(result.pixels, pixels)
+        for one, other in zip(result.networks, alone.networks, strict=True):
+            np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+            for block, same in zip(one.blocks, other.blocks, strict=True):
+                assert block.is_modulated == same.is_modulated
+                np.testing.assert_allclose(block.factors, same.factors, atol=1e-5)
+                np.testing.assert_allclose(block.response, same.response, atol=1e-4)
+                if block.is_modulated:
+                    np.testing.assert_allclose(block.gate_weights, same.gate_weights, atol=1e-5)
+                    np.testing.assert_allclose(block.linear_term, same.linear_term, atol=1e-4)
+                    assert np.array_equal(block.bias_bank, same.bias_bank)
+
+
+def test_many_attributed_at_once_are_what_each_is_alone(inspector, pictures):
+    together = inspector.attribute_many(pictures[:3], "dog", "cat", "input_x_gradient", {})
+    alone = inspector.attribute(pictures[2], "dog", "cat", "input_x_gradient", {})
+    assert [pair.classes for pair in together] == [("dog", "cat")] * 3
+    for values, expected in zip(together[2].maps, alone.maps, strict=True):
+        np.testing.assert_allclose(values, expected, atol=1e-4 * np.abs(expected).max())
+    assert not np.allclose(together[0].maps[1], together[2].maps[1])
+
+
 def test_progress_runs_over_both_networks(inspector, pictures):
     told = []
     inspector.attribute(pictures[0], "dog", None, "smoothgrad", {"samples": 4}, told.append)

@@ -29,7 +29,7 @@ ROW_HEIGHT = 30  # pixels
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
     """How a mode colours: values, their centre, the distance from it that has the full colour, the unit."""
 
     centre: float
@@ -47,10 +47,10 @@ class _Scale:
         return np.asarray(block.factors, np.float32)
 
 
-_SCALES: dict[str, _Scale] = {
-    "deviation": _Scale(0, 3, "standard deviations<br>from the data set's mean", "deviation"),
-    "percentile": _Scale(50, 50, "percentile among<br>the data set's images", "percentile − 50"),
-    "raw": _Scale(1, 1, "factor<br>(1 changes nothing)", "factor − 1"),
+SCALES: dict[str, Scale] = {
+    "deviation": Scale(0, 3, "standard deviations<br>from the data set's mean", "deviation"),
+    "percentile": Scale(50, 50, "percentile among<br>the data set's images", "percentile − 50"),
+    "raw": Scale(1, 1, "factor<br>(1 changes nothing)", "factor − 1"),
 }
 
 
@@ -79,7 +79,7 @@ def factor_heatmap(
             mode whose reference a block lacks (it names what is missing).
     """
     _check(blocks, mode, order, chosen)
-    scale = _SCALES[mode]
+    scale = SCALES[mode]
     values = [scale.values(block, mode) for block in blocks]
     # A stable sort puts NaN last, so the cells of a row stay together.
     columns = [np.argsort(row, kind="stable") if order == "value" else np.arange(len(row)) for row in values]
@@ -135,8 +135,8 @@ def factor_heatmap(
 def _check(blocks: Sequence[BlockFactors], mode: str, order: str, chosen: tuple[int, int] | None) -> None:
     if not blocks:
         raise ValueError("there are no blocks to draw; expected at least one")
-    if mode not in _SCALES:
-        raise ValueError(f"mode is {mode!r}; expected one of {', '.join(_SCALES)}")
+    if mode not in SCALES:
+        raise ValueError(f"mode is {mode!r}; expected one of {', '.join(SCALES)}")
     if order not in ("index", "value"):
         raise ValueError(f"order is {order!r}; expected index or value")
     if chosen is None:
@@ -192,7 +192,7 @@ def _relative(z: np.ndarray, centre: float) -> np.ndarray:
     return distance / np.where(largest > 0, largest, np.float32(1))
 
 
-def _bar(z: np.ndarray, scale: _Scale, own_scale: bool) -> dict:
+def _bar(z: np.ndarray, scale: Scale, own_scale: bool) -> dict:
     if own_scale:
         title = f"{scale.own_unit},<br>relative to block's own maximum"
         return colour_bar(title, symmetric_ticks(0, 1, clipped=False))

@@ -1,0 +1,151 @@
+"""Many pictures through both networks, each written as a bundle: what `python -m abn.inspector` does.
+
+A picture that fails is noted, and the others go on. A bundle appears under its name when it is whole.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from abn.attribution_pair import AttributionPair
+from abn.export import KINDS, export_of, write_folder, write_zip
+from abn.files import replace_file
+from abn.inspector import Inspector
+from abn.picture_files import Found, PictureReader, ReadPicture
+from abn.pictures import PictureError
+from abn.results import PictureResult
+from abn.summary import Row, row_of, to_csv
+
+SUMMARY_FILE = "summary.csv"
+STALE = 3600.0  # seconds after which an unfinished bundle is taken for a killed run's
+_UNFINISHED = re.compile(r"\..+-[0-9a-f]{8}(-\d+)?(\.zip)?\.\d+(old)?")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do with every picture.
+
+    Attributes:
+        fit: how a picture becomes a square, a key of `abn.pictures.FITS`.
+        target: a class's name; None for what the second network says of each picture.
+        against: another class's name, or None.
+        method: of `abn.attribution_methods.METHODS`, with its `options`; None to attribute nothing.
+        kinds: of files, keys of `abn.export.KINDS`.
+        zipped: a zip a picture in place of a folder.
+        batch_size: pictures that go through the networks at once.
+    """
+
+    fit: str = "crop"
+    target: str | None = None
+    against: str | None = None
+    method: str | None = "saliency"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    kinds: Sequence[str] = tuple(KINDS)
+    zipped: bool = False
+    batch_size: int = 64
+
+
+def run(
+    inspector: Inspector, found: Sequence[Found], out: Path, job: Job, done: Callable[[], object] = lambda: None
+) -> list[Row]:
+    """Inspect, attribute and write every picture, and `summary.csv` of them all.
+
+    Args:
+        out: a folder, which is made where it is missing.
+        done: called once for every picture, whether written or failed.
+
+    Returns:
+        A row a picture, in the order of `found`.
+
+    Raises:
+        OSError: where `out` cannot be made, or the summary not be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _sweep(out)
+    rows: dict[Found, Row] = {}
+    reader = PictureReader(job.fit)
+    for start in range(0, len(found), job.batch_size):
+        read = []
+        for one in found[start : start + job.batch_size]:
+            try:
+                read.append(reader.read(one))
+            except PictureError as error:
+                rows[one] = Row(one.shown, problem=str(error))
+                done()
+        for picture, row in _inspect(inspector, read, out, job):
+            rows[picture.found] = row
+            done()
+    ordered = [rows[one] for one in found]
+    content = to_csv(ordered)
+    replace_file(out / SUMMARY_FILE, lambda scratch: scratch.write_bytes(content))
+    return ordered
+
+
+def _inspect(
+    inspector: Inspector, read: Sequence[ReadPicture], out: Path, job: Job
+) -> Iterator[tuple[ReadPicture, Row]]:
+    if not read:
+        return
+    results = inspector.inspect_many(np.stack([picture.pixels for picture in read]))
+    pairs = _attribute(inspector, results, job)
+    for picture, result, pair in zip(read, results, pairs, strict=True):
+        yield picture, _write(inspector, picture, result, pair, out, job)
+
+
+def _write(
+    inspector: Inspector,
+    picture: ReadPicture,
+    result: PictureResult,
+    pair: AttributionPair | None,
+    out: Path,
+    job: Job,
+) -> Row:
+    shown = picture.found.shown
+    if pair is None and job.method is not None:
+        return Row(shown, problem=f"{result.dmb.label} says {job.against} itself; name another class as the target.")
+    export = export_of(inspector, result, pair, picture.file)
+    bundle = f"{picture.name}.zip" if job.zipped else picture.name
+    try:
+        (write_zip if job.zipped else write_folder)(export, out / bundle, job.kinds)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return Row(shown, problem=f"Its bundle could not be written ({reason}); make room, or name another folder.")
+    return row_of(shown, bundle, result)
+
+
+def _attribute(inspector: Inspector, results: Sequence[PictureResult], job: Job) -> list[AttributionPair | None]:
+    """For each picture its maps, those of one target computed together; None where there is no question."""
+    pairs: list[AttributionPair | None] = [None] * len(results)
+    if job.method is None:
+        return pairs
+    by_target: dict[str, list[int]] = defaultdict(list)
+    for index, result in enumerate(results):
+        by_target[job.target or result.dmb.predicted_name].append(index)
+    for target, indices in by_target.items():
+        if target == job.against:
+            continue
+        pixels = np.stack([results[index].pixels for index in indices])
+        found = inspector.attribute_many(pixels, target, job.against, job.method, dict(job.options))
+        for index, pair in zip(indices, found, strict=True):
+            pairs[index] = pair
+    return pairs
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a killed run left half-written; a run beside this one writes younger ones."""
+    for path in out.glob(".*"):
+        if not _UNFINISHED.fullmatch(path.name) or time.time() - path.lstat().st_mtime < STALE:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,236 @@
+"""An exported JSON opened again: whatever a stranger sends is opened whole or refused in a sentence."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from abn.attribution import Attribution
+from abn.attribution_pair import AttributionPair
+from abn.export import Export, ExportError, read_export, to_csv, to_html, to_json
+from abn.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
+from abn.export.opening import LARGEST_EXPORT
+from abn.results import BlockResult, NetworkResult, PictureResult
+from abn.usual import BlockReference, Statistics
+
+NAMES = ("ship", "truck")
+
+
+def statistics(size: int) -> Statistics:
+    ramp = np.linspace(0, 1, 101, dtype=np.float32)[:, None].repeat(size, axis=1)
+    mean = np.full(size, 0.5, np.float32)
+    rows = (np.stack([mean, mean]), np.stack([mean, mean]), np.stack([ramp, ramp]))
+    return Statistics(mean, mean / 2, ramp, *rows)
+
+
+@pytest.fixture(scope="module")
+def small() -> Export:
+    """By hand: a static network beside one of two blocks, three and two channels, K = 2."""
+    f = np.float32
+    pixels = np.arange(32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
+
+    def block(name, size, parts=()):
+        usual = BlockReference(
+            *([statistics(size), statistics(2)] if parts else [None] * 2), f([0] * size), f([1] * size)
+        )
+        return BlockResult(name, f([0.5] * size) if parts else f([1] * size), f([-0.25] * size), *parts, usual=usual)
+
+    parts = [(f([0.1] * c), f([0.25, 0.75]), f([[1, -1]] * c)) for c in (3, 2)]
+    static = NetworkResult("S", "resnet-s", NAMES, f([0.25, 0.75]), (block("b1", 3), block("b2", 2)))
+    dmb = NetworkResult("D", "resnet-dmb", NAMES, f([0.9, 0.1]), (block("b1", 3, parts[0]), block("b2", 2, parts[1])))
+    maps = torch.arange(32 * 32.0).reshape(1, 1, 32, 32) - 500
+    halves = [Attribution(maps / (i + 1), "occlusion", (7, 7), None, (None,), {}) for i in range(2)]
+    options = {"window": 8, "stride": 4, "fill": "mean"}
+    question = Question("occlusion", "ship", "truck", options)
+    pair = AttributionPair("occlusion", "ship against truck", *halves, ("ship", "truck"))
+    manifest = Manifest(
+        PictureFile("a.png"), pixels_sha256(pixels),
+        Origin("S", "resnet-s", "s", None, "1" * 64, None), Origin("D", "resnet-dmb", "u/d@main", "c0", "2" * 64, 2),
+        question, "cpu", "a processor", {"torch": "2.11", "abn": "0.3.0"},
+    )  # fmt: skip
+    return Export(PictureResult(pixels, static, dmb), manifest, pair)
+
+
+@pytest.fixture(scope="module")
+def document(small):
+    return json.loads(to_json(small))
+
+
+def with_(document, path, value):
+    """A copy in which the member at "a/b/0" is `value`; of a callable, what it makes of the member."""
+    changed = copy.deepcopy(document)
+    *keys, last = (int(key) if key.isdecimal() else key for key in path.split("/"))
+    place = changed
+    for key in keys:
+        place = place[key]
+    place[last] = value(place[last]) if callable(value) else value
+    return json.dumps(changed).encode()
+
+
+def test_a_small_export_comes_back(small, document):
+    back = read_export(json.dumps(document, sort_keys=True).encode())  # as a program that sorts members saves it
+    assert back.manifest.as_dict() == small.manifest.as_dict()
+    assert back.result.agree is False
+    assert [block.name for block in back.result.dmb.blocks] == ["b1", "b2"]
+    assert back.result.dmb.blocks[0].channel_sum(1).preactivation == pytest.approx(0.1 + 0.25 - 0.75)
+    assert back.attribution.baseline.values.shape == (1, 1, 32, 32)
+    assert back.attribution.maps[1][31, 31] == (1023 - 500) / 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "no JSON, or was cut short"),
+        (b"\xff\xfe\x00", "no JSON, or was cut short"),
+        (b"PK\x03\x04 a zip", "no JSON, or was cut short"),
+        (b"[1, 2]", "no export of this program"),
+        (b"null", "no export of this program"),
+        (b'"text"', "no export of this program"),
+        (b'{"agree": true, "baseline": {}, "dmb": {}}', "no export of this program"),
+        (b'{"manifest": {"format": "other"}}', "no export of this program"),
+        (b"[" * 100_000, "no JSON"),
+        (b"[" * 200_001, "more than 200,000 lists"),
+        (b" " * (LARGEST_EXPORT + 1), "has 8,000,001 bytes, and an export at most 8,000,000"),
+        (b"1" * 10_000, "no JSON"),
+    ],
+)  # fmt: skip
+def test_other_files_are_refused(data, message):
+    with pytest.raises(ExportError, match=message):
+        read_export(data)
+
+
+def test_an_export_cut_short_anywhere_is_refused(small):
+    whole = to_json(small)
+    for length in range(0, len(whole), 997):
+        with pytest.raises(ExportError, match="cut short"):
+            read_export(whole[:length])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("manifest/version", 2, "has format version 2, and this program reads 1; open it with a newer one"),
+        ("manifest/version", 0, "which never was"),
+        ("manifest/version", "1", 'manifest.version is "1"; expected a whole number'),
+        ("manifest/baseline", None, "manifest.baseline is null; expected an object"),
+        ("manifest/dmb/weights_sha256", "1895", "expected 64 hexadecimal digits"),
+        ("manifest/dmb/label", "E", "another network than the manifest says"),
+        ("manifest/dmb/num_biases", 4, "bias banks of another size"),
+        ("manifest/picture/fit", "stretch", "expected one of crop, pad"),
+        ("manifest/picture/name", "a\nb", "manifest.picture.name is .*expected a text in one line"),
+        ("manifest/picture/size", [1, 2, 3], "expected 2 whole numbers"),
+        ("manifest/question", None, "one is missing"),
+        ("manifest/question/method", "guess", "no attribution method 'guess'"),
+        ("manifest/question/options/window", 1000, "window is 1000; expected a whole number from 1 to 32"),
+        ("manifest/question/options", {"magic": 1}, "has no option 'magic'"),
+        ("manifest/question/target", "dog", "names the class 'dog', which class_names lacks"),
+        ("manifest/device", "x" * 2000, "at most 1,000 characters"),
+        ("class_names", ["ship", "ship"], "different names"),
+        ("class_names", ["ship", "dog"], "names other classes than class_names"),
+        ("class_names", [], "different names"),
+        ("pixels", [], "pixels holds a list of 0; expected a list of 32"),
+        ("pixels/3/4", [1, 2], "pixels holds a list of 2; expected a list of 3"),
+        ("pixels/3/4/0", 256, "pixels holds 256; expected 0 to 255"),
+        ("pixels/3/4/0", 0.5, "pixels holds fractions"),
+        ("pixels/3/4/0", lambda old: (old + 1) % 256, "not those of the manifest's hash"),
+        ("pixels/3/4/0", True, "pixels holds true; expected finite numbers"),
+        ("pixels/3/4/0", "7", 'pixels holds "7"; expected finite numbers'),
+        ("pixels/3/4/0", 10**400, "pixels holds a number of too many digits"),
+        ("dmb/raw_softmax/ship", 1.5, "dmb.raw_softmax holds 1.5; expected 0 to 1"),
+        ("dmb/raw_softmax/ship", 0.5, "dmb.raw_softmax sums to 0.6; expected 1"),
+        ("dmb/raw_softmax/ship", None, "dmb.raw_softmax holds null"),
+        ("dmb/block_names", ["b1"], "dmb.blocks has other blocks than block_names says"),
+        ("dmb/blocks/b1/factors", [0.5] * 4, "dmb.blocks.b1.response holds a list of 3; expected a list of 4"),
+        ("dmb/blocks/b1/factors", [], "expected a list of one or more"),
+        ("dmb/blocks/b1/factors/1", 2.5, "dmb.blocks.b1.factors holds 2.5; expected 0 to 2"),
+        ("dmb/blocks/b1/factors/1", None, "dmb.blocks.b1.factors holds null"),
+        ("dmb/blocks/b2/gate_weights", [0.5, 0.6], "gate_weights sums to 1.1; expected 1"),
+        ("dmb/blocks/b2/bias_bank", [[1, 2], [1]], "bias_bank holds a list of 1; expected a list of 2"),
+        ("dmb/blocks/b2/linear_term", None, "bias banks of another size"),
+        ("dmb/blocks/b2/usual_factors", None, "lacks usual_factors or usual_gates"),
+        ("dmb/blocks/b2/usual_factors/sd/0", -1, "usual_factors.sd holds -1; expected 0 to inf"),
+        ("dmb/blocks/b2/usual_factors/percentile/0", 101, "percentile holds 101; expected 0 to 100"),
+        ("dmb/blocks/b2/usual_gates/low/0", 9, "a low above its high"),
+        ("attribution", None, "one is missing"),
+        ("attribution/dmb/values/0/31", [], "attribution.dmb.values holds a list of 0; expected a list of 32"),
+        ("attribution/dmb/values/0/0/0", 1e31, "attribution.dmb.values holds 1e\\+31; expected finite numbers"),
+        ("attribution/dmb/resolution", [0, 7], "expected a whole number from 1"),
+        ("attribution/dmb/convergence_delta", "much", "convergence_delta is .*expected a finite number"),
+    ],
+)  # fmt: skip
+def test_nonsense_is_refused_with_its_place(document, path, value, message):
+    with pytest.raises(ExportError, match=message):
+        read_export(with_(document, path, value))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_numbers_that_are_none_are_refused(small, number):
+    data = to_json(small).replace(b'"factors":[0.5', b'"factors":[' + number.encode(), 1)
+    assert number.encode() in data
+    with pytest.raises(ExportError, match="no JSON|expected finite numbers"):
+        read_export(data)
+
+
+@pytest.mark.parametrize(
+    "path", ["manifest", "pixels", "class_names", "dmb", "attribution", "dmb/blocks/b1/response"]
+)
+def test_what_is_missing_is_named(document, path):
+    changed = copy.deepcopy(document)
+    *keys, last = path.split("/")
+    place = changed
+    for key in keys:
+        place = place[key]
+    del place[last]
+    message = "no export of this program" if path == "manifest" else f"has no '{last}'; it is no whole export"
+    with pytest.raises(ExportError, match=message):
+        read_export(json.dumps(changed).encode())
+
+
+JUNK = [None, True, -1, 0, 1e30, 10**30, "", "x", "\0", "<script>", [], {}, [[]], {"": None}, [None] * 7]
+
+
+def test_a_thousand_damaged_exports_end_in_a_sentence_or_an_export(document):
+    """Whatever stands anywhere, nothing but ExportError is raised, and what opens can be written again."""
+    chance = random.Random(0)
+    refusals = []
+    for _ in range(1000):
+        changed = copy.deepcopy(document)
+        for _ in range(chance.randint(1, 3)):
+            place, key = changed, None
+            while True:
+                keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+                if not keys:
+                    break
+                key = chance.choice(keys)
+                if not isinstance(place[key], dict | list) or chance.random() < 0.25:
+                    break
+                place = place[key]
+            if key is not None and len(place):
+                place[key] = chance.choice(JUNK)
+        try:
+            export = read_export(json.dumps(changed).encode())
+        except ExportError as error:
+            refusals.append(str(error))
+            continue
+        assert read_export(to_json(export)).manifest == export.manifest
+        assert to_csv(export)
+    assert max(map(len, refusals)) < 600
+    assert 500 < len(refusals) < 1000
+
+
+def test_names_bring_no_markup_into_the_page(small):
+    evil = "</script><img src=x onerror=alert(1)>&lt;!--"
+    label = {"label": evil}
+    manifest = Manifest(**{**vars(small.manifest), "dmb": Origin(**{**vars(small.manifest.dmb), **label})})
+    dmb = NetworkResult(**{**vars(small.result.dmb), **label})
+    page = to_html(
+        Export(PictureResult(small.result.pixels, small.result.baseline, dmb), manifest, small.attribution)
+    )
+    assert b"<img src=x" not in page
+    assert page.count(b"</script>") == 4
+    assert b"&lt;/script&gt;&lt;img src=x" in page

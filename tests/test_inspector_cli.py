@@ -1,0 +1,202 @@
+"""`python -m abn.inspector PICTURE … --out DIR` as a person runs it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from abn import bulk, command_line
+from abn.export import read_export, write_folder
+from abn.picture_files import find_pictures
+from tests.conftest import HOME
+
+
+@pytest.fixture
+def run(checkpoints, monkeypatch, capsys, tmp_path):
+    """Runs the command in `tmp_path` with the tests' checkpoints; answers with exit code, stdout and stderr."""
+    monkeypatch.setattr(command_line, "CHECKPOINTS", checkpoints)
+    monkeypatch.delenv("ABN_BASELINE", raising=False)
+    monkeypatch.delenv("ABN_DMB", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run_command(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            command_line.main(list(map(str, arguments)))
+        return caught.value.code, *capsys.readouterr()
+
+    return run_command
+
+
+@pytest.fixture
+def album(tmp_path, pictures):
+    """A folder: a.png, sub/a.png (another picture), sub/copy/a.png (the first again), and what is no picture."""
+    folder = tmp_path / "album"
+    for place, pixels in (("", pictures[0]), ("sub", pictures[1]), ("sub/copy", pictures[0])):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / place / "a.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff half a picture")
+    (folder / "notes.txt").write_text("passed over")
+    (folder / ".hidden.png").write_bytes(b"passed over too")
+    return folder
+
+
+def bundles(out):
+    return sorted(path.name for path in out.iterdir() if path.name != bulk.SUMMARY_FILE)
+
+
+def test_every_picture_gets_a_bundle_and_the_broken_one_a_sentence(run, album, inspector, pictures, tmp_path):
+    out = tmp_path / "out"
+    code, said, progress = run(album, "missing.png", "--out", out, "--kinds", "json,csv", "--batch-size", 2)
+    assert code == 1
+    assert "3 of 5 pictures inspected" in said
+    assert "2 of 5 failed:\n  album/broken.jpg: This JPEG file is damaged" in said
+    assert "  missing.png: There is no such file" in said
+    assert "5/5" in progress
+    names = bundles(out)
+    assert len(names) == 3 and all(name.startswith("a-") for name in names)
+    assert {path.name for path in (out / names[0]).iterdir()} == {
+        "manifest.json", "result.json", "probabilities.csv", "factors.csv", "gate_weights.csv", "attribution.csv",
+    }  # fmt: skip
+    rows = list(csv.DictReader((out / "summary.csv").read_text().splitlines()))
+    assert [row["picture"] for row in rows] == [
+        "album/a.png", "album/broken.jpg", "album/sub/a.png", "album/sub/copy/a.png", "missing.png",
+    ]  # fmt: skip
+    for row, index in ((rows[0], 0), (rows[2], 1), (rows[3], 0)):
+        export = read_export((out / row["bundle"] / "result.json").read_bytes())
+        assert np.array_equal(export.result.pixels, pictures[index])
+        alone = inspector.inspect(pictures[index])
+        np.testing.assert_allclose(export.result.dmb.probabilities, alone.dmb.probabilities, atol=1e-5)
+        for side, network in zip(("baseline", "dmb"), alone.networks, strict=True):
+            assert row[f"{side}_predicted"] == network.predicted_name
+            assert float(row[f"{side}_raw_softmax"]) == pytest.approx(network.probabilities.max(), abs=1e-5)
+        # Without --target each picture is asked about what the second network says of it.
+        assert export.attribution.target == alone.dmb.predicted_name
+        pair = inspector.attribute(pictures[index], export.attribution.target, None, "saliency", {})
+        np.testing.assert_allclose(export.attribution.maps[1], pair.maps[1], atol=1e-4 * np.abs(pair.maps[1]).max())
+        assert row["agree"] == ("yes" if alone.agree else "no")
+        assert f"{row['picture']}  " in said
+    assert rows[1]["problem"].startswith("This JPEG file is damaged")
+    assert rows[3]["bundle"] == f"{rows[0]['bundle']}-2"  # the same file twice
+
+
+def test_options_reach_every_bundle_and_a_second_run_replaces_the_first(run, album, tmp_path):
+    out = tmp_path / "out"
+    common = (album / "a.png", "--out", out, "--kinds", "json")
+    assert run(*common, "--method", "none")[0] == 0
+    (name,) = bundles(out)
+    assert read_export((out / name / "result.json").read_bytes()).attribution is None
+    code, said, _ = run(
+        *common, "--method", "integrated_gradients", "--option", "steps=3", "--option", "baseline=mean",
+        "--target", "dog", "--against", "cat", "--fit", "pad",
+    )  # fmt: skip
+    assert code == 0 and "1 of 1 pictures inspected" in said and "failed" not in said
+    assert bundles(out) == [name]
+    manifest = read_export((out / name / "result.json").read_bytes()).manifest
+    assert manifest.question.options == {"steps": 3, "baseline": "mean"}
+    assert (manifest.question.target, manifest.question.against) == ("dog", "cat")
+    assert (manifest.picture.name, manifest.picture.size, manifest.picture.fit) == ("a.png", (32, 32), "pad")
+
+
+def test_zips_hold_the_same(run, album, tmp_path):
+    assert run(album / "a.png", "--out", tmp_path / "out", "--zip", "--kinds", "npz")[0] == 0
+    (name,) = bundles(tmp_path / "out")
+    assert name.startswith("a-") and name.endswith(".zip")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dmb", "/no/such/folder"), "there is no such folder"),
+        (("--device", "tpu"), "device 'tpu' is not to be had"),
+        (("--target", "unicorn"), "there is no class 'unicorn'; there are airplane, automobile"),
+        (("--target", "dog", "--against", "dog"), "dog is set against itself"),
+        (("--kinds", "json,pdf"), "--kinds names 'pdf'; expected some of json,csv,npz,png,html"),
+        (("--batch-size", "0"), "--batch-size is 0; expected at least 1"),
+        (("--option", "steps=3"), "saliency has no option 'steps'; it has none"),
+        (("--method", "occlusion", "--option", "window=wide"), "window is 'wide'; expected a whole number"),
+        (("--method", "occlusion", "--option", "window"), "--option is 'window'; expected NAME=VALUE"),
+        (("--method", "none", "--option", "a=b"), "--option a=b is given without a method"),
+    ],
+)
+def test_nonsense_ends_in_code_2_before_anything_is_written(run, album, tmp_path, arguments, message):
+    code, said, complaint = run(album, "--out", tmp_path / "out", *arguments)
+    assert code == 2
+    assert said == ""
+    assert message in complaint
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_says_the_other_class_itself_fails_alone(run, album, inspector, pictures, tmp_path):
+    said_itself = inspector.inspect(pictures[0]).dmb.predicted_name
+    code, said, _ = run(album / "a.png", "--out", tmp_path / "out", "--kinds", "json", "--against", said_itself)
+    assert code == 1
+    assert f"ResNet-DMB says {said_itself} itself; name another class as the target." in said
+    assert bundles(tmp_path / "out") == []
+
+
+def test_a_bundle_that_cannot_be_written_does_not_stop_the_others(run, album, tmp_path, monkeypatch):
+    def full_once(export, folder, kinds):
+        if export.manifest.picture.sha256.startswith(first):
+            raise OSError(28, "No space left on device")
+        write_folder(export, folder, kinds)
+
+    out = tmp_path / "out"
+    run(album / "a.png", "--out", out, "--kinds", "json")
+    first = bundles(out)[0].removeprefix("a-")
+    shutil.rmtree(out)
+    monkeypatch.setattr(bulk, "write_folder", full_once)
+    code, said, _ = run(album / "a.png", album / "sub" / "a.png", "--out", out, "--kinds", "json")
+    assert code == 1
+    assert "a.png: Its bundle could not be written (No space left on device); make room" in said
+    assert len(bundles(out)) == 1
+
+
+def test_the_folder_written_to_is_not_read_again(album, tmp_path):
+    found = list(find_pictures([album, album / "a.png", album], leave_out=album / "sub"))
+    assert [one.shown for one in found] == ["album/a.png", "album/broken.jpg"]
+    (tmp_path / "empty").mkdir()
+    assert [one.shown for one in find_pictures([tmp_path / "empty"])] == ["empty/"]
+
+
+def test_a_files_name_cannot_command_the_terminal(tmp_path):
+    name = "a\x1b[2J\nb.png"
+    (tmp_path / name).write_bytes(b"")
+    assert [one.shown for one in find_pictures([tmp_path])] == [f"{tmp_path.name}/a?[2J?b.png"]
+
+
+def test_leftovers_of_a_killed_run_are_swept_once_they_are_old(tmp_path):
+    names = (".a-0123abcd.77", ".a-0123abcd-2.zip.77", ".a-0123abcd.78", ".a-notes.77")
+    for name in names:
+        (tmp_path / name).mkdir()
+    for name in names[:2] + names[3:]:
+        os.utime(tmp_path / name, (0, 0))
+    bulk._sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a-0123abcd.78", ".a-notes.77"]
+
+
+def test_two_modulated_networks_of_other_classes(two_modulated, album, tmp_path):
+    job = bulk.Job(method="grad_cam", kinds=["json", "csv", "npz", "png", "html"])
+    rows = bulk.run(two_modulated, list(find_pictures([album / "a.png"])), tmp_path / "out", job)
+    assert [row.problem for row in rows] == [""]
+    folder = tmp_path / "out" / rows[0].bundle
+    assert {"factors-baseline.png", "factors-dmb.png"} <= {path.name for path in folder.iterdir()}
+    page = (folder / "report.html").read_text()
+    assert 'id="gates-baseline"' in page and 'id="gates-dmb"' in page
+    assert "What is usual over the data set is not known" in page
+
+
+def test_it_starts_as_a_module(checkpoints, album, tmp_path):
+    environment = {"ABN_BASELINE": str(checkpoints / "resnet-s"), "ABN_DMB": str(checkpoints / "resnet-dmb")}
+    command = [sys.executable, "-m", "abn.inspector", str(album / "broken.jpg"), "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    done = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "1 of 1 failed:\n  broken.jpg: This JPEG file is damaged" in done.stdout
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
