@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -390,4 +391,43 @@ def test_networks_that_cannot_be_had_change_nothing(page, first_example):
     load_networks(page, dmb="/no/such/folder")
     expect(page.locator("[data-testid='toast-body']").first).to_contain_text("there is no such folder")
     expect(page.locator("#networks-status")).to_contain_text("Nothing was changed")
+    expect(page.locator("#top-dmb h2")).to_have_text(first_example.dmb.predicted_name)
+
+
+# --- take away, and open again ---
+
+
+def test_a_result_is_taken_away_and_opened_by_another_visitor(visit, inspector, examples, tmp_path):
+    mine = visit("?picture=example/frog&method=grad_cam&tab=take-away")
+    expect(mine.locator("#take-away-holds")).to_contain_text("attribution maps too (Grad-CAM for")
+    with mine.expect_download() as download:
+        mine.get_by_role("button", name="All values (JSON)").click()
+    assert download.value.suggested_filename == "frog.json"
+    download.value.save_as(tmp_path / "frog.json")
+    frog = next(path for path in examples if path.stem == "frog")
+    expected = inspector.inspect(fit(read_picture(frog)).pixels)
+    values = json.loads((tmp_path / "frog.json").read_text())
+    np.testing.assert_allclose(
+        values["dmb"]["blocks"]["layer3.1"]["factors"], expected.dmb.blocks[5].factors, rtol=1e-5
+    )
+
+    other = visit("?tab=take-away")
+    other.locator("input[type=file][accept*='json']").set_input_files(tmp_path / "frog.json")
+    expect(other.locator("#failure")).to_contain_text("Shown from a file, not computed here")
+    expect(other.locator("#top-dmb h2")).to_have_text(expected.dmb.predicted_name)
+    other.get_by_role("tab", name="Attribution").click()
+    expect(other.locator("#attribution-status")).to_contain_text("from the file")
+    np.testing.assert_allclose(
+        heatmap(other, "#attribution-dmb"), values["attribution"]["dmb"]["map"], rtol=1e-4, atol=1e-6
+    )
+    other.locator("#examples button").first.click()  # and on with a picture of this page
+    expect(other.locator("#failure")).to_be_hidden()
+    expect(other.locator("#attribution-status")).to_contain_text("Saliency for")
+
+
+def test_another_file_than_a_result_is_refused_in_a_sentence(visit, first_example, tmp_path):
+    page = visit("?tab=take-away")
+    (tmp_path / "other.json").write_text('{"hello": [1, 2, 3]}')
+    page.locator("input[type=file][accept*='json']").set_input_files(tmp_path / "other.json")
+    expect(page.locator("[data-testid='toast-body']").first).to_contain_text("This is no export of this program")
     expect(page.locator("#top-dmb h2")).to_have_text(first_example.dmb.predicted_name)

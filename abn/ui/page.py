@@ -133,7 +133,7 @@ def build_page(pairs: Pairs, examples: Sequence[Path], data: Cifar10 | None = No
             top.select(chosen_class, shown, controls.target, **HIDDEN)
         with taking:
             take_away.build(
-                pairs, shown, maps,
+                pairs, own.methods, shown, maps,
                 lambda seen: [*present(seen), None, "", None, *refit.update(compared_in(seen.result))],
                 [*presented, picture, fitting, used, *refit.components],
             )  # fmt: skip

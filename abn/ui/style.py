@@ -14,6 +14,7 @@ CSS = """
 .pixelated img {image-rendering: pixelated}
 .agreement {font-size: var(--text-lg)}
 .notice {border-left: 4px solid #b45309; padding-left: .8em}
+.notice .notice {border-left: 0; padding-left: 0}
 .aside {color: var(--body-text-color-subdued)}
 footer {display: none !important}
 """

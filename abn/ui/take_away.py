@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import gradio as gr
@@ -11,15 +11,17 @@ from gradio.components import Component
 from gradio.processing_utils import save_bytes_to_cache
 
 from abn import export
+from abn.attribution_methods import Method
 from abn.attribution_pair import AttributionPair
 from abn.export import Export
 from abn.pairs import OWN, Pairs
 from abn.ui import about
-from abn.ui.edge import told
+from abn.ui.edge import escape, told
 from abn.ui.shown import Shown
 
 Maps = tuple[Shown, AttributionPair] | None
 LONGEST_NAME = 60  # characters of a file's name
+IN_A_ROW = 3
 
 # Label of the button → ending of the file's name, and what makes the file of an export and the picture's name.
 FILES: dict[str, tuple[str, Callable[[Export, str], bytes]]] = {
@@ -51,6 +53,7 @@ def file_name(seen: Shown) -> str:
 
 def build(
     pairs: Pairs,
+    methods: Mapping[str, Method],
     shown: gr.State,
     maps: gr.State,
     present: Callable[[Shown], list],
@@ -65,8 +68,10 @@ def build(
     """
     gr.Markdown(about.TAKE_AWAY)
     holds = gr.Markdown(elem_id="take-away-holds")
-    with gr.Row():
-        buttons = [gr.Button(label, min_width=150) for label in FILES]
+    buttons, labels = [], list(FILES)
+    for start in range(0, len(labels), IN_A_ROW):
+        with gr.Row():
+            buttons += [gr.Button(label, min_width=150) for label in labels[start : start + IN_A_ROW]]
     taken = gr.DownloadButton(visible="hidden", elem_id="taken-file")
     gr.Markdown(about.OPEN)
     opening = gr.UploadButton("Open a result.json", file_types=[".json"], type="binary", elem_id="open-result")
@@ -84,7 +89,9 @@ def build(
         if seen is None:
             return ""
         pair = seen.opened.attribution if seen.opened else maps[1] if maps is not None and maps[0] is seen else None
-        return about.WITHOUT_MAPS if pair is None else about.WITH_MAPS.format(method=pair.method, target=pair.target)
+        if pair is None:
+            return about.WITHOUT_MAPS
+        return about.WITH_MAPS.format(method=methods[pair.method].label, target=escape(pair.target))
 
     @told
     def open_result(data: bytes):
