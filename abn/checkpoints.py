@@ -48,6 +48,8 @@ CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 
 TIMEOUT = 10.0  # seconds of silence after which the Hub counts as hanging
+MOST_BYTES = 1_000_000_000  # of a Hub repository's files together; ours have some sixteen million
+LARGEST_LIMIT = 50_000_000_000  # bytes; what the Hub gives by plain HTTP
 LARGEST_CONFIG = 1_000_000  # bytes; ours have about two thousand
 TEST_IMAGES = 10_000  # of the official CIFAR-10
 
@@ -166,7 +168,11 @@ def _dataset_note(data: Cifar10, holdout: int) -> str:
 
 
 def load_checkpoint(
-    source: str | os.PathLike[str], revision: str | None = None, *, timeout: float = TIMEOUT
+    source: str | os.PathLike[str],
+    revision: str | None = None,
+    *,
+    timeout: float = TIMEOUT,
+    max_bytes: int = MOST_BYTES,
 ) -> ResNet:
     """Load a network from a folder or from the Hub.
 
@@ -175,6 +181,8 @@ def load_checkpoint(
             object, starts with "/", "." or "~" or has more than one slash is a folder.
         revision: branch, tag or commit of a Hub repository; "main" where none is given.
         timeout: seconds of silence after which the Hub counts as hanging.
+        max_bytes: that are fetched from the Hub in all. A file that is announced larger is not begun, and one that
+            arrives larger is cut off. A folder may be of any size.
 
     Returns:
         The network on the CPU, in eval mode, with the `CheckpointInfo` as its attribute `info`.
@@ -191,9 +199,13 @@ def load_checkpoint(
         return _load_folder(place, name)
     if not (isinstance(timeout, (int, float)) and 0 < timeout < math.inf):
         raise CheckpointError(f"timeout is {timeout!r}; expected a positive number of seconds", name)
+    if not (isinstance(max_bytes, int) and 0 < max_bytes <= LARGEST_LIMIT):
+        reason = f"max_bytes is {max_bytes!r}; expected a whole number from 1 to {LARGEST_LIMIT:,}"
+        raise CheckpointError(reason, name)
     from abn.hub import Request, fetch  # huggingface_hub is not needed for a folder, nor to save
 
-    request = Request(place.repo, place.revision, (CONFIG_FILE, WEIGHTS_FILE), (REFERENCE_FILE,), timeout)
+    required, optional = (CONFIG_FILE, WEIGHTS_FILE), (REFERENCE_FILE,)
+    request = Request(place.repo, place.revision, required, optional, timeout, max_bytes)
     fetched = fetch(request, name)
     if fetched.notice:
         warn(f"{name}: {fetched.notice}", stacklevel=2)
