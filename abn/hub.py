@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import HTTPError, RemoteEntryNotFoundError, RevisionResolutionError
+from huggingface_hub.errors import HTTPError, RemoteEntryNotFoundError, RevisionNotFoundError, RevisionResolutionError
 from huggingface_hub.file_download import REGEX_COMMIT_HASH, repo_folder_name
 
 from abn.checkpoint_info import CheckpointError
 from abn.files import replace_file
-from abn.hub_errors import MET, FaultError, damaged, endpoint_fault, explain, lacks, no_hub
+from abn.hub_errors import MET, FaultError, changed, damaged, endpoint_fault, explain, lacks, no_hub
 from abn.hub_watch import Metered, Watch, watched
 
 RETRY_WAITS = (0.5, 2.0)
@@ -91,6 +91,7 @@ def fetch(request: Request, source: str) -> Fetched:
 
 
 def _from_hub(request: Request) -> Fetched:
+    commit = None
     with watched(request.timeout, request.max_bytes) as watch:
         try:
             commit, there = _resolve(request)
@@ -99,6 +100,8 @@ def _from_hub(request: Request) -> Fetched:
                     raise FaultError(lacks(name, there))
                 path = _download(request, commit, name)
         except MET as error:
+            if isinstance(error, RevisionNotFoundError) and commit not in (None, request.revision):
+                raise FaultError(changed(request.repo)) from error
             raise FaultError(explain(error, request.repo, request.revision, watch)) from error
         notices = [_fetch_optional(request, commit, name, there, watch) for name in request.optional]
     _remember(request, commit)

@@ -87,6 +87,11 @@ def damaged(name: str) -> Fault:
     )
 
 
+def changed(repo: str) -> Fault:
+    """The commit a branch meant is gone before all of its files were read."""
+    return Fault(f"{repo} changed while it was read; try again", passing=True)
+
+
 def lacks(name: str, there: set[str]) -> Fault:
     """A repository without a file it needs, which holds the files `there`, as far as is known."""
     pickles = sorted(file for file in there if file.endswith(PICKLE_SUFFIXES))
@@ -197,7 +202,7 @@ def _of_network(error: BaseException, watch: Watch, hub: str) -> Fault:
 
 
 def _of_disk(error: OSError) -> Fault:
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Fault("the disk is full; make room, or let HF_HOME name a folder on another disk")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         return Fault(

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from abn.attribution import METHODS, Attribution, attribute
-from abn.checkpoints import CheckpointError, load_checkpoint
+from abn.checkpoints import MOST_BYTES, CheckpointError, load_checkpoint
 from abn.data import normalise, to_pixels
 from abn.inspection import Inspection, inspect
-from abn.reference import Reference, load_reference
+from abn.reference import Reference, ReferenceFileError, load_reference
 from abn.resnet import ResNet
 from abn.results import BlockResult, NetworkResult, PictureResult
 from abn.sources import HubSource, locate
@@ -41,29 +41,43 @@ class Network:
     notice: str | None = None
 
 
+def open_network(source: str | Path, *, max_bytes: int = MOST_BYTES) -> Network:
+    """A checkpoint with its reference.
+
+    Args:
+        source: a folder or a Hub id.
+        max_bytes: that are fetched from the Hub in all.
+
+    Raises:
+        CheckpointError: for a source that cannot be had or used.
+        ReferenceFileError: for a reference that cannot be read or belongs to other weights.
+    """
+    model = load_checkpoint(source, max_bytes=max_bytes)
+    info = model.info
+    label = LABELS.get(model.architecture, model.architecture)
+    return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), info.notice)
+
+
 def load_network(source: str | None, bundled: Path) -> Network:
-    """A checkpoint with its reference; the bundled one where none is named or a Hub id cannot be had.
+    """A checkpoint with its reference; the bundled one where none is named or a Hub id cannot be had or used.
 
     Args:
         source: a folder, a Hub id, or None for the bundled checkpoint.
         bundled: the folder of the checkpoint that came with the code.
 
     Raises:
-        CheckpointError: for a named folder, or the bundled one, that cannot be used.
-        ReferenceFileError: for a reference that belongs to other weights.
+        CheckpointError, ReferenceFileError: for a named folder, or the bundled one, as `open_network` does.
     """
-    place = bundled if source is None else locate(source)
-    notice = None
+    if source is None:
+        return open_network(bundled)
+    place = locate(source)
     try:
-        model = load_checkpoint(source or bundled)
-    except CheckpointError as error:
+        return open_network(source)
+    except (CheckpointError, ReferenceFileError) as error:
         if not isinstance(place, HubSource):
             raise
         notice = f"{str(error).rstrip('.')}. The checkpoint that came with this app is shown in its place."
-        model = load_checkpoint(bundled)
-    info = model.info
-    label = LABELS.get(model.architecture, model.architecture)
-    return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), notice or info.notice)
+    return replace(open_network(bundled), notice=notice)
 
 
 @dataclass(frozen=True, eq=False)

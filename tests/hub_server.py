@@ -15,9 +15,36 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
+from huggingface_hub import constants
+
 TOKEN = "hf_goodtoken"  # the only one the server knows
+REPO = "someone/network"
+FILES = {"config.json": b'{"a": 1}', "model.safetensors": b"weights" * 1000}
+
+
+def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Let huggingface_hub, which reads HF_ENDPOINT when it is imported, ask there."""
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+def left_over(cache: Path) -> list[str]:
+    """What half-done work leaves in huggingface_hub's cache: scratch files, and blobs that are not what they are
+    named after."""
+    scratch = [path for path in cache.rglob("*") if path.name.endswith((".incomplete", ".tmp"))]
+    blobs = [path for path in cache.glob("models--*/blobs/*") if path not in scratch]
+    broken = [
+        path
+        for path in blobs
+        if path.name not in (git_hash(path.read_bytes()), hashlib.sha256(path.read_bytes()).hexdigest())
+    ]
+    dangling = [path for path in cache.glob("models--*/snapshots/*/*") if not path.exists()]
+    return [str(path) for path in scratch + broken + dangling]
 
 
 @dataclass
@@ -79,6 +106,8 @@ class HubServer:
     Attributes:
         requests: (method, path) of every request, in order.
         tokens: what the requests carried for each path.
+        sizes: of files by name, where other ones are announced than they have.
+        sent: bytes of bodies without an end.
     """
 
     def __init__(self) -> None:
@@ -86,6 +115,8 @@ class HubServer:
         self.requests: list[tuple[str, str]] = []
         self.tokens: dict[str, str | None] = {}
         self.failures: list[_Failure] = []
+        self.sizes: dict[str, int] = {}
+        self.sent = 0
         self.released = threading.Event()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
 
@@ -158,6 +189,21 @@ def cut(handler: _Handler) -> None:
     handler.close_connection = True
 
 
+def endless(handler: _Handler) -> None:
+    """Send a body that no length was announced of, for as long as it is taken; `sent` counts."""
+    handler.send_head(200, {"Transfer-Encoding": "chunked"})
+    piece = b"x" * 1_000_000
+    handler.close_connection = True
+    while not handler.hub.released.is_set():
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        handler.hub.sent += len(piece)
+
+
+def longer(handler: _Handler) -> None:
+    """Send more than was announced before, with an honest length."""
+    handler.send(200, (handler.content_of_path() or b"") * 200, {})
+
+
 def close(handler: _Handler) -> None:
     """Close the connection without an answer."""
     handler.close_connection = True
@@ -166,6 +212,11 @@ def close(handler: _Handler) -> None:
 def circle(handler: _Handler) -> None:
     """Redirect to the same address."""
     handler.send(302, b"", {"Location": f"{handler.hub.endpoint}{handler.path}"})
+
+
+def wander(handler: _Handler) -> None:
+    """Redirect to ever new addresses."""
+    handler.send(302, b"", {"Location": f"{handler.hub.endpoint}{handler.path}/on"})
 
 
 def damage(handler: _Handler) -> None:
@@ -224,7 +275,13 @@ class _Handler(BaseHTTPRequestHandler):
         failure = self.hub.failure(self.command, path)
         if failure is not None:
             failure(self)
-        elif path.startswith("/cdn/"):
+        else:
+            self.answer()
+
+    def answer(self) -> None:
+        """As the Hub does."""
+        path = urlsplit(self.path).path
+        if path.startswith("/cdn/"):
             self.send(200, self.content_of_path(), {"ETag": '"storage"'})
         else:
             self._answer_repository(path)
@@ -264,7 +321,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {
                 "X-Repo-Commit": commit,
                 "X-Linked-ETag": f'"{sha256}"',
-                "X-Linked-Size": str(len(content)),
+                "X-Linked-Size": str(self.hub.sizes.get(name, len(content))),
                 "X-Xet-Hash": sha256,
                 "X-Xet-Refresh-Route": f"{self.hub.endpoint}/api/xet-token",
                 "Location": f"http://localhost:{self.hub.port}/cdn/{sha256}",

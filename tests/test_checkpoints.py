@@ -351,6 +351,12 @@ def test_a_timeout_that_is_none(timeout):
         load_checkpoint("user/repo", timeout=timeout)
 
 
+@pytest.mark.parametrize("most", [0, -1, 1.5, None, 10**12])
+def test_a_limit_that_is_none(most):
+    with pytest.raises(CheckpointError, match="max_bytes is .*; expected a whole number from 1 to 50,000,000,000"):
+        load_checkpoint("user/repo", max_bytes=most)
+
+
 # Folders that are no checkpoints.
 
 
