@@ -46,15 +46,25 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Path 
     if len(revisions) > 1:
         raise CheckpointError(f"two revisions are named, {' and '.join(revisions)}; name one", name)
     chosen = revisions[0] if revisions else "main"
-    if not _REVISION.fullmatch(chosen):
+    if not is_revision(chosen):
         raise CheckpointError(f"{chosen!r} can be no revision; name a branch, tag or commit", name)
-    if not _REPO.fullmatch(repo) or len(repo) > LONGEST_REPO:
+    if not is_repo(repo):
         raise CheckpointError(
             "there is no such folder, and the Hub has no such names (user/repo: letters, digits, single . - _); "
             "check the spelling",
             name,
         )
     return HubSource(repo, chosen)
+
+
+def is_repo(name: str) -> bool:
+    """Whether a repository of the Hub can have this name, "user/repo"."""
+    return _REPO.fullmatch(name) is not None and len(name) <= LONGEST_REPO
+
+
+def is_revision(name: str) -> bool:
+    """Whether a branch, tag or commit can have this name."""
+    return _REVISION.fullmatch(name) is not None
 
 
 def _folder(name: str) -> Path:

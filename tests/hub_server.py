@@ -1,5 +1,7 @@
 """A small local server that speaks as much of the Hub's protocol as huggingface_hub's downloads need.
 
+`tests.hub_uploads` is the half that uploads need.
+
 Small files are answered with their git hash as ETag; safetensors as the Hub answers large files: a redirect
 to another origin (here: "localhost" in place of "127.0.0.1"), the SHA-256 as linked ETag, and the header
 that offers Xet. Failures are switched on by `fail`.
@@ -21,7 +23,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from huggingface_hub import constants
 
-TOKEN = "hf_goodtoken"  # the only one the server knows
+from tests import hub_uploads
+
+TOKEN = "hf_goodtoken"  # the only one that may write
+READ_TOKEN = "hf_readonly"
 REPO = "someone/network"
 FILES = {"config.json": b'{"a": 1}', "model.safetensors": b"weights" * 1000}
 
@@ -55,6 +60,7 @@ class Repository:
     revisions: dict[str, str] = field(default_factory=dict)
     private: bool = False
     gated: bool = False
+    messages: list[str] = field(default_factory=list)
 
     def commit(self, files: dict[str, bytes], revision: str = "main") -> str:
         """Add a commit of these files and let `revision` name it."""
@@ -108,6 +114,8 @@ class HubServer:
         tokens: what the requests carried for each path.
         sizes: of files by name, where other ones are announced than they have.
         sent: bytes of bodies without an end.
+        created: what was asked for where a repository was to be created.
+        storage: large files that were uploaded, by their hash.
     """
 
     def __init__(self) -> None:
@@ -117,6 +125,8 @@ class HubServer:
         self.failures: list[_Failure] = []
         self.sizes: dict[str, int] = {}
         self.sent = 0
+        self.created: list[dict] = []
+        self.storage: dict[str, bytes] = {}
         self.released = threading.Event()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
 
@@ -239,6 +249,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    @property
+    def token(self) -> str:
+        return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+
     def send_head(self, code: int, headers: dict[str, str]) -> None:
         self.send_response(code)
         for name, value in headers.items():
@@ -270,6 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/agent-harnesses":
             self.send(200, b'{"standardEnvVars": [], "harnesses": {}}', {})
             return
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.hub.requests.append((self.command, path))
         self.hub.tokens[path] = self.headers.get("Authorization")
         failure = self.hub.failure(self.command, path)
@@ -281,7 +302,11 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         """As the Hub does."""
         path = urlsplit(self.path).path
-        if path.startswith("/cdn/"):
+        if self.command == "POST":
+            hub_uploads.post(self)
+        elif self.command == "PUT":
+            hub_uploads.put(self)
+        elif path.startswith("/cdn/"):
             self.send(200, self.content_of_path(), {"ETag": '"storage"'})
         else:
             self._answer_repository(path)
@@ -291,8 +316,8 @@ class _Handler(BaseHTTPRequestHandler):
         is_api = parts[:2] == ["api", "models"]
         parts = parts[2:] if is_api else parts
         repository = self.hub.repositories.get("/".join(parts[:2]))
-        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        if token and token != TOKEN:
+        token = self.token
+        if token and token not in (TOKEN, READ_TOKEN):
             self.error(401, "Invalid credentials in Authorization header")
         elif repository is None or (repository.private and not token):
             if token:
@@ -306,7 +331,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.error(404, f"Invalid rev id: {revision}", "RevisionNotFound")
             elif is_api:
                 siblings = [{"rfilename": name} for name in sorted(repository.commits[commit])]
-                info = {"id": "/".join(parts[:2]), "sha": commit, "siblings": siblings}
+                info = {"id": "/".join(parts[:2]), "sha": commit, "siblings": siblings, "private": repository.private}
                 self.send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
             elif repository.gated and not token:
                 self.error(401, "Access to this model is restricted.", "GatedRepo")
