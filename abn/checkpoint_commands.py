@@ -59,11 +59,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _push(args: argparse.Namespace) -> str:
-    from huggingface_hub.utils import logging
+    from huggingface_hub.utils import disable_progress_bars, logging
 
     from abn.push import push_checkpoint
 
     logging.set_verbosity_error()  # what it warns of is either meant, or said by us
+    disable_progress_bars()  # it draws one for no files
     return push_checkpoint(
         args.folder, args.repo, private=args.private, message=args.message, revision=args.revision,
         timeout=args.timeout,

@@ -15,10 +15,10 @@ from typing import TypeVar
 
 from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
 
+from abn import hub
 from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from abn.checkpoint_info import CheckpointError, CheckpointInfo
 from abn.checkpoints import load_checkpoint
-from abn.hub import RETRY_WAITS
 from abn.hub_errors import FaultError, endpoint_fault
 from abn.hub_watch import watched
 from abn.model_card import TITLES, model_card
@@ -73,7 +73,7 @@ def push_checkpoint(
         reason = "there is no access token; make one with write access in your settings there, then give it"
         raise CheckpointError(f"{reason} (hf auth login, or HF_TOKEN)", repo)
     message = message or f"Upload {TITLES.get(info.architecture, info.architecture)}"
-    for wait in (*RETRY_WAITS, None):
+    for wait in (*hub.RETRY_WAITS, None):
         try:
             return _Upload(repo, revision, timeout).push(files, private, message)
         except FaultError as error:

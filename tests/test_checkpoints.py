@@ -190,16 +190,6 @@ def test_save_trained_on_held_out_images(tmp_path):
     assert "on 5,000 held-out training images" in (tmp_path / "README.md").read_text()
 
 
-def test_the_card_has_front_matter_the_hub_reads(tmp_path):
-    from huggingface_hub import ModelCard
-
-    names = ('a "quoted" name', "colon: and\nnew line", "- dash")
-    save_checkpoint(resnet.resnet_s(3), tmp_path, class_names=names, dataset="CIFAR-10")
-    data = ModelCard.load(tmp_path / "README.md").data
-    assert (data.license, data.datasets, data.pipeline_tag) == ("apache-2.0", ["cifar10"], "image-classification")
-    assert "resnet-s" in data.tags
-
-
 # Saving: whole or not at all.
 
 
