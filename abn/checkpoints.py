@@ -182,6 +182,7 @@ def load_checkpoint(
     *,
     timeout: float = TIMEOUT,
     max_bytes: int = MOST_BYTES,
+    public_only: bool = False,
 ) -> ResNet:
     """Load a network from a folder or from the Hub.
 
@@ -192,6 +193,8 @@ def load_checkpoint(
         timeout: seconds of silence after which the Hub counts as hanging.
         max_bytes: that are fetched from the Hub in all. A file that is announced larger is not begun, and one that
             arrives larger is cut off. A folder may be of any size.
+        public_only: for a source that a stranger named: no folder here, no token of ours, nothing that a token
+            fetched earlier, and no cached copy where the Hub cannot be reached.
 
     Returns:
         The network on the CPU, in eval mode, with the `CheckpointInfo` as its attribute `info`.
@@ -203,7 +206,7 @@ def load_checkpoint(
         UserWarning: when the Hub cannot be reached and an older load's files are used; also `info.notice`.
     """
     name = os.fspath(source)
-    place = locate(source, revision)
+    place = locate(source, revision, hub_only=public_only)
     if isinstance(place, Path):
         return load_folder(place, name)
     if not (isinstance(timeout, (int, float)) and 0 < timeout < math.inf):
@@ -214,7 +217,7 @@ def load_checkpoint(
     from abn.hub import Request, fetch  # huggingface_hub is not needed for a folder, nor to save
 
     required, optional = (CONFIG_FILE, WEIGHTS_FILE), (REFERENCE_FILE,)
-    request = Request(place.repo, place.revision, required, optional, timeout, max_bytes)
+    request = Request(place.repo, place.revision, required, optional, timeout, max_bytes, public_only)
     fetched = fetch(request, name)
     if fetched.notice:
         warn(f"{name}: {fetched.notice}", stacklevel=2)

@@ -18,7 +18,7 @@ from huggingface_hub.file_download import REGEX_COMMIT_HASH, repo_folder_name
 
 from abn.checkpoint_info import CheckpointError
 from abn.files import replace_file
-from abn.hub_errors import MET, FaultError, changed, damaged, endpoint_fault, explain, lacks, no_hub
+from abn.hub_errors import MET, FaultError, changed, damaged, endpoint_fault, explain, lacks, no_hub, not_public
 from abn.hub_watch import Metered, Watch, watched
 
 RETRY_WAITS = (0.5, 2.0)
@@ -35,6 +35,8 @@ class Request:
         required, optional: names of files at the repository's root.
         timeout: seconds of silence after which the server counts as hanging.
         max_bytes: that are taken in all, however many are announced or sent.
+        public: the repository has to be one that anybody may read now: no token is sent, and what a token fetched
+            earlier is not used.
     """
 
     repo: str
@@ -43,6 +45,12 @@ class Request:
     optional: tuple[str, ...] = ()
     timeout: float = 10.0
     max_bytes: int = 10**9
+    public: bool = False
+
+    @property
+    def token(self) -> bool | None:
+        """As huggingface_hub takes it: False for none, None for the one it finds."""
+        return False if self.public else None
 
     @property
     def folder(self) -> Path:
@@ -79,7 +87,7 @@ def fetch(request: Request, source: str) -> Fetched:
         if wait is None or not fault.passing:
             break
         time.sleep(max(wait, fault.wait))
-    if not fault.unreachable:
+    if not fault.unreachable or request.public:
         raise CheckpointError(fault.reason, source)
     cached = _from_cache(request)
     if cached is None:
@@ -110,23 +118,24 @@ def _from_hub(request: Request) -> Fetched:
 
 def _resolve(request: Request) -> tuple[str, set[str] | None]:
     """The commit a revision means, and the names of its files (None where the Hub need not be asked)."""
-    if REGEX_COMMIT_HASH.fullmatch(request.revision):
+    if REGEX_COMMIT_HASH.fullmatch(request.revision) and not request.public:
         return request.revision, None
     try:
-        info = HfApi().model_info(request.repo, revision=request.revision, timeout=request.timeout)
+        info = HfApi(token=request.token).model_info(request.repo, revision=request.revision, timeout=request.timeout)
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         if isinstance(error, (OSError, HTTPError)):  # an error status 400 is a ValueError too
             raise
         raise FaultError(no_hub()) from error  # a body that is not the API's JSON
     if not isinstance(info.sha, str) or not REGEX_COMMIT_HASH.fullmatch(info.sha):
         raise FaultError(no_hub())
+    if request.public and (info.gated or info.private):
+        raise FaultError(not_public(request.repo))
     return info.sha, {sibling.rfilename for sibling in info.siblings or ()}
 
 
 def _download(request: Request, commit: str, name: str) -> Path:
-    path = Path(
-        hf_hub_download(request.repo, name, revision=commit, etag_timeout=request.timeout, tqdm_class=Metered)
-    )
+    options = {"etag_timeout": request.timeout, "token": request.token, "tqdm_class": Metered}
+    path = Path(hf_hub_download(request.repo, name, revision=commit, **options))
     if not _is_intact(path):
         _forget(path)
         raise FaultError(damaged(name))

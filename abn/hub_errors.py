@@ -80,6 +80,10 @@ def no_hub() -> Fault:
     )
 
 
+def not_public(repo: str) -> Fault:
+    return Fault(f"{repo} is gated or private; name a checkpoint that anybody may read")
+
+
 def damaged(name: str) -> Fault:
     return Fault(
         f"{name} arrived damaged: its checksum does not match; nothing of it was kept, try again later",

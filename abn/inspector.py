@@ -41,18 +41,18 @@ class Network:
     notice: str | None = None
 
 
-def open_network(source: str | Path, *, max_bytes: int = MOST_BYTES) -> Network:
+def open_network(source: str | Path, *, max_bytes: int = MOST_BYTES, public_only: bool = False) -> Network:
     """A checkpoint with its reference.
 
     Args:
         source: a folder or a Hub id.
-        max_bytes: that are fetched from the Hub in all.
+        max_bytes, public_only: of what comes from the Hub, see `load_checkpoint`.
 
     Raises:
         CheckpointError: for a source that cannot be had or used.
         ReferenceFileError: for a reference that cannot be read or belongs to other weights.
     """
-    model = load_checkpoint(source, max_bytes=max_bytes)
+    model = load_checkpoint(source, max_bytes=max_bytes, public_only=public_only)
     info = model.info
     label = LABELS.get(model.architecture, model.architecture)
     return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), info.notice)

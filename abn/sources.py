@@ -22,13 +22,16 @@ class HubSource:
     revision: str
 
 
-def locate(source: str | os.PathLike[str], revision: str | None = None) -> Path | HubSource:
+def locate(
+    source: str | os.PathLike[str], revision: str | None = None, *, hub_only: bool = False
+) -> Path | HubSource:
     """An existing folder, or what to ask the Hub for.
 
     Args:
         source: a folder, or "user/repo" or "user/repo@revision". What exists here, is a path object, starts
             with "/", "." or "~" or has more than one slash is a folder.
         revision: instead of one in `source`; "main" where none is named.
+        hub_only: no folder is meant, and none is looked for.
 
     Raises:
         CheckpointError: for what can be neither, and for a folder that is not there.
@@ -38,7 +41,7 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Path 
     if not name.strip():
         raise CheckpointError("no checkpoint is named; expected a folder, or user/repo on the Hub")
     is_path = not isinstance(source, str) or name.startswith(("/", ".", "~")) or "\\" in name
-    if is_path or repo.count("/") != 1 or _there(Path(name)):
+    if not hub_only and (is_path or repo.count("/") != 1 or _there(Path(name))):
         if revision is not None:
             raise CheckpointError(f"a folder has no revisions, but {revision!r} was asked for; leave it out", name)
         return _folder(name)
@@ -49,10 +52,9 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Path 
     if not is_revision(chosen):
         raise CheckpointError(f"{chosen!r} can be no revision; name a branch, tag or commit", name)
     if not is_repo(repo):
+        missing = "" if hub_only else "there is no such folder, and "
         raise CheckpointError(
-            "there is no such folder, and the Hub has no such names (user/repo: letters, digits, single . - _); "
-            "check the spelling",
-            name,
+            f"{missing}the Hub has no such names (user/repo: letters, digits, single . - _); check the spelling", name
         )
     return HubSource(repo, chosen)
 

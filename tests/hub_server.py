@@ -331,7 +331,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.error(404, f"Invalid rev id: {revision}", "RevisionNotFound")
             elif is_api:
                 siblings = [{"rfilename": name} for name in sorted(repository.commits[commit])]
-                info = {"id": "/".join(parts[:2]), "sha": commit, "siblings": siblings, "private": repository.private}
+                about = {"private": repository.private, "gated": "auto" if repository.gated else False}
+                info = {"id": "/".join(parts[:2]), "sha": commit, "siblings": siblings} | about
                 self.send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
             elif repository.gated and not token:
                 self.error(401, "Access to this model is restricted.", "GatedRepo")

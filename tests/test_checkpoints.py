@@ -326,6 +326,17 @@ def test_sources_that_are_nowhere(source, revision, words):
         assert word in found
 
 
+def test_a_stranger_names_no_folder(tmp_path, monkeypatch):
+    (tmp_path / "user" / "repo").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert locate("user/repo@v1", hub_only=True) == HubSource("user/repo", "v1")
+    for name in ("user", "./user/repo", str(tmp_path), "~/x", "../x", "user/repo/x", "C:\\x", "user/repo\0"):
+        with pytest.raises(CheckpointError) as caught:
+            load_checkpoint(name, public_only=True)
+        assert "the Hub has no such names" in caught.value.reason
+        assert "folder" not in caught.value.reason
+
+
 def test_no_source_at_all():
     with pytest.raises(CheckpointError, match="no checkpoint is named"):
         load_checkpoint(" ")

@@ -363,6 +363,32 @@ def test_a_server_that_sends_more_than_it_announced_is_cut_off(hub, cache, answe
     assert get().notice is None
 
 
+# Sources that strangers name.
+
+
+def test_a_public_repository_is_had_without_our_token(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    first = get(public=True)
+    assert {path.name: path.read_bytes() for path in first.folder.iterdir()} == FILES
+    assert get(first.commit, public=True) == first
+    assert set(hub.tokens.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("private", "no model repository"), ("gated", "someone/network is gated or private")]
+)
+def test_what_our_token_may_read_is_not_given_to_strangers(hub, monkeypatch, kind, words):
+    vars(hub.repositories[REPO])[kind] = True
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    commit = get().commit  # and lies in the cache from here on
+    for revision in ("main", commit):
+        assert words in refused(revision, public=True)
+    hub.stop()
+    for revision in ("main", commit):
+        assert "cannot be reached" in refused(revision, public=True)
+    assert get(commit).commit == commit  # to us it is there
+
+
 # When the Hub cannot be reached and an older load left a copy.
 
 
