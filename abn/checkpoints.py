@@ -5,13 +5,15 @@
     README.md               a model card
     reference.safetensors   what is usual over the data set (`abn.reference`), where it was measured
 
+    python -m abn.checkpoints push FOLDER user/repo
+    python -m abn.checkpoints convert FILE FOLDER
+
 Loaded strictly, never through pickle, and never with code from a repository.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import math
 import os
@@ -21,10 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
-import torch
 from safetensors.torch import save
 
-from abn import resnet
+from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, load_folder, read_info
 from abn.checkpoint_info import CheckpointError, CheckpointInfo, parse_config
 from abn.data import CLASS_NAMES, MEAN, STD
 from abn.files import replace_file
@@ -32,7 +33,7 @@ from abn.model_card import model_card
 from abn.reference_file import REFERENCE_FILE
 from abn.resnet import ResNet
 from abn.sources import HubSource, locate
-from abn.weights import load_official_state_dict, read_safetensors, require_sound
+from abn.weights import load_official_state_dict, require_sound
 
 if TYPE_CHECKING:
     from abn.data import Cifar10
@@ -40,15 +41,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointError", "CheckpointInfo", "load_checkpoint", "load_official_state_dict", "save_checkpoint",
-    "save_trained",
+    "save_trained", "write_card",
 ]  # fmt: skip
 
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
-CARD_FILE = "README.md"
-
 TIMEOUT = 10.0  # seconds of silence after which the Hub counts as hanging
-LARGEST_CONFIG = 1_000_000  # bytes; ours have about two thousand
+MOST_BYTES = 1_000_000_000  # of a Hub repository's files together; ours have some sixteen million
+LARGEST_LIMIT = 50_000_000_000  # bytes; what the Hub gives by plain HTTP
 TEST_IMAGES = 10_000  # of the official CIFAR-10
 
 
@@ -116,6 +114,19 @@ def _replace_folder(folder: Path, weights: bytes, config: bytes, card: str) -> N
     replace_file(folder / CONFIG_FILE, lambda scratch: scratch.write_bytes(config))
 
 
+def write_card(folder: str | os.PathLike[str]) -> Path:
+    """Write a folder's model card anew, from its `config.json`.
+
+    Raises:
+        CheckpointError: for a folder that is no checkpoint.
+        OSError: where it cannot be written to.
+    """
+    path = Path(folder) / CARD_FILE
+    card = model_card(read_info(path.parent, str(folder)))
+    replace_file(path, lambda scratch: scratch.write_text(card, encoding="utf-8"))
+    return path
+
+
 def save_trained(
     model: ResNet, folder: str | os.PathLike[str], run: Run, log: Sequence[Mapping], data: Cifar10 | None = None
 ) -> Path:
@@ -166,7 +177,12 @@ def _dataset_note(data: Cifar10, holdout: int) -> str:
 
 
 def load_checkpoint(
-    source: str | os.PathLike[str] | HubSource, revision: str | None = None, *, timeout: float = TIMEOUT
+    source: str | os.PathLike[str] | HubSource,
+    revision: str | None = None,
+    *,
+    timeout: float = TIMEOUT,
+    max_bytes: int = MOST_BYTES,
+    public_only: bool = False,
 ) -> ResNet:
     """Load a network from a folder or from the Hub.
 
@@ -175,6 +191,10 @@ def load_checkpoint(
             object, starts with "/", "." or "~" or has more than one slash is a folder.
         revision: branch, tag or commit of a Hub repository; "main" where none is given.
         timeout: seconds of silence after which the Hub counts as hanging.
+        max_bytes: that are fetched from the Hub in all. A file that is announced larger is not begun, and one that
+            arrives larger is cut off. A folder may be of any size.
+        public_only: for a source that a stranger named: no folder here, no token of ours, nothing that a token
+            fetched earlier, and no cached copy where the Hub cannot be reached.
 
     Returns:
         The network on the CPU, in eval mode, with the `CheckpointInfo` as its attribute `info`.
@@ -186,67 +206,27 @@ def load_checkpoint(
         UserWarning: when the Hub cannot be reached and an older load's files are used; also `info.notice`.
     """
     name = str(source) if isinstance(source, HubSource) else os.fspath(source)
-    place = locate(source, revision)
+    place = locate(source, revision, hub_only=public_only)
     if isinstance(place, Path):
-        return _load_folder(place, name)
+        return load_folder(place, name)
     if not (isinstance(timeout, (int, float)) and 0 < timeout < math.inf):
         raise CheckpointError(f"timeout is {timeout!r}; expected a positive number of seconds", name)
+    if not (isinstance(max_bytes, int) and 0 < max_bytes <= LARGEST_LIMIT):
+        reason = f"max_bytes is {max_bytes!r}; expected a whole number from 1 to {LARGEST_LIMIT:,}"
+        raise CheckpointError(reason, name)
     from abn.hub import Request, fetch  # huggingface_hub is not needed for a folder, nor to save
 
-    request = Request(place.repo, place.revision, (CONFIG_FILE, WEIGHTS_FILE), (REFERENCE_FILE,), timeout)
+    required, optional = (CONFIG_FILE, WEIGHTS_FILE), (REFERENCE_FILE,)
+    request = Request(place.repo, place.revision, required, optional, timeout, max_bytes, public_only)
     fetched = fetch(request, name)
     if fetched.notice:
         warn(f"{name}: {fetched.notice}", stacklevel=2)
-    model = _load_folder(fetched.folder, name)
+    model = load_folder(fetched.folder, name)
     model.info = replace(model.info, commit=fetched.commit, notice=fetched.notice)
     return model
 
 
-def _load_folder(folder: Path, source: str) -> ResNet:
-    info = parse_config(_read_config(folder, source), source)
-    model = _build(info, source)
-    load_official_state_dict(model, read_safetensors(folder / WEIGHTS_FILE, source), source=source)
-    with (folder / WEIGHTS_FILE).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != info.weights_sha256:
-        raise CheckpointError(
-            f"{CONFIG_FILE} describes other weights: {WEIGHTS_FILE} has the SHA-256 {found[:12]}…, not "
-            f"{info.weights_sha256[:12]}…; take both files from the same checkpoint",
-            source,
-        )
-    model.info = replace(info, source=source, folder=folder)
-    return model.eval()
+if __name__ == "__main__":
+    from abn.checkpoint_commands import main
 
-
-def _read_config(folder: Path, source: str) -> bytes:
-    try:
-        with (folder / CONFIG_FILE).open("rb") as file:
-            text = file.read(LARGEST_CONFIG + 1)
-    except FileNotFoundError as error:
-        reason = f"there is no {CONFIG_FILE}, so this is no checkpoint; name a folder that save_checkpoint wrote"
-        raise CheckpointError(reason, source) from error
-    except OSError as error:
-        reason = f"{CONFIG_FILE} cannot be read ({error.strerror}); look at the file and its permissions"
-        raise CheckpointError(reason, source) from error
-    if len(text) > LARGEST_CONFIG:
-        raise CheckpointError(f"{CONFIG_FILE} has more than {LARGEST_CONFIG:,} bytes: another file", source)
-    return text
-
-
-def _build(info: CheckpointInfo, source: str) -> ResNet:
-    """The network without its weights: nothing is allocated, or drawn from the global random generator."""
-    build = resnet.ARCHITECTURES.get(info.architecture)
-    if build is None:
-        known = ", ".join(sorted(resnet.ARCHITECTURES))
-        raise CheckpointError(f"unknown architecture {info.architecture!r}; this version has {known}", source)
-    if ("num_biases" in inspect.signature(build).parameters) != (info.num_biases is not None):
-        raise CheckpointError(
-            f"{CONFIG_FILE}: num_biases is {json.dumps(info.num_biases)}, which {info.architecture} cannot have; "
-            "expected a whole number for a network with bias banks, and null for one without",
-            source,
-        )
-    sizes = {"num_classes": len(info.class_names)}
-    if info.num_biases is not None:
-        sizes["num_biases"] = info.num_biases
-    with torch.device("meta"):
-        return build(**sizes)
+    main()

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import HTTPError, RemoteEntryNotFoundError, RevisionResolutionError
+from huggingface_hub.errors import HTTPError, RemoteEntryNotFoundError, RevisionNotFoundError, RevisionResolutionError
 from huggingface_hub.file_download import REGEX_COMMIT_HASH, repo_folder_name
 
 from abn.checkpoint_info import CheckpointError
 from abn.files import replace_file
-from abn.hub_errors import MET, Fault, damaged, endpoint_fault, explain, lacks, no_hub
-from abn.hub_watch import Watch, watched
+from abn.hub_errors import MET, FaultError, changed, damaged, endpoint_fault, explain, lacks, no_hub, not_public
+from abn.hub_watch import Metered, Watch, watched
 
 RETRY_WAITS = (0.5, 2.0)
 """Seconds before each new attempt after a failure that may pass: a busy server, a file cut short."""
@@ -34,6 +34,9 @@ class Request:
         revision: branch, tag or commit.
         required, optional: names of files at the repository's root.
         timeout: seconds of silence after which the server counts as hanging.
+        max_bytes: that are taken in all, however many are announced or sent.
+        public: the repository has to be one that anybody may read now: no token is sent, and what a token fetched
+            earlier is not used.
     """
 
     repo: str
@@ -41,6 +44,13 @@ class Request:
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
     timeout: float = 10.0
+    max_bytes: int = 10**9
+    public: bool = False
+
+    @property
+    def token(self) -> bool | None:
+        """As huggingface_hub takes it: False for none, None for the one it finds."""
+        return False if self.public else None
 
     @property
     def folder(self) -> Path:
@@ -55,14 +65,6 @@ class Fetched:
     folder: Path
     commit: str
     notice: str | None = None
-
-
-class _FaultError(Exception):
-    """Carries a fault up to `fetch`."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.reason)
-        self.fault = fault
 
 
 def fetch(request: Request, source: str) -> Fetched:
@@ -80,12 +82,12 @@ def fetch(request: Request, source: str) -> Fetched:
     for wait in (*RETRY_WAITS, None):
         try:
             return _from_hub(request)
-        except _FaultError as error:
+        except FaultError as error:
             fault = error.fault
         if wait is None or not fault.passing:
             break
-        time.sleep(wait)
-    if not fault.unreachable:
+        time.sleep(max(wait, fault.wait))
+    if not fault.unreachable or request.public:
         raise CheckpointError(fault.reason, source)
     cached = _from_cache(request)
     if cached is None:
@@ -97,15 +99,18 @@ def fetch(request: Request, source: str) -> Fetched:
 
 
 def _from_hub(request: Request) -> Fetched:
-    with watched(request.timeout) as watch:
+    commit = None
+    with watched(request.timeout, request.max_bytes) as watch:
         try:
             commit, there = _resolve(request)
             for name in request.required:
                 if there is not None and name not in there:
-                    raise _FaultError(lacks(name, there))
+                    raise FaultError(lacks(name, there))
                 path = _download(request, commit, name)
         except MET as error:
-            raise _FaultError(explain(error, request.repo, request.revision, watch)) from error
+            if isinstance(error, RevisionNotFoundError) and commit not in (None, request.revision):
+                raise FaultError(changed(request.repo)) from error
+            raise FaultError(explain(error, request.repo, request.revision, watch)) from error
         notices = [_fetch_optional(request, commit, name, there, watch) for name in request.optional]
     _remember(request, commit)
     return Fetched(path.parent, commit, next(filter(None, notices), None))
@@ -113,24 +118,27 @@ def _from_hub(request: Request) -> Fetched:
 
 def _resolve(request: Request) -> tuple[str, set[str] | None]:
     """The commit a revision means, and the names of its files (None where the Hub need not be asked)."""
-    if REGEX_COMMIT_HASH.fullmatch(request.revision):
+    if REGEX_COMMIT_HASH.fullmatch(request.revision) and not request.public:
         return request.revision, None
     try:
-        info = HfApi().model_info(request.repo, revision=request.revision, timeout=request.timeout)
+        info = HfApi(token=request.token).model_info(request.repo, revision=request.revision, timeout=request.timeout)
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         if isinstance(error, (OSError, HTTPError)):  # an error status 400 is a ValueError too
             raise
-        raise _FaultError(no_hub()) from error  # a body that is not the API's JSON
+        raise FaultError(no_hub()) from error  # a body that is not the API's JSON
     if not isinstance(info.sha, str) or not REGEX_COMMIT_HASH.fullmatch(info.sha):
-        raise _FaultError(no_hub())
+        raise FaultError(no_hub())
+    if request.public and (info.gated or info.private):
+        raise FaultError(not_public(request.repo))
     return info.sha, {sibling.rfilename for sibling in info.siblings or ()}
 
 
 def _download(request: Request, commit: str, name: str) -> Path:
-    path = Path(hf_hub_download(request.repo, name, revision=commit, etag_timeout=request.timeout))
+    options = {"etag_timeout": request.timeout, "token": request.token, "tqdm_class": Metered}
+    path = Path(hf_hub_download(request.repo, name, revision=commit, **options))
     if not _is_intact(path):
         _forget(path)
-        raise _FaultError(damaged(name))
+        raise FaultError(damaged(name))
     return path
 
 
@@ -146,7 +154,7 @@ def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | 
         return None
     except MET as error:
         fault = explain(error, request.repo, request.revision, watch)
-    except _FaultError as error:
+    except FaultError as error:
         fault = error.fault
     else:
         return None

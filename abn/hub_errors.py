@@ -20,9 +20,9 @@ from huggingface_hub.errors import (
 )
 
 from abn.checkpoint_info import PICKLE_REMEDY, PICKLE_SUFFIXES
-from abn.hub_watch import RefusedError, Watch
+from abn.hub_watch import RefusedError, TooLargeError, Watch
 
-MET = (RefusedError, HTTPError, OSError, EntryNotFoundError)
+MET = (RefusedError, TooLargeError, HTTPError, OSError, EntryNotFoundError)
 """What huggingface_hub, its HTTP client and the disk raise when files cannot be fetched."""
 
 LONGEST_RETRY_AFTER = 3
@@ -37,11 +37,21 @@ class Fault:
         reason: in words, with the remedy.
         unreachable: the Hub said nothing about the repository, so that a cached copy may stand in.
         passing: a new attempt may succeed.
+        wait: seconds before it, as the server asked.
     """
 
     reason: str
     unreachable: bool = False
     passing: bool = False
+    wait: int = 0
+
+
+class FaultError(Exception):
+    """Carries a fault up to where it becomes a message."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.reason)
+        self.fault = fault
 
 
 def hub_name() -> str:
@@ -70,11 +80,20 @@ def no_hub() -> Fault:
     )
 
 
+def not_public(repo: str) -> Fault:
+    return Fault(f"{repo} is gated or private; name a checkpoint that anybody may read")
+
+
 def damaged(name: str) -> Fault:
     return Fault(
         f"{name} arrived damaged: its checksum does not match; nothing of it was kept, try again later",
         passing=True,
     )
+
+
+def changed(repo: str) -> Fault:
+    """The commit a branch meant is gone before all of its files were read."""
+    return Fault(f"{repo} changed while it was read; try again", passing=True)
 
 
 def lacks(name: str, there: set[str]) -> Fault:
@@ -111,6 +130,8 @@ def explain(error: BaseException, repo: str, revision: str, watch: Watch) -> Fau
             return lacks(urlsplit(str(error.response.url)).path.rpartition("/")[2], set())
         case HfHubHTTPError():
             return _of_status(error, repo, hub)
+        case TooLargeError():
+            return _of_size(error, watch)
         case RefusedError(status=int()):
             return _of_overload(error, hub)
         case RefusedError():
@@ -139,12 +160,22 @@ def _of_overload(refused: RefusedError, hub: str) -> Fault:
             unreachable=True,
             passing=True,
         )
-    wait = refused.retry_after or ""
-    when = f"in {wait} seconds" if wait.isdigit() else "in some minutes"
+    said = refused.retry_after or ""
+    wait = int(said) if said.isdecimal() else None  # not where it is a date
+    when = "in some minutes" if wait is None else f"in {wait} seconds"
     return Fault(
         f"{hub} is asked too often from here (HTTP 429); try again {when}, or log in for a higher limit",
         unreachable=True,
-        passing=wait == "" or (wait.isdigit() and int(wait) <= LONGEST_RETRY_AFTER),
+        passing=said == "" or (wait is not None and wait <= LONGEST_RETRY_AFTER),
+        wait=wait or 0,
+    )
+
+
+def _of_size(error: TooLargeError, watch: Watch) -> Fault:
+    size = "more than was announced" if error.announced is None else f"{error.announced:,} bytes"
+    return Fault(
+        f"a file has {size}, and at most {watch.max_bytes:,} bytes are taken in all; name a smaller checkpoint, "
+        "or allow more (max_bytes)"
     )
 
 
@@ -175,7 +206,7 @@ def _of_network(error: BaseException, watch: Watch, hub: str) -> Fault:
 
 
 def _of_disk(error: OSError) -> Fault:
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Fault("the disk is full; make room, or let HF_HOME name a folder on another disk")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         return Fault(

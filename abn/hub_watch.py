@@ -1,7 +1,9 @@
-"""Bounded waits: within `watched`, no request to the Hub is silent for long, and none is sent twice.
+"""Bounds: within `watched`, no request to the Hub is silent for long, none is sent twice, and no more than a
+named number of bytes is taken.
 
-huggingface_hub retries on its own, for minutes when a server hangs, and waits as long as a `Retry-After` says.
-Its client is shared by the whole process; the hooks set here act only in the context that asked for them.
+huggingface_hub retries on its own, for minutes when a server hangs, and waits as long as a `Retry-After` says; what
+arrives it counts only when all is on the disk. Its client is shared by the whole process; the hooks set here act only
+in the context that asked for them.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from huggingface_hub import constants, get_session
+from huggingface_hub.utils import parse_ratelimit_headers, tqdm
 
 
 class RefusedError(Exception):
@@ -23,12 +26,24 @@ class RefusedError(Exception):
 
     Attributes:
         status: of the answer, or None for a request that was not sent.
-        retry_after: the header's value, or None.
+        retry_after: what the server says of when to ask again, in seconds or as a date, or None.
     """
 
     def __init__(self, status: int | None = None, retry_after: str | None = None) -> None:
         super().__init__(status)
         self.status, self.retry_after = status, retry_after
+
+
+class TooLargeError(Exception):
+    """An answer with more bytes than may be taken; of no type that huggingface_hub retries on.
+
+    Attributes:
+        announced: bytes the server spoke of, or None where it sent more than it had said.
+    """
+
+    def __init__(self, announced: int | None = None) -> None:
+        super().__init__(announced)
+        self.announced = announced
 
 
 @dataclass
@@ -37,11 +52,15 @@ class Watch:
 
     Attributes:
         timeout: seconds of silence after which a server counts as hanging.
+        max_bytes: that may arrive; None for any number.
         failure: the last one on the network; why a request was about to be sent again.
+        received: bytes of files that arrived.
     """
 
     timeout: float
+    max_bytes: int | None = None
     failure: Exception | None = None
+    received: int = 0
     sent: set[tuple[str, str]] = field(default_factory=set)
 
     def trace(self, event: str, details: dict[str, Any]) -> None:
@@ -49,24 +68,49 @@ class Watch:
         if event.endswith(".failed"):
             self.failure = details["exception"]
 
+    def expect(self, announced: str) -> None:
+        """Refuse what the server announces, if it is too much."""
+        if self.max_bytes is not None and announced.isdigit() and self.received + int(announced) > self.max_bytes:
+            raise TooLargeError(int(announced))
+
+    def receive(self, number: int) -> None:
+        """Count bytes that arrived, whatever was announced."""
+        self.received += number
+        if self.max_bytes is not None and self.received > self.max_bytes:
+            raise TooLargeError
+
 
 _WATCH: ContextVar[Watch | None] = ContextVar("_WATCH", default=None)
 _HOOKING = threading.Lock()  # a hook set twice would take every request for its own repetition
 
 
+class Metered(tqdm):
+    """huggingface_hub's progress bar, which sees every piece of a file before the disk does."""
+
+    def update(self, n: float | None = 1) -> bool | None:
+        watch = _WATCH.get()
+        if watch is not None:
+            watch.receive(int(n or 0))
+        return super().update(n)
+
+
 @contextmanager
-def watched(timeout: float) -> Iterator[Watch]:
+def watched(timeout: float, max_bytes: int | None = None) -> Iterator[Watch]:
     """Bound every request huggingface_hub makes inside, in this thread.
+
+    Args:
+        timeout, max_bytes: see `Watch`. Bytes are counted where `Metered` is the progress bar.
 
     Raises:
         RefusedError: inside, instead of a retry; and for an answer that huggingface_hub would retry on.
+        TooLargeError: inside, for more than `max_bytes`.
     """
     with _HOOKING:
         hooks = get_session().event_hooks
         for kind, hook in (("request", _before_request), ("response", _after_response)):
             if hook not in hooks[kind]:
                 hooks[kind].append(hook)
-    watch = Watch(timeout)
+    watch = Watch(timeout, max_bytes)
     token = _WATCH.set(watch)
     try:
         yield watch
@@ -87,9 +131,19 @@ def _before_request(request: Any) -> None:
 
 
 def _after_response(response: Any) -> None:
-    if _WATCH.get() is None:
+    watch = _WATCH.get()
+    if watch is None:
         return
     if response.status_code in (408, 429) or response.status_code >= 500:
-        raise RefusedError(response.status_code, response.headers.get("Retry-After"))
+        raise RefusedError(response.status_code, _when_to_ask_again(response.headers))
+    watch.expect(response.headers.get(constants.HUGGINGFACE_HEADER_X_LINKED_SIZE, ""))
+    watch.expect(response.headers.get("Content-Length", ""))
     # Without this header the file comes by plain HTTP: hf_xet has waits and retries that nothing here bounds.
     response.headers.pop(constants.HUGGINGFACE_HEADER_X_XET_HASH, None)
+
+
+def _when_to_ask_again(headers: Any) -> str | None:
+    limit = parse_ratelimit_headers(headers)  # how the Hub itself says it; proxies and storage use the older header
+    if limit is not None and limit.remaining == 0:
+        return str(limit.reset_in_seconds)
+    return headers.get("Retry-After")

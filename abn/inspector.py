@@ -14,10 +14,10 @@ from torch import Tensor
 
 from abn.attribution import METHODS, attribute
 from abn.attribution_pair import AttributionPair, pair_of_each
-from abn.checkpoints import CheckpointError, load_checkpoint
+from abn.checkpoints import MOST_BYTES, CheckpointError, load_checkpoint
 from abn.data import normalise, to_pixels
 from abn.inspection import Inspection, inspect
-from abn.reference import Reference, load_reference
+from abn.reference import Reference, ReferenceFileError, load_reference
 from abn.resnet import ResNet
 from abn.results import BlockResult, NetworkResult, PictureResult
 from abn.sources import HubSource, locate
@@ -51,40 +51,45 @@ class Network:
         return "" if info.folder is None else info.folder.resolve().name
 
 
-def open_network(source: str | Path | HubSource) -> Network:
+def open_network(
+    source: str | Path | HubSource, *, max_bytes: int = MOST_BYTES, public_only: bool = False
+) -> Network:
     """A checkpoint with its reference.
 
+    Args:
+        source: a folder, a Hub id, or what `abn.sources.locate` made of one.
+        max_bytes, public_only: of what comes from the Hub, see `load_checkpoint`.
+
     Raises:
-        CheckpointError: for a folder or Hub id that cannot be used.
-        ReferenceFileError: for a reference that belongs to other weights.
+        CheckpointError: for a source that cannot be had or used.
+        ReferenceFileError: for a reference that cannot be read or belongs to other weights.
     """
-    model = load_checkpoint(source)
+    model = load_checkpoint(source, max_bytes=max_bytes, public_only=public_only)
     info = model.info
     label = LABELS.get(model.architecture, model.architecture)
-    reference = load_reference(info.folder, info.weights_sha256, info.source)
-    return Network(label, model, reference, info.notice)
+    return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), info.notice)
 
 
 def load_network(source: str | None, bundled: Path) -> Network:
-    """As `open_network`, but the bundled checkpoint where none is named or a Hub id cannot be had.
+    """A checkpoint with its reference; the bundled one where none is named or a Hub id cannot be had or used.
 
     Args:
         source: a folder, a Hub id, or None for the bundled checkpoint.
         bundled: the folder of the checkpoint that came with the code.
 
     Raises:
-        CheckpointError: for a named folder, or the bundled one, that cannot be used.
-        ReferenceFileError: for a reference that belongs to other weights.
+        CheckpointError, ReferenceFileError: for a named folder, or the bundled one, as `open_network` does.
     """
     if source is None:
         return open_network(bundled)
+    place = locate(source)
     try:
         return open_network(source)
-    except CheckpointError as error:
-        if not isinstance(locate(source), HubSource):
+    except (CheckpointError, ReferenceFileError) as error:
+        if not isinstance(place, HubSource):
             raise
         notice = f"{str(error).rstrip('.')}. The checkpoint that came with this app is shown in its place."
-        return replace(open_network(bundled), notice=notice)
+    return replace(open_network(bundled), notice=notice)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import json
 
 from abn.checkpoint_info import CheckpointInfo
 
+HUB_DATA_SETS = {"CIFAR-10": "uoft-cs/cifar10"}  # as `CheckpointInfo` calls them: their ids on the Hub
+SPLITS = {"test": "test", "holdout": "train"}  # what `evaluated_on` says: the data set's own name for it
 TITLES = {"resnet-s": "ResNet-S", "resnet-dmb": "ResNet-DMB"}
 
 
@@ -46,8 +48,41 @@ def _front_matter(info: CheckpointInfo) -> list[str]:
     lines = ["---", "license: apache-2.0", "library_name: abn", "pipeline_tag: image-classification", "tags:"]
     lines += [f"- {json.dumps(tag)}" for tag in ("pytorch", "channel-modulation", info.architecture)]
     if info.dataset:
-        lines += ["datasets:", f"- {json.dumps(info.dataset.lower().replace('-', '').replace(' ', '-'))}"]
-    return [*lines, "---", ""]
+        lines += ["datasets:", f"- {json.dumps(_hub_id(info.dataset))}"]
+    return [*lines, *_model_index(info), "---", ""]
+
+
+def _hub_id(dataset: str) -> str:
+    return HUB_DATA_SETS.get(dataset, dataset.lower().replace(" ", "-"))
+
+
+def _model_index(info: CheckpointInfo) -> list[str]:
+    """The accuracy in the form the Hub reads: as a share, from 0 to 1, which its metric `accuracy` is."""
+    if info.accuracy is None or info.dataset is None or info.evaluated_on is None:
+        return []
+    return [
+        "metrics:",
+        "- accuracy",
+        "model-index:",
+        f"- name: {json.dumps(TITLES.get(info.architecture, info.architecture))}",
+        "  results:",
+        "  - task:",
+        "      type: image-classification",
+        "      name: Image Classification",
+        "    dataset:",
+        f"      name: {json.dumps(info.dataset)}",
+        f"      type: {json.dumps(_hub_id(info.dataset))}",
+        f"      split: {SPLITS[info.evaluated_on]}",
+        "    metrics:",
+        "    - type: accuracy",
+        f"      value: {info.accuracy / 100:.6f}",
+        f"      name: {json.dumps(f'Accuracy{_evaluated_on(info)}')}",
+    ]
+
+
+def _evaluated_on(info: CheckpointInfo) -> str:
+    where = "held-out training images" if info.evaluated_on == "holdout" else "test images"
+    return f" on {info.test_images:,} {where}" if info.test_images else ""
 
 
 def _introduction(info: CheckpointInfo) -> str:
@@ -64,15 +99,13 @@ def _table(info: CheckpointInfo) -> list[str]:
     recipe = dict(info.recipe or {})
     name = recipe.pop("name", None)
     settings = ", ".join(f"{key} {value}" for key, value in recipe.items())
-    where = "held-out training images" if info.evaluated_on == "holdout" else "test images"
-    on = f" on {info.test_images:,} {where}" if info.test_images else ""
     rows = {
         "recipe": f"{name} ({settings})" if name and settings else name or settings,
         "seed": info.seed,
         "epochs": info.epochs,
         "hardware": info.hardware,
         "PyTorch": info.torch_version,
-        "accuracy, last epoch": None if info.accuracy is None else f"{info.accuracy:.2f} %{on}",
+        "accuracy, last epoch": None if info.accuracy is None else f"{info.accuracy:.2f} %{_evaluated_on(info)}",
         "best evaluated epoch, for comparison only": None
         if info.best_accuracy is None
         else f"{info.best_accuracy:.2f} % (epoch {info.best_epoch})",

@@ -71,7 +71,7 @@ class Pairs:
         if pair == OWN:
             return self.own
         baseline, dmb = (
-            own if place is None else self._network(place)
+            own if place is None else self._network(place, public_only=not self.folders)
             for place, own in zip((pair.baseline, pair.dmb), self.own.networks, strict=True)
         )
         return Inspector(baseline, dmb, self.own.device)
@@ -79,13 +79,13 @@ class Pairs:
     def _place(self, name: str, folders: bool) -> Place | None:
         if not name:
             return None
-        place = locate(name, folders=folders)
+        place = locate(name, hub_only=not folders)
         if isinstance(place, Path):
             return place.resolve()
-        commit = self._network(place).model.info.commit
+        commit = self._network(place, public_only=not folders).model.info.commit
         return HubSource(place.repo, commit)
 
-    def _network(self, place: Place) -> Network:
+    def _network(self, place: Place, public_only: bool) -> Network:
         with self._lock:
             future = self._loaded.get(place)
             if mine := future is None:
@@ -93,7 +93,7 @@ class Pairs:
             self._loaded.move_to_end(place)
         if mine:
             try:
-                network = open_network(place)
+                network = open_network(place, public_only=public_only and isinstance(place, HubSource))
             except BaseException as error:
                 self._forget(place)
                 future.set_exception(error)

@@ -26,7 +26,7 @@ class HubSource:
 
 
 def locate(
-    source: str | os.PathLike[str] | HubSource, revision: str | None = None, *, folders: bool = True
+    source: str | os.PathLike[str] | HubSource, revision: str | None = None, *, hub_only: bool = False
 ) -> Path | HubSource:
     """An existing folder, or what to ask the Hub for.
 
@@ -34,8 +34,7 @@ def locate(
         source: a folder, or "user/repo" or "user/repo@revision". What exists here, is a path object, starts
             with "/", "." or "~" or has more than one slash is a folder. A `HubSource` is itself.
         revision: instead of one in `source`; "main" where none is named.
-        folders: whether folders are looked for at all. A stranger's words are read with False: whether a
-            path exists here is then not told.
+        hub_only: no folder is meant, and none is looked for: a stranger is not told which paths exist here.
 
     Raises:
         CheckpointError: for what can be neither, and for a folder that is not there.
@@ -46,26 +45,33 @@ def locate(
     repo, _, named = name.partition("@")
     if not name.strip():
         raise CheckpointError("no checkpoint is named; expected a folder, or user/repo on the Hub")
-    if not folders:
-        return _on_hub(name, repo, named, revision, "the Hub has no such names")
     is_path = not isinstance(source, str) or name.startswith(("/", ".", "~")) or "\\" in name
-    if is_path or repo.count("/") != 1 or _there(Path(name)):
+    if not hub_only and (is_path or repo.count("/") != 1 or _there(Path(name))):
         if revision is not None:
             raise CheckpointError(f"a folder has no revisions, but {revision!r} was asked for; leave it out", name)
         return _folder(name)
-    return _on_hub(name, repo, named, revision, "there is no such folder, and the Hub has no such names")
-
-
-def _on_hub(name: str, repo: str, named: str, revision: str | None, unknown: str) -> HubSource:
     revisions = sorted({str(given) for given in (named, revision) if given})
     if len(revisions) > 1:
         raise CheckpointError(f"two revisions are named, {' and '.join(revisions)}; name one", name)
     chosen = revisions[0] if revisions else "main"
-    if not _REVISION.fullmatch(chosen):
+    if not is_revision(chosen):
         raise CheckpointError(f"{chosen!r} can be no revision; name a branch, tag or commit", name)
-    if not _REPO.fullmatch(repo) or len(repo) > LONGEST_REPO:
-        raise CheckpointError(f"{unknown} (user/repo: letters, digits, single . - _); check the spelling", name)
+    if not is_repo(repo):
+        missing = "" if hub_only else "there is no such folder, and "
+        raise CheckpointError(
+            f"{missing}the Hub has no such names (user/repo: letters, digits, single . - _); check the spelling", name
+        )
     return HubSource(repo, chosen)
+
+
+def is_repo(name: str) -> bool:
+    """Whether a repository of the Hub can have this name, "user/repo"."""
+    return _REPO.fullmatch(name) is not None and len(name) <= LONGEST_REPO
+
+
+def is_revision(name: str) -> bool:
+    """Whether a branch, tag or commit can have this name."""
+    return _REVISION.fullmatch(name) is not None
 
 
 def _folder(name: str) -> Path:

@@ -14,7 +14,9 @@ from abn.checkpoint_info import PICKLE_REMEDY, PICKLE_SUFFIXES, CheckpointError
 from abn.resnet import ResNet
 
 _LFS_POINTER = b"version https://git-lfs"
-_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # torch.save writes a pickle in a zip; before 2020 a bare one
+PICKLES = (b"PK\x03\x04", b"\x80")
+"""How files of torch.save start: a pickle in a zip; before 2020 a bare one."""
+
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -30,7 +32,7 @@ def read_safetensors(path: Path, source: str) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             start = file.read(len(_LFS_POINTER))
-        if start.startswith((_ZIP, _PICKLE)):
+        if start.startswith(PICKLES):
             raise CheckpointError(f"{path.name} is a pickle under another name; {PICKLE_REMEDY}", source)
         if start == _LFS_POINTER:
             raise CheckpointError(f"{path.name} is a Git LFS pointer, not the weights; run git lfs pull", source)
@@ -47,6 +49,13 @@ def read_safetensors(path: Path, source: str) -> dict[str, Tensor]:
         raise CheckpointError(reason, source) from error
 
 
+def plain_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The entries without the "module." which DataParallel puts before every name."""
+    if state_dict and all(str(name).startswith("module.") for name in state_dict):
+        return {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
+    return dict(state_dict)
+
+
 def load_official_state_dict(model: ResNet, state_dict: Mapping[str, Tensor], *, source: str = "state dict") -> None:
     """Load weights under the official implementation's names, which are ours too, into either network.
 
@@ -60,9 +69,7 @@ def load_official_state_dict(model: ResNet, state_dict: Mapping[str, Tensor], *,
         CheckpointError: that names missing, unexpected, misshapen or non-finite entries. The model is then
             as it was.
     """
-    given = dict(state_dict)
-    if given and all(str(name).startswith("module.") for name in given):
-        given = {name.removeprefix("module."): tensor for name, tensor in given.items()}
+    given = plain_names(state_dict)
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name.endswith("num_batches_tracked"):
@@ -88,9 +95,9 @@ def _require_same_entries(
 ) -> None:
     missing, unexpected = sorted(set(expected) - set(given)), sorted(map(str, set(given) - set(expected)))
     if missing:
-        raise CheckpointError(f"the weights lack {_listed(missing)}; expected those of {network}", source)
+        raise CheckpointError(f"the weights lack {listed(missing)}; expected those of {network}", source)
     if unexpected:
-        raise CheckpointError(f"the weights hold {_listed(unexpected)}, which {network} has not", source)
+        raise CheckpointError(f"the weights hold {listed(unexpected)}, which {network} has not", source)
     for name, tensor in expected.items():
         entry = given[name]
         if not isinstance(entry, Tensor):
@@ -112,13 +119,14 @@ def require_sound(state: Mapping[str, Tensor], source: str) -> None:
     """
     broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
     if broken:
-        reason = f"NaN or infinity stands in {_listed(broken)}; take weights from before the training diverged"
+        reason = f"NaN or infinity stands in {listed(broken)}; take weights from before the training diverged"
         raise CheckpointError(reason, source)
     negative = [name for name, tensor in state.items() if name.endswith("running_var") and (tensor < 0).any()]
     if negative:
-        raise CheckpointError(f"negative variances stand in {_listed(negative)}; the file is damaged", source)
+        raise CheckpointError(f"negative variances stand in {listed(negative)}; the file is damaged", source)
 
 
-def _listed(names: Sequence[str], most: int = 3) -> str:
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -123,6 +123,36 @@ def url(inspector, examples, pictures, labels, tmp_path_factory) -> str:
     page.close()
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache of huggingface_hub's, which knows no token and no proxy; waits are short."""
+    from huggingface_hub import constants
+
+    import abn.hub
+
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "harnesses.json"))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(abn.hub, "RETRY_WAITS", (0.01,))
+    return folder
+
+
+@pytest.fixture
+def hub(cache, monkeypatch):
+    """A Hub on this machine that holds one repository; huggingface_hub asks it alone."""
+    from tests.hub_server import FILES, REPO, HubServer, Repository, use_endpoint
+
+    with HubServer().serving() as server:
+        server.repositories[REPO] = Repository()
+        server.repositories[REPO].commit(FILES)
+        use_endpoint(monkeypatch, server.endpoint)
+        yield server
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of the system's Chromium; missing, the browser tests are skipped, or fail where CI is set."""

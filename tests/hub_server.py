@@ -1,5 +1,7 @@
 """A small local server that speaks as much of the Hub's protocol as huggingface_hub's downloads need.
 
+`tests.hub_uploads` is the half that uploads need.
+
 Small files are answered with their git hash as ETag; safetensors as the Hub answers large files: a redirect
 to another origin (here: "localhost" in place of "127.0.0.1"), the SHA-256 as linked ETag, and the header
 that offers Xet. Failures are switched on by `fail`.
@@ -15,9 +17,39 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-TOKEN = "hf_goodtoken"  # the only one the server knows
+import pytest
+from huggingface_hub import constants
+
+from tests import hub_uploads
+
+TOKEN = "hf_goodtoken"  # the only one that may write
+READ_TOKEN = "hf_readonly"
+REPO = "someone/network"
+FILES = {"config.json": b'{"a": 1}', "model.safetensors": b"weights" * 1000}
+
+
+def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Let huggingface_hub, which reads HF_ENDPOINT when it is imported, ask there."""
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+def left_over(cache: Path) -> list[str]:
+    """What half-done work leaves in huggingface_hub's cache: scratch files, and blobs that are not what they are
+    named after."""
+    scratch = [path for path in cache.rglob("*") if path.name.endswith((".incomplete", ".tmp"))]
+    blobs = [path for path in cache.glob("models--*/blobs/*") if path not in scratch]
+    broken = [
+        path
+        for path in blobs
+        if path.name not in (git_hash(path.read_bytes()), hashlib.sha256(path.read_bytes()).hexdigest())
+    ]
+    dangling = [path for path in cache.glob("models--*/snapshots/*/*") if not path.exists()]
+    return [str(path) for path in scratch + broken + dangling]
 
 
 @dataclass
@@ -28,6 +60,7 @@ class Repository:
     revisions: dict[str, str] = field(default_factory=dict)
     private: bool = False
     gated: bool = False
+    messages: list[str] = field(default_factory=list)
 
     def commit(self, files: dict[str, bytes], revision: str = "main") -> str:
         """Add a commit of these files and let `revision` name it."""
@@ -79,6 +112,10 @@ class HubServer:
     Attributes:
         requests: (method, path) of every request, in order.
         tokens: what the requests carried for each path.
+        sizes: of files by name, where other ones are announced than they have.
+        sent: bytes of bodies without an end.
+        created: what was asked for where a repository was to be created.
+        storage: large files that were uploaded, by their hash.
     """
 
     def __init__(self) -> None:
@@ -86,6 +123,10 @@ class HubServer:
         self.requests: list[tuple[str, str]] = []
         self.tokens: dict[str, str | None] = {}
         self.failures: list[_Failure] = []
+        self.sizes: dict[str, int] = {}
+        self.sent = 0
+        self.created: list[dict] = []
+        self.storage: dict[str, bytes] = {}
         self.released = threading.Event()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
 
@@ -158,6 +199,21 @@ def cut(handler: _Handler) -> None:
     handler.close_connection = True
 
 
+def endless(handler: _Handler) -> None:
+    """Send a body that no length was announced of, for as long as it is taken; `sent` counts."""
+    handler.send_head(200, {"Transfer-Encoding": "chunked"})
+    piece = b"x" * 1_000_000
+    handler.close_connection = True
+    while not handler.hub.released.is_set():
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        handler.hub.sent += len(piece)
+
+
+def longer(handler: _Handler) -> None:
+    """Send more than was announced before, with an honest length."""
+    handler.send(200, (handler.content_of_path() or b"") * 200, {})
+
+
 def close(handler: _Handler) -> None:
     """Close the connection without an answer."""
     handler.close_connection = True
@@ -166,6 +222,11 @@ def close(handler: _Handler) -> None:
 def circle(handler: _Handler) -> None:
     """Redirect to the same address."""
     handler.send(302, b"", {"Location": f"{handler.hub.endpoint}{handler.path}"})
+
+
+def wander(handler: _Handler) -> None:
+    """Redirect to ever new addresses."""
+    handler.send(302, b"", {"Location": f"{handler.hub.endpoint}{handler.path}/on"})
 
 
 def damage(handler: _Handler) -> None:
@@ -187,6 +248,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    @property
+    def token(self) -> str:
+        return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
 
     def send_head(self, code: int, headers: dict[str, str]) -> None:
         self.send_response(code)
@@ -219,11 +290,22 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/agent-harnesses":
             self.send(200, b'{"standardEnvVars": [], "harnesses": {}}', {})
             return
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.hub.requests.append((self.command, path))
         self.hub.tokens[path] = self.headers.get("Authorization")
         failure = self.hub.failure(self.command, path)
         if failure is not None:
             failure(self)
+        else:
+            self.answer()
+
+    def answer(self) -> None:
+        """As the Hub does."""
+        path = urlsplit(self.path).path
+        if self.command == "POST":
+            hub_uploads.post(self)
+        elif self.command == "PUT":
+            hub_uploads.put(self)
         elif path.startswith("/cdn/"):
             self.send(200, self.content_of_path(), {"ETag": '"storage"'})
         else:
@@ -234,8 +316,8 @@ class _Handler(BaseHTTPRequestHandler):
         is_api = parts[:2] == ["api", "models"]
         parts = parts[2:] if is_api else parts
         repository = self.hub.repositories.get("/".join(parts[:2]))
-        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        if token and token != TOKEN:
+        token = self.token
+        if token and token not in (TOKEN, READ_TOKEN):
             self.error(401, "Invalid credentials in Authorization header")
         elif repository is None or (repository.private and not token):
             if token:
@@ -249,7 +331,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.error(404, f"Invalid rev id: {revision}", "RevisionNotFound")
             elif is_api:
                 siblings = [{"rfilename": name} for name in sorted(repository.commits[commit])]
-                info = {"id": "/".join(parts[:2]), "sha": commit, "siblings": siblings}
+                about = {"private": repository.private, "gated": "auto" if repository.gated else False}
+                info = {"id": "/".join(parts[:2]), "sha": commit, "siblings": siblings} | about
                 self.send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
             elif repository.gated and not token:
                 self.error(401, "Access to this model is restricted.", "GatedRepo")
@@ -264,7 +347,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {
                 "X-Repo-Commit": commit,
                 "X-Linked-ETag": f'"{sha256}"',
-                "X-Linked-Size": str(len(content)),
+                "X-Linked-Size": str(self.hub.sizes.get(name, len(content))),
                 "X-Xet-Hash": sha256,
                 "X-Xet-Refresh-Route": f"{self.hub.endpoint}/api/xet-token",
                 "Location": f"http://localhost:{self.hub.port}/cdn/{sha256}",

@@ -190,16 +190,6 @@ def test_save_trained_on_held_out_images(tmp_path):
     assert "on 5,000 held-out training images" in (tmp_path / "README.md").read_text()
 
 
-def test_the_card_has_front_matter_the_hub_reads(tmp_path):
-    from huggingface_hub import ModelCard
-
-    names = ('a "quoted" name', "colon: and\nnew line", "- dash")
-    save_checkpoint(resnet.resnet_s(3), tmp_path, class_names=names, dataset="CIFAR-10")
-    data = ModelCard.load(tmp_path / "README.md").data
-    assert (data.license, data.datasets, data.pipeline_tag) == ("apache-2.0", ["cifar10"], "image-classification")
-    assert "resnet-s" in data.tags
-
-
 # Saving: whole or not at all.
 
 
@@ -336,6 +326,17 @@ def test_sources_that_are_nowhere(source, revision, words):
         assert word in found
 
 
+def test_a_stranger_names_no_folder(tmp_path, monkeypatch):
+    (tmp_path / "user" / "repo").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert locate("user/repo@v1", hub_only=True) == HubSource("user/repo", "v1")
+    for name in ("user", "./user/repo", str(tmp_path), "~/x", "../x", "user/repo/x", "C:\\x", "user/repo\0"):
+        with pytest.raises(CheckpointError) as caught:
+            load_checkpoint(name, public_only=True)
+        assert "the Hub has no such names" in caught.value.reason
+        assert "folder" not in caught.value.reason
+
+
 def test_no_source_at_all():
     with pytest.raises(CheckpointError, match="no checkpoint is named"):
         load_checkpoint(" ")
@@ -349,6 +350,12 @@ def test_a_file_is_no_folder(saved):
 def test_a_timeout_that_is_none(timeout):
     with pytest.raises(CheckpointError, match="timeout is .*; expected a positive number of seconds"):
         load_checkpoint("user/repo", timeout=timeout)
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5, None, 10**12])
+def test_a_limit_that_is_none(most):
+    with pytest.raises(CheckpointError, match="max_bytes is .*; expected a whole number from 1 to 50,000,000,000"):
+        load_checkpoint("user/repo", max_bytes=most)
 
 
 # Folders that are no checkpoints.

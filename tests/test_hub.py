@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
@@ -22,45 +23,15 @@ from abn import hub_watch, load_checkpoint, resnet, save_checkpoint
 from abn.checkpoint_info import CheckpointError
 from abn.hub import Request, fetch
 from tests import hub_server
-from tests.hub_server import TOKEN, HubServer, Repository, status
+from tests.hub_server import FILES, REPO, TOKEN, Repository, left_over, status, use_endpoint
 
-REPO = "someone/network"
-FILES = {"config.json": b'{"a": 1}', "model.safetensors": b"weights" * 1000}
 REQUIRED = ("config.json", "model.safetensors")
 OPTIONAL = ("reference.safetensors",)
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "harnesses.json"))
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(abn.hub, "RETRY_WAITS", (0.01,))
-    return folder
-
-
-@pytest.fixture
-def hub(cache, monkeypatch):
-    with HubServer().serving() as server:
-        server.repositories[REPO] = Repository()
-        server.repositories[REPO].commit(FILES)
-        use_endpoint(monkeypatch, server.endpoint)
-        yield server
-
-
-def use_endpoint(monkeypatch, endpoint: str) -> None:
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-
-def get(revision: str = "main", *, repo: str = REPO, timeout: float = 5.0) -> abn.hub.Fetched:
-    return fetch(Request(repo, revision, REQUIRED, OPTIONAL, timeout), repo)
+def get(revision: str = "main", *, repo: str = REPO, timeout: float = 5.0, **more) -> abn.hub.Fetched:
+    return fetch(Request(repo, revision, REQUIRED, OPTIONAL, timeout, **more), repo)
 
 
 def refused(revision: str = "main", **options) -> str:
@@ -74,11 +45,6 @@ def refused(revision: str = "main", **options) -> str:
     assert "\n" not in reason
     assert len(reason) < 300
     return reason
-
-
-def left_over(cache: Path) -> list[str]:
-    """What half-done work would leave in the cache."""
-    return [str(path) for path in cache.rglob("*") if path.name.endswith((".incomplete", ".tmp"))]
 
 
 def snapshots(cache: Path) -> dict[str, set[str]]:
@@ -175,7 +141,7 @@ def test_a_repository_that_changes_while_it_is_read_is_read_as_it_was(hub):
 
     def change(handler):
         hub.repositories[REPO].commit({name: b"other" + content for name, content in FILES.items()})
-        handler._answer_repository(handler.path)
+        handler.answer()
 
     hub.fail(change, "GET", "config.json", times=1)
     fetched = get()
@@ -183,14 +149,35 @@ def test_a_repository_that_changes_while_it_is_read_is_read_as_it_was(hub):
     assert {path.name: path.read_bytes() for path in fetched.folder.iterdir()} == FILES
 
 
+def test_a_repository_whose_history_is_replaced_while_it_is_read_is_read_anew(hub, cache):
+    other = {name: b"other" + content for name, content in FILES.items()}
+
+    def replace(handler):
+        hub.repositories[REPO] = Repository()
+        hub.repositories[REPO].commit(other)
+        handler.answer()
+
+    hub.fail(replace, "HEAD", "model.safetensors", times=1)
+    fetched = get()
+    assert {path.name: path.read_bytes() for path in fetched.folder.iterdir()} == other
+    assert left_over(cache) == []
+
+
 def test_an_error_that_passes_is_survived(hub):
     hub.fail(status(500), "GET", "/api/models", times=1)
     assert get().notice is None
 
 
-def test_a_busy_server_that_says_when_is_asked_again(hub):
-    hub.fail(status(429, {"Retry-After": "1"}), "HEAD", "config.json", times=1)
+@pytest.mark.parametrize(
+    ("headers", "waited"),
+    [({"Retry-After": "2"}, 2), ({"RateLimit": '"resolvers";r=0;t=3'}, 3), ({}, 0.01)],
+)
+def test_a_busy_server_is_asked_again_when_it_says(hub, monkeypatch, headers, waited):
+    slept = []
+    monkeypatch.setattr(abn.hub.time, "sleep", slept.append)
+    hub.fail(status(429, headers), "HEAD", "config.json", times=1)
     assert get().notice is None
+    assert slept == [waited]
 
 
 def test_a_body_cut_short_once_is_fetched_anew(hub, cache):
@@ -220,6 +207,8 @@ def test_a_body_cut_short_once_is_fetched_anew(hub, cache):
         (lambda hub: hub.fail(status(429, {"Retry-After": "3600"})), ["too often", "in 3600 seconds"]),
         (lambda hub: hub.fail(status(429), "GET", "config.json"), ["too often", "HTTP 429", "minutes"]),
         (lambda hub: hub.fail(status(429, {"Retry-After": "900"}), "HEAD"), ["too often", "in 900 seconds"]),
+        (lambda hub: hub.fail(status(429, {"RateLimit": '"api";r=0;t=55'})), ["too often", "in 55 seconds"]),
+        (lambda hub: hub.fail(status(429, {"Retry-After": "Wed, 21 Oct 2037 07:28:00 GMT"})), ["in some minutes"]),
         (lambda hub: hub.fail(status(403)), ["forbids access", "token"]),
         (lambda hub: hub.fail(status(400)), ["HTTP 400", "HF_ENDPOINT"]),
         (lambda hub: hub.fail(status(200, body=b"<html>log in</html>")), ["not as the Hub does", "log-in"]),
@@ -228,6 +217,7 @@ def test_a_body_cut_short_once_is_fetched_anew(hub, cache):
         (lambda hub: hub.fail(status(200), "HEAD"), ["not as the Hub does"]),
         (lambda hub: hub.fail(hub_server.circle, "HEAD"), ["redirects in a circle"]),
         (lambda hub: hub.fail(hub_server.circle, "GET"), ["redirects in a circle"]),
+        (lambda hub: hub.fail(hub_server.wander), ["redirects in a circle"]),
         (lambda hub: hub.fail(hub_server.close), ["broke the connection off", "try again"]),
         (lambda hub: hub.fail(hub_server.close, "HEAD"), ["broke the connection off"]),
         (lambda hub: hub.fail(hub_server.cut, "GET", "/cdn/"), ["broke the connection off"]),
@@ -329,6 +319,74 @@ def test_a_full_disk(hub, cache, monkeypatch):
     assert "disk is full" in reason
     assert str(cache) not in reason
     assert left_over(cache) == []
+
+
+# Sizes.
+
+
+def test_a_file_that_is_announced_too_large_is_not_begun(hub, cache):
+    hub.sizes["model.safetensors"] = 500_000_000_000
+    reason = refused()
+    assert "a file has 500,000,000,000 bytes, and at most 1,000,000,000 bytes are taken" in reason
+    assert "max_bytes" in reason
+    assert not any("/cdn/" in path for path in hub.bodies())
+    assert left_over(cache) == []
+
+
+def test_all_files_together_count(hub):
+    whole = sum(map(len, FILES.values()))
+    weights = f"{len(FILES['model.safetensors']):,} bytes"
+    assert weights in refused(max_bytes=whole - 1)
+    assert get(max_bytes=whole).notice is None
+
+
+def test_an_optional_file_that_is_too_large_is_a_notice(hub):
+    hub.repositories[REPO].commit(FILES | {"reference.safetensors": b"usual" * 100})
+    fetched = get(max_bytes=sum(map(len, FILES.values())) + 499)
+    assert "reference.safetensors could not be fetched: a file has 500 bytes" in fetched.notice
+
+
+@pytest.mark.parametrize(
+    ("answer", "part", "words"),
+    [
+        (hub_server.longer, "/cdn/", "a file has 1,400,000 bytes"),
+        (hub_server.endless, "/cdn/", "a file has more than was announced"),
+        (hub_server.endless, "config.json", "a file has more than was announced"),
+    ],
+)
+def test_a_server_that_sends_more_than_it_announced_is_cut_off(hub, cache, answer, part, words):
+    hub.fail(answer, "GET", part)
+    assert words in refused(max_bytes=10_000)
+    assert hub.sent < 50_000_000  # a piece of huggingface_hub's has ten million; the rest is the network's buffers
+    assert left_over(cache) == []
+    hub.failures.clear()
+    assert get().notice is None
+
+
+# Sources that strangers name.
+
+
+def test_a_public_repository_is_had_without_our_token(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    first = get(public=True)
+    assert {path.name: path.read_bytes() for path in first.folder.iterdir()} == FILES
+    assert get(first.commit, public=True) == first
+    assert set(hub.tokens.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("private", "no model repository"), ("gated", "someone/network is gated or private")]
+)
+def test_what_our_token_may_read_is_not_given_to_strangers(hub, monkeypatch, kind, words):
+    vars(hub.repositories[REPO])[kind] = True
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    commit = get().commit  # and lies in the cache from here on
+    for revision in ("main", commit):
+        assert words in refused(revision, public=True)
+    hub.stop()
+    for revision in ("main", commit):
+        assert "cannot be reached" in refused(revision, public=True)
+    assert get(commit).commit == commit  # to us it is there
 
 
 # When the Hub cannot be reached and an older load left a copy.
@@ -488,6 +546,13 @@ def test_the_environment_is_obeyed_and_two_processes_may_start_at_once(hub, tmp_
         )
 
     commit = hub.repositories[REPO].revisions["main"]
+    both = Barrier(2)
+
+    def wait_for_the_other(handler):
+        both.wait(timeout=60)  # neither has stored anything before both have asked
+        handler.answer()
+
+    hub.fail(wait_for_the_other, "HEAD", "config.json", times=2)
     two = [start(), start()]
     assert [process.communicate(timeout=60)[0].strip() for process in two] == [commit, commit]
     assert left_over(tmp_path / "home") == []

@@ -30,11 +30,11 @@ def second(tmp_path_factory):
 
 @pytest.fixture
 def loads(monkeypatch, checkpoints):
-    """What was loaded; a Hub id is answered from the small checkpoints, at one commit."""
+    """What was loaded, and whether as for a stranger; a Hub id is answered from small checkpoints, at one commit."""
     loaded = []
 
-    def open_counted(place):
-        loaded.append(place)
+    def open_counted(place, public_only):
+        loaded.append((place, public_only))
         if not isinstance(place, HubSource):
             return open_network(place)
         network = open_network(checkpoints / place.repo.split("/")[1])
@@ -107,7 +107,7 @@ def test_a_hubs_choice_stays_at_its_commit(own, loads):
 def test_a_failure_is_not_kept(own, second, monkeypatch, loads):
     calls = []
 
-    def refuse(place):
+    def refuse(place, public_only):
         calls.append(place)
         raise CheckpointError("not today", str(place))
 
@@ -143,4 +143,4 @@ def test_a_folder_with_a_hubs_name_is_not_opened_for_a_stranger(inspector, loads
     monkeypatch.chdir(tmp_path)
     pair = Pairs(inspector, folders=False).choose("", "somebody/resnet-dmb")
     assert pair.dmb == HubSource("somebody/resnet-dmb", COMMIT)
-    assert loads == [HubSource("somebody/resnet-dmb", "main")]
+    assert loads == [(HubSource("somebody/resnet-dmb", "main"), True)]  # and nothing that only our token may read

@@ -1,0 +1,135 @@
+"""Upload a checkpoint's folder to the Hub, through huggingface_hub: its token, its `HF_ENDPOINT`.
+
+Large files go by Git LFS, which the Hub takes from every client. Left to itself, huggingface_hub sends them by Xet,
+whose waits and retries nothing here could bound, and whose failures all read alike.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
+
+from abn import hub
+from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from abn.checkpoint_info import CheckpointError, CheckpointInfo
+from abn.checkpoints import load_checkpoint
+from abn.hub_errors import FaultError, endpoint_fault
+from abn.hub_watch import watched
+from abn.model_card import TITLES, model_card
+from abn.push_errors import MET_PUSHING, explain_push, is_public
+from abn.reference_file import REFERENCE_FILE, load_reference
+from abn.run_state import LOG_FILE
+from abn.sources import is_repo, is_revision
+
+Answer = TypeVar("Answer")
+
+FILES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, REFERENCE_FILE, LOG_FILE)
+"""What is uploaded of a folder, where it is there; the card is written anew where it is missing."""
+
+TIMEOUT = 60.0  # seconds of silence; storage answers only when it has a file whole
+
+
+def push_checkpoint(
+    folder: str | os.PathLike[str],
+    repo: str,
+    *,
+    private: bool = False,
+    message: str | None = None,
+    revision: str = "main",
+    timeout: float = TIMEOUT,
+) -> str:
+    """Upload a checkpoint, as one commit, into a repository that is made where there is none.
+
+    Files that are there unchanged are not sent again; files of the repository that the folder lacks stay.
+
+    Args:
+        repo: "user/repo", or "organisation/repo".
+        private: readable with a token of its owners alone. A repository that is there has to be so already.
+        message: of the commit.
+        revision: a branch; made from "main" where there is none of that name.
+        timeout: seconds of silence after which the Hub counts as hanging.
+
+    Returns:
+        The address of the repository's page.
+
+    Raises:
+        CheckpointError: for a folder that does not load, and for every failure of the Hub, with the remedy.
+        ReferenceFileError: for a reference that belongs to other weights.
+    """
+    info = load_checkpoint(Path(folder)).info
+    load_reference(info.folder, info.weights_sha256, info.source)
+    _require_names(repo, revision)
+    files = _read(info)
+    fault = endpoint_fault()
+    if fault is not None:
+        raise CheckpointError(fault.reason, repo)
+    if get_token() is None:
+        reason = "there is no access token; make one with write access in your settings there, then give it"
+        raise CheckpointError(f"{reason} (hf auth login, or HF_TOKEN)", repo)
+    message = message or f"Upload {TITLES.get(info.architecture, info.architecture)}"
+    for wait in (*hub.RETRY_WAITS, None):
+        try:
+            return _Upload(repo, revision, timeout).push(files, private, message)
+        except FaultError as error:
+            fault = error.fault
+        if wait is None or not fault.passing:
+            break
+        time.sleep(max(wait, fault.wait))
+    raise CheckpointError(fault.reason, repo)
+
+
+def _require_names(repo: str, revision: str) -> None:
+    if not is_repo(repo):
+        raise CheckpointError(
+            "the Hub takes no such names; expected user/repo, of at most 96 letters, digits and single . - _", repo
+        )
+    if not is_revision(revision):
+        raise CheckpointError(f"{revision!r} can be no branch; leave it out for main, or name another one", repo)
+
+
+def _read(info: CheckpointInfo) -> dict[str, bytes]:
+    """The files as they are now, so that what was checked is what is sent."""
+    files = {CARD_FILE: model_card(info).encode()}
+    for name in FILES:
+        try:
+            files[name] = (info.folder / name).read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            reason = f"{name} cannot be read ({error.strerror}); look at the file and its permissions"
+            raise CheckpointError(reason, info.source) from error
+    return files
+
+
+class _Upload:
+    """One attempt: each step bounded on its own, since the same address may be asked in two of them."""
+
+    def __init__(self, repo: str, revision: str, timeout: float) -> None:
+        self.api, self.repo, self.revision, self.timeout = HfApi(endpoint=constants.ENDPOINT), repo, revision, timeout
+
+    def push(self, files: dict[str, bytes], private: bool, message: str) -> str:
+        self._step(self.api.create_repo, private=True if private else None, exist_ok=True)
+        if private and not self._step(self.api.model_info).private:
+            raise FaultError(is_public(self.repo))
+        if self.revision != "main":
+            self._step(self.api.create_branch, branch=self.revision, exist_ok=True)
+        # Of bytes, or a path, huggingface_hub would send large files by Xet.
+        additions = [CommitOperationAdd(name, io.BytesIO(content)) for name, content in files.items()]
+        for addition in additions:  # one by one: several at once are sent by threads, which are not watched
+            self._step(self.api.preupload_lfs_files, additions=[addition], revision=self.revision, free_memory=False)
+        self._step(self.api.create_commit, operations=additions, commit_message=message, revision=self.revision)
+        address = f"{self.api.endpoint}/{self.repo}"
+        return address if self.revision == "main" else f"{address}/tree/{self.revision}"
+
+    def _step(self, call: Callable[..., Answer], **arguments: object) -> Answer:
+        with watched(self.timeout) as watch:
+            try:
+                return call(self.repo, **arguments)
+            except MET_PUSHING as error:
+                raise FaultError(explain_push(error, self.repo, self.revision, watch)) from error

@@ -1,0 +1,74 @@
+"""The card, read by the Hub's own parser."""
+
+from __future__ import annotations
+
+import pytest
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from abn.checkpoint_info import CheckpointError, CheckpointInfo
+from abn.checkpoints import load_checkpoint, save_checkpoint, write_card
+from abn.data import CLASS_NAMES, MEAN, STD
+from abn.model_card import model_card
+from abn.resnet import resnet_s
+
+
+def info(**known) -> CheckpointInfo:
+    return CheckpointInfo("resnet-dmb", CLASS_NAMES, MEAN, STD, num_biases=4, weights_sha256="0" * 64, **known)
+
+
+@pytest.mark.parametrize(
+    ("evaluated_on", "images", "split", "name"),
+    [
+        ("test", 10_000, "test", "Accuracy on 10,000 test images"),
+        ("holdout", 5_000, "train", "Accuracy on 5,000 held-out training images"),
+        ("test", None, "test", "Accuracy"),
+    ],
+)
+def test_the_front_matter_is_what_the_hubs_library_would_write(evaluated_on, images, split, name):
+    card = ModelCard(
+        model_card(info(accuracy=87.87, evaluated_on=evaluated_on, test_images=images, dataset="CIFAR-10"))
+    )
+    result = EvalResult(
+        task_type="image-classification", task_name="Image Classification", dataset_type="uoft-cs/cifar10",
+        dataset_name="CIFAR-10", dataset_split=split, metric_type="accuracy", metric_value=0.8787, metric_name=name,
+    )  # fmt: skip
+    expected = ModelCardData(
+        license="apache-2.0", library_name="abn", pipeline_tag="image-classification",
+        tags=["pytorch", "channel-modulation", "resnet-dmb"], datasets=["uoft-cs/cifar10"], metrics=["accuracy"],
+        model_name="ResNet-DMB", eval_results=[result],
+    )  # fmt: skip
+    assert card.data.eval_results == [result]
+    assert card.data.to_dict() == expected.to_dict()
+    assert "87.87 %" in card.text
+
+
+@pytest.mark.parametrize("known", [{}, {"accuracy": 50.0, "evaluated_on": "test"}, {"dataset": "CIFAR-10"}])
+def test_no_result_without_all_of_it(known):
+    assert ModelCard(model_card(info(**known))).data.eval_results is None
+
+
+@pytest.mark.parametrize("accuracy", [0, 0.0001, 100])
+def test_a_result_is_a_number(accuracy):
+    card = ModelCard(model_card(info(accuracy=accuracy, evaluated_on="test", dataset="CIFAR-10")))
+    assert card.data.eval_results[0].metric_value == pytest.approx(accuracy / 100)
+
+
+def test_no_name_breaks_out_of_its_line(tmp_path):
+    names = ('a "quoted" name', "colon: and\nnew line", "- dash")
+    known = {"dataset": 'My "data":\n- set', "accuracy": 50.0, "evaluated_on": "test"}
+    save_checkpoint(resnet_s(3), tmp_path, class_names=names, **known)
+    data = ModelCard.load(tmp_path / "README.md").data
+    assert (data.license, data.pipeline_tag) == ("apache-2.0", "image-classification")
+    assert data.eval_results[0].dataset_name == known["dataset"]
+    assert "resnet-s" in data.tags
+
+
+def test_a_card_is_written_anew_from_its_config(tmp_path):
+    save_checkpoint(resnet_s(3), tmp_path, class_names=("a", "b", "c"), seed=7)
+    card = (tmp_path / "README.md").read_bytes()
+    (tmp_path / "README.md").write_text("of an older version")
+    assert write_card(tmp_path) == tmp_path / "README.md"
+    assert (tmp_path / "README.md").read_bytes() == card
+    assert load_checkpoint(tmp_path).info.seed == 7
+    with pytest.raises(CheckpointError, match="there is no config.json"):
+        write_card(tmp_path / "nothing")
