@@ -104,6 +104,17 @@ def test_options_reach_every_bundle_and_a_second_run_replaces_the_first(run, alb
     assert (manifest.picture.name, manifest.picture.size, manifest.picture.fit) == ("a.png", (32, 32), "pad")
 
 
+def test_pictures_asked_the_same_question_together_keep_their_own_maps(inspector, album, pictures, tmp_path):
+    job = bulk.Job(target="dog", method="input_x_gradient", kinds=["json"])
+    found = list(find_pictures([album / "a.png", album / "sub" / "a.png"]))
+    rows = bulk.run(inspector, found, tmp_path / "out", job)
+    for row, pixels in zip(rows, pictures, strict=False):
+        maps = read_export((tmp_path / "out" / row.bundle / "result.json").read_bytes()).attribution.maps
+        alone = inspector.attribute(pixels, "dog", None, "input_x_gradient", {}).maps
+        for values, expected in zip(maps, alone, strict=True):
+            np.testing.assert_allclose(values, expected, atol=1e-4 * np.abs(expected).max())
+
+
 def test_zips_hold_the_same(run, album, tmp_path):
     assert run(album / "a.png", "--out", tmp_path / "out", "--zip", "--kinds", "npz")[0] == 0
     (name,) = bundles(tmp_path / "out")

@@ -6,10 +6,8 @@ It asks no host for anything, and its Content-Security-Policy sees to it. plotly
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
-from collections.abc import Iterable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,10 +17,9 @@ from abn import drawing, figures, notes
 from abn.attribution_methods import METHODS
 from abn.export.document import Export, manifest_json
 from abn.export.html_parts import POLICY, SCRIPT, STYLE, packed_plotly
+from abn.export.html_tables import escape, gate_table, own_share, top_classes, unusual_table
 from abn.export.manifest import Origin
-from abn.results import NetworkResult
 
-TOP = 5  # classes shown of each network
 UNUSUAL = 10  # channels listed of each network
 
 
@@ -40,10 +37,6 @@ def to_html(export: Export) -> bytes:
         f'<script type="text/plain" id="plotly">{packed_plotly()}</script>\n<script>{SCRIPT}</script>\n'
         "</body></html>\n"
     ).encode()
-
-
-def escape(text: object) -> str:
-    return html.escape(str(text))
 
 
 def _json(identifier: str, content: str) -> str:
@@ -77,7 +70,7 @@ class _Page:
 
     def head(self) -> str:
         manifest, result = self.export.manifest, self.export.result
-        tops = "".join(_top(network) for network in result.networks)
+        tops = "".join(top_classes(network) for network in result.networks)
         return (
             f"<h1>{escape(_name(self.export))}: {escape(_verdict(self.export))}</h1>"
             '<p id="undrawn" class="problem" hidden></p>'
@@ -98,10 +91,10 @@ class _Page:
             mode = "deviation" if network.has_reference else "raw"
             blocks = drawing.block_factors(network)
             figure = self._place(f"factors-{side}", figures.factor_heatmap(blocks, mode), "Factors of every channel")
-            parts.append(f"<h3>{escape(network.label)}</h3>{_own_share(network)}{figure}")
+            parts.append(f"<h3>{escape(network.label)}</h3>{own_share(network)}{figure}")
             if network.has_reference:
                 rows = figures.unusual_channels(blocks, UNUSUAL)
-                parts.append(f"<p>{escape(figures.sentence_of_unusual(rows))}</p>{_unusual(rows)}")
+                parts.append(f"<p>{escape(figures.sentence_of_unusual(rows))}</p>{unusual_table(rows)}")
         return (
             "<h2>Factors</h2><p>Each cell is one channel of one block: what its convolution is multiplied with for "
             f"this picture, between 0 and 2.</p>{_not_shown(notes.FACTORS)}{''.join(parts)}"
@@ -112,7 +105,7 @@ class _Page:
         for side, network in self.export.networks.items():
             if network.is_modulated:
                 figure = self._place(f"gates-{side}", drawing.gate_weights(network), "Gate weights of every block")
-                parts.append(f"<h3>{escape(network.label)}</h3>{figure}{_gates(network)}")
+                parts.append(f"<h3>{escape(network.label)}</h3>{figure}{gate_table(network)}")
         if not parts:
             return ""
         return (
@@ -171,7 +164,9 @@ class _Page:
         rows.append(("computed on", f"{manifest.device}: {manifest.hardware}"))
         versions = ", ".join(f"{name} {number}" for name, number in manifest.versions.items() if number is not None)
         rows.append(("versions", versions))
-        lines = "".join(f'<tr><th>{escape(k)}</th><td class="break">{escape(v)}</td></tr>' for k, v in rows)
+        lines = "".join(
+            f'<tr><th scope="row">{escape(k)}</th><td class="break">{escape(v)}</td></tr>' for k, v in rows
+        )
         return (
             f'<h2>Where this comes from</h2><div class="scroll"><table id="manifest">{lines}</table></div>'
             '<p class="aside">The same as JSON, with every option, stands in this file as the script '
@@ -204,62 +199,3 @@ def _origin(origin: Origin) -> str:
     place = f"from the Hub, {origin.source}, commit {origin.commit}" if origin.commit else f"folder {origin.source}"
     biases = "" if origin.num_biases is None else f", K = {origin.num_biases}"
     return f"{origin.architecture}{biases}, {place}"
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
-    """The first `texts` columns are words, the others numbers."""
-
-    def line(tag: str, cells: Sequence[str]) -> str:
-        kinds = ["" if index < texts else ' class="number"' for index in range(len(cells))]
-        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
-
-    body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{line("th", headings)}</tr>{body}</table></div>'
-
-
-def _top(network: NetworkResult) -> str:
-    order = np.argsort(-network.probabilities, kind="stable")[:TOP]
-    shares = [(network.class_names[index], f"{100 * network.probabilities[index]:.1f}") for index in order]
-    rows = "".join(
-        f'<tr><td class="share" style="--width:{share}%">{escape(name)}</td><td class="number">{share} %</td></tr>'
-        for name, share in shares
-    )
-    return f"<div><h3>{escape(network.label)}: {escape(network.predicted_name)}</h3><table>{rows}</table></div>"
-
-
-def _own_share(network: NetworkResult) -> str:
-    share = network.own_share()
-    if share is None:
-        return "<p>What is usual over the data set is not known for this checkpoint, so plain factors are shown.</p>"
-    return (
-        f"<p>Factors are moved away from 1 by {share.common:.3f} on average for every picture; this one adds "
-        f"{share.own:.3f} of its own: <strong>{100 * share.share:.1f} % of its modulation is its own</strong>.</p>"
-    )
-
-
-def _unusual(rows: Sequence[figures.UnusualChannel]) -> str:
-    return _table(
-        ("block", "channel", "factor", "usual mean", "deviation (sd)", "percentile"),
-        (
-            (
-                row.block,
-                str(row.channel),
-                f"{row.factor:.4f}",
-                f"{row.mean:.4f}",
-                f"{row.deviation:+.2f}",
-                f"{row.percentile:.1f}",
-            )
-            for row in rows
-        ),
-    )
-
-
-def _gates(network: NetworkResult) -> str:
-    blocks = [block for block in network.blocks if block.is_modulated]
-    most = max(len(block.gate_weights) for block in blocks)
-    if most > TOP:  # a wide table says less than the figure
-        return ""
-    return _table(
-        ("block", *(f"α{k}" for k in range(most))),
-        ((block.name, *(f"{weight:.5f}" for weight in block.gate_weights)) for block in blocks),
-    )
