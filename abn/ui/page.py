@@ -171,6 +171,7 @@ def _test_image_buttons(inspector: Inspector, data: Cifar10, picture: PictureInp
         index = int(np.random.default_rng().integers(len(data.x_test)))
         return drawn(inspector.data_set_image(data.x_test, data.y_test, index))
 
+    @told
     def disagreement():
         return drawn(inspector.find_disagreement(data.x_test, data.y_test, np.random.default_rng()))
 
