@@ -10,6 +10,7 @@ from importlib.util import find_spec
 import gradio as gr
 from starlette.middleware import Middleware
 
+from abn.ui import mcp_tools
 from abn.ui.limits import LimitRequests
 from abn.ui.picture_input import MAX_BYTES
 from abn.ui.style import CSS
@@ -49,6 +50,7 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
         max_file_size=MAX_BYTES, app_kwargs={"middleware": [Middleware(LimitRequests)]}, run_history=False,
         ssr_mode=False, footer_links=[], mcp_server=mcp, allowed_paths=[], enable_monitoring=False, theme=THEME,
     )  # fmt: skip
+    mcp_tools.adapt(page)
     return address
 
 
@@ -62,6 +64,8 @@ def serve(page: gr.Blocks, host: str, port: int | None, *, mcp: bool = False) ->
         sys.exit("app.py: --mcp needs the package mcp; install it with: pip install 'gradio[mcp]'")
     try:
         address = launch(page, host, free_port(host) if port is None else port, mcp=mcp)
+    except RuntimeError as error:
+        sys.exit(f"app.py: --mcp: {error}")
     except OSError as error:
         wanted = f"{host}:{port}" if port is not None else host
         sys.exit(f"app.py: cannot listen on {wanted} ({error}); name another --port or --host")
