@@ -7,7 +7,7 @@ convolutions for every picture. Upload a picture or choose an example; then see 
 rescaled, and where each looked.
 """
 
-KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most two hours."
+KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most {minutes} minutes."
 
 TOPS = "Raw softmax, the five highest. Choose a class to make it the target of the attribution."
 

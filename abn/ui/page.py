@@ -30,7 +30,7 @@ from abn.ui.style import FIT_PLOTS
 
 FIT_LABELS = {"crop": "centre crop", "pad": "whole picture, padded"}
 HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
-CACHE_SECONDS = 3600  # uploads older than this are deleted, at the next hourly sweep
+KEEP_SECONDS = 3600  # uploads older than this are deleted at the next sweep, of which there is one as often
 EARLIER = (
     "**The last request failed.** What stands below belongs to the picture and settings before it; the message at "
     "the corner says what went wrong."
@@ -38,27 +38,30 @@ EARLIER = (
 REMOVED = "There is no picture. What stands below, if anything, belongs to the last one."
 
 
-def build_page(inspector: Inspector, examples: Sequence[Path], data: Cifar10 | None = None) -> gr.Blocks:
+def build_page(
+    inspector: Inspector, examples: Sequence[Path], data: Cifar10 | None = None, keep: int = KEEP_SECONDS
+) -> gr.Blocks:
     """The whole page and its API.
 
     Args:
         examples: pictures to offer, the first of which is inspected when the page opens.
         data: where given, real test images can be drawn.
+        keep: after how many seconds an upload is deleted, at the next sweep, of which there is one as often.
     """
     baseline, dmb = (network.label for network in inspector.networks)
     with GuardedBlocks(
         title="Adaptive Bias Networks", analytics_enabled=False, fill_width=True,
-        delete_cache=(CACHE_SECONDS, CACHE_SECONDS),
+        delete_cache=(keep, keep),
     ) as page:  # fmt: skip
         gr.Markdown(about.INTRODUCTION.format(baseline=escape(baseline), dmb=escape(dmb)))
         for network in inspector.networks:
             if network.notice:
                 gr.Markdown(escape(network.notice), elem_classes="notice")
         failure = gr.Markdown(visible=False, elem_classes="notice", elem_id="failure")
-        shown = gr.State(None, time_to_live=2 * CACHE_SECONDS)
+        shown = gr.State(None, time_to_live=2 * keep)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                picture, mode = _picture_column(inspector, examples, data)
+                picture, mode = _picture_column(inspector, examples, data, keep)
                 sees = gr.Image(
                     label="What the networks see (32 × 32)", interactive=False, elem_id="sees", format="png",
                     elem_classes="pixelated", height=240, buttons=[],
@@ -119,10 +122,10 @@ def _top(network) -> dict[str, float]:
 
 
 def _picture_column(
-    inspector: Inspector, examples: Sequence[Path], data: Cifar10 | None
+    inspector: Inspector, examples: Sequence[Path], data: Cifar10 | None, keep: int
 ) -> tuple[PictureInput, gr.Radio]:
     picture = PictureInput(label="Picture", elem_id="picture", height=300)
-    gr.Markdown(about.KEPT, elem_classes="aside")
+    gr.Markdown(about.KEPT.format(minutes=-(-2 * keep // 60)), elem_classes="aside")
     truth = gr.Markdown(elem_id="truth")
     gallery = _gallery(inspector, examples) if examples else None
     slow = []

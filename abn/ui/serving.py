@@ -14,6 +14,7 @@ from abn.ui import mcp_tools
 from abn.ui.limits import LimitRequests
 from abn.ui.picture_input import MAX_BYTES
 from abn.ui.style import CSS
+from abn.ui.upkeep import MOST_SESSIONS, upkeep
 
 FIRST_PORT, PORTS = 7860, 100
 # The system's own fonts: nothing to load, and every weight is there.
@@ -47,7 +48,8 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, css=CSS,
-        max_file_size=MAX_BYTES, app_kwargs={"middleware": [Middleware(LimitRequests)]}, run_history=False,
+        max_file_size=MAX_BYTES, run_history=False, state_session_capacity=MOST_SESSIONS,
+        app_kwargs={"middleware": [Middleware(LimitRequests)], "lifespan": upkeep(page)},
         ssr_mode=False, footer_links=[], mcp_server=mcp, allowed_paths=[], enable_monitoring=False, theme=THEME,
     )  # fmt: skip
     mcp_tools.adapt(page)
