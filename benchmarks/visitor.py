@@ -46,7 +46,13 @@ class Answer:
 class Visitor:
     """Use it from one thread; it keeps its connection."""
 
-    def __init__(self, url: str, timeout: float = 120) -> None:
+    def __init__(self, url: str, timeout: float = 120, session: str | None = None) -> None:
+        """
+        Args:
+            timeout: seconds without a byte after which an answer is lost.
+            session: one for all calls, as a browser's page has; None makes Gradio start one for each call.
+        """
+        self._session = {} if session is None else {"session_hash": session}
         self.http = httpx.Client(base_url=require_loopback(url) + "gradio_api/", timeout=timeout)
         endpoints = self.http.get("info").raise_for_status().json()["named_endpoints"]
         self._defaults = {
@@ -74,7 +80,8 @@ class Visitor:
             if content is not None:
                 values["image"] = self.upload(content, name)
             data = list((self._defaults[endpoint] | values).values())
-            event = self.http.post(f"call/{endpoint}", json={"data": data}).raise_for_status().json()["event_id"]
+            called = self.http.post(f"call/{endpoint}", json={"data": data} | self._session).raise_for_status()
+            event = called.json()["event_id"]
             body = self.http.get(f"call/{endpoint}/{event}").raise_for_status().content
         except httpx.HTTPError as error:
             return Answer("lost", type(error).__name__, "", 0, time.perf_counter() - started)

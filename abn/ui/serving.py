@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from importlib.util import find_spec
@@ -17,6 +18,8 @@ from abn.ui.style import CSS
 from abn.ui.upkeep import MOST_SESSIONS, upkeep
 
 FIRST_PORT, PORTS = 7860, 100
+# After every event Gradio's queue would make a table of the last ten thousand, for a page that is switched off here.
+NO_STATISTICS = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000", "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
 # The system's own fonts: nothing to load, and every weight is there.
 THEME = gr.themes.Default(
     font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "Consolas", "monospace"]
@@ -44,6 +47,7 @@ def free_port(host: str) -> int:
 
 def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     """Start serving in the background; returns the address."""
+    os.environ.update(NO_STATISTICS)
     # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
     page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
