@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Callable, Mapping
 
@@ -17,6 +18,9 @@ MAGIC = (
     b"\x76\x2f\x31\x01", b"8BPS", b"\x80\x04\x95",
 )  # fmt: skip
 NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+TRACE = re.compile(r"Traceback|\.py\b|/tmp/|/home/|/proc/|site-packages|0x[0-9a-f]{6}")
+"""What no visitor may read: a trace of the server's files or its memory."""
+
 Mutation = Callable[[np.random.Generator, bytearray, bytes], bytes]
 
 

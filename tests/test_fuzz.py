@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 
 import gradio as gr
 import numpy as np
@@ -12,10 +11,9 @@ from gradio.data_classes import ImageData
 
 from abn.pictures import MAX_PIXELS, fit, read_picture
 from abn.ui.picture_input import GuardedBlocks, PictureInput
-from benchmarks.mutations import MUTATIONS, good_files, mutated
+from benchmarks.mutations import MUTATIONS, TRACE, good_files, mutated
 
 COUNT = 200
-A_TRACE = re.compile(r"Traceback|\.py\b|/tmp|/home|site-packages|0x[0-9a-f]{6}")
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +53,6 @@ def test_a_mutated_file_gives_a_picture_or_a_sentence(files, inspector, tmp_path
                 ImageData(path=str(path), orig_name=name, meta={"_type": "gradio.FileData"})
             )
         except gr.Error as error:
-            assert 20 < len(error.message) < 500
-            assert not A_TRACE.search(error.message)
-            assert str(tmp_path) not in error.message
             refused.add(error.message)
             continue
         read += 1
@@ -69,3 +64,7 @@ def test_a_mutated_file_gives_a_picture_or_a_sentence(files, inspector, tmp_path
             assert np.isfinite(inspector.inspect(fitted.pixels).dmb.probabilities).all()
     assert read > COUNT / 10
     assert len(refused) > 5
+    for message in refused:
+        assert 20 < len(message) < 500
+        assert not TRACE.search(message)
+        assert str(tmp_path) not in message
