@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 from importlib.util import find_spec
@@ -75,5 +76,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, *, mcp: bool = False) ->
     except OSError as error:
         wanted = f"{host}:{port}" if port is not None else host
         sys.exit(f"app.py: cannot listen on {wanted} ({error}); name another --port or --host")
+    # As a container or a service manager ends it: then uploads are deleted as after Ctrl+C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"Adaptive Bias Networks: {address}", flush=True)
     page.block_thread()
