@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +154,15 @@ def _gallery(inspector: Inspector, examples: Sequence[Path]) -> gr.Gallery:
         object_fit="cover", elem_id="examples", format="png",
     )  # fmt: skip
     if inspector.class_names == CLASS_NAMES:
-        with gr.Accordion("What the networks make of them", open=False):
-            inspected = [(name, inspector.inspect(fit(picture).pixels)) for picture, name in pictures]
-            gr.Markdown(words.examples(inspected))
+
+        @cache
+        def table() -> str:
+            return words.examples([(name, inspector.inspect(fit(picture).pixels)) for picture, name in pictures])
+
+        with gr.Accordion("What the networks make of them", open=False) as accordion:
+            said = gr.Markdown("The networks are asked when this is opened.", elem_id="examples-said")
+        # Not before somebody asks: the page would be served later.
+        accordion.expand(lambda: table(), None, said, api_visibility="private")
     return gallery
 
 
