@@ -21,7 +21,7 @@ from abn.devices import DeviceError, choose_device
 from abn.inspector import Inspector, load_network
 from abn.pairs import Pairs
 from abn.reference import ReferenceFileError
-from abn.ui.page import build_page
+from abn.ui.page import KEEP_SECONDS, build_page
 from abn.ui.serving import serve
 from abn.ui.uploads import use_own_folder
 
@@ -38,10 +38,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, help="the first free one from 7860 on, unless named")
+    parser.add_argument("--keep", type=int, default=KEEP_SECONDS, metavar="SECONDS", help="how long uploads are kept")
     parser.add_argument("--mcp", action="store_true", help="also serve the endpoints as MCP tools (gradio[mcp])")
     args = parser.parse_args(argv)
     if args.port is not None and not 1 <= args.port <= 65535:
         parser.error(f"--port is {args.port}; expected 1 to 65535")
+    if args.keep < 1:
+        parser.error(f"--keep is {args.keep}; expected at least 1 second")
     return args
 
 
@@ -59,7 +62,8 @@ def main(argv: list[str] | None = None) -> None:
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
     # Strangers are not told what is on this machine: folders only where the page is served to this machine alone.
     local = args.host in ("127.0.0.1", "localhost", "::1") and "SPACE_ID" not in os.environ
-    serve(build_page(Pairs(inspector, folders=local), examples, data), args.host, args.port, mcp=args.mcp)
+    page = build_page(Pairs(inspector, folders=local), examples, data, args.keep)
+    serve(page, args.host, args.port, mcp=args.mcp)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from torch import Tensor
 from abn.attribution_methods import METHODS, Method, Option, Value, find_method
 from abn.captum_methods import Map, images_per_pass
 from abn.inspection import require_evaluation_mode
+from abn.memory import in_parts_that_fit
 from abn.resnet import Probe, ResNet
 from abn.targets import Score, as_target
 
@@ -79,7 +80,8 @@ def attribute(
         target: a class index, or a pair (a, b) for the logit of a minus that of b.
         method: a name in `METHODS`.
         probe: an intervention under which the network runs (`abn.interventions`). It is asked about the
-            N images together, as often as the method needs; without one, large batches are split.
+            N images together, as often as the method needs; without one, large batches are split, and
+            split again where the device's memory runs out.
         progress: called with the share done, 0 to 1, by the thread that computes. Raise from it to stop.
         options: of the method, as `METHODS[method].options` lists them.
 
@@ -87,26 +89,30 @@ def attribute(
         ValueError: for a network in training mode, images of another shape, kind or device than it
             takes, a class it does not have, a method or option that does not exist, or a value out of
             range.
+        DeviceMemoryError: where the device's memory is full even for the smallest batch.
     """
     require_evaluation_mode(model)
     _require_images(images, model)
     chosen = find_method(method)
     settings = chosen.complete(options)
     goal = as_target(target, model)
-    size = len(images) if probe is not None else min(len(images), images_per_pass(images.device))
-    parts = []
+
+    def run(start: int, per_pass: int) -> tuple[Map, tuple[str | None, ...]]:
+        leaf = images[start : start + per_pass].detach().clone().requires_grad_()
+        report = _share(progress, start, len(leaf), len(images))
+        part = chosen.run(Score(model, goal, probe, len(leaf), report, per_pass=per_pass), leaf, settings)
+        return part, _problems(part, Score(model, goal, probe, len(leaf), per_pass=per_pass), leaf.detach())
+
+    per_pass, smallest = images_per_pass(images.device), 1
+    if probe is not None:  # it is meant for these N together
+        per_pass, smallest = max(per_pass, len(images)), len(images)
     # Gradients even where the caller has switched them off, and without a caller's autocast.
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast(images.device.type, enabled=False),
     ):
-        for start in range(0, len(images), size):
-            leaf = images[start : start + size].detach().clone().requires_grad_()
-            report = _share(progress, start, len(leaf), len(images))
-            score = Score(model, goal, probe, len(leaf), report)
-            part = chosen.run(score, leaf, settings)
-            parts.append((part, _problems(part, Score(model, goal, probe, len(leaf)), leaf.detach())))
+        parts = in_parts_that_fit(run, len(images), per_pass, images.device, smallest)
     if progress is not None:
         progress(1.0)
     deltas = [part.convergence_delta for part, _ in parts if part.convergence_delta is not None]

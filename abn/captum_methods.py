@@ -80,7 +80,7 @@ def integrated_gradients(score: Score, images: Tensor, options: Options) -> Map:
         images,
         baselines=baseline,
         n_steps=steps,
-        internal_batch_size=max(len(images), images_per_pass(images.device)),
+        internal_batch_size=max(len(images), score.per_pass),
         return_convergence_delta=True,
     )
     reason = f"the picture equals the baseline ({options['baseline']}), so there is no path between them"
@@ -99,7 +99,7 @@ def smoothgrad(score: Score, images: Tensor, options: Options) -> Map:
     flat = images.detach().flatten(1)
     deviation = options["noise_level"] * (flat.amax(dim=1) - flat.amin(dim=1)).view(n, 1, 1, 1)
     total = torch.zeros_like(images)
-    per_pass = max(1, images_per_pass(images.device) // n)
+    per_pass = max(1, score.per_pass // n)
     for start in range(0, samples, per_pass):
         copies = []
         for _ in range(min(per_pass, samples - start)):
@@ -142,7 +142,7 @@ def occlusion(score: Score, images: Tensor, options: Options) -> Map:
         sliding_window_shapes=(channels, window, window),
         strides=(channels, stride, stride),
         baselines=fill,
-        perturbations_per_eval=max(1, images_per_pass(images.device) // len(images)),
+        perturbations_per_eval=max(1, score.per_pass // len(images)),
     )
     # A window covers all colours, so Captum repeats one number in each: kept once, for their sum to be it.
     return Map(

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from abn.interventions import compose
-from abn.layers import Modulation
+from abn.layers import Modulation, joined
+from abn.memory import in_parts_that_fit
 from abn.resnet import Probe, ResNet
 
 
@@ -54,13 +55,31 @@ def inspect(model: ResNet, images: Tensor, probe: Probe | None = None) -> Inspec
     Args:
         model: in eval mode; left as it is.
         images: (N, 3, 32, 32), normalised as the network's checkpoint says (`abn.data.normalise`).
-        probe: an intervention (`abn.interventions`); what is recorded is its answer.
+        probe: an intervention (`abn.interventions`), asked about the N images together; what is recorded is
+            its answer. Without one, a batch that the device's memory does not hold is split.
 
     Raises:
         ValueError: for a network in training mode, or a probe that does not fit the network.
+        DeviceMemoryError: where the device's memory is full even for the smallest batch.
     """
     require_evaluation_mode(model)
-    modulations: dict[str, Modulation] = {}
-    record = recorder(modulations)
-    logits = model(images, record if probe is None else compose(probe, record))
-    return Inspection(logits, modulations)
+
+    def run(start: int, size: int) -> Inspection:
+        modulations: dict[str, Modulation] = {}
+        record = recorder(modulations)
+        logits = model(images[start : start + size], record if probe is None else compose(probe, record))
+        return Inspection(logits, modulations)
+
+    count = len(images)
+    if count == 0:
+        return run(0, 0)
+    return _joined(in_parts_that_fit(run, count, count, images.device, smallest=1 if probe is None else count))
+
+
+def _joined(parts: list[Inspection]) -> Inspection:
+    """Inspections of the parts of a batch, as one of the batch."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    together = {name: joined([part.modulations[name] for part in parts]) for name in first.modulations}
+    return Inspection(torch.cat([part.logits for part in parts]), together)

@@ -17,6 +17,7 @@ from abn.attribution_pair import AttributionPair, pair_of_each
 from abn.checkpoints import MOST_BYTES, CheckpointError, load_checkpoint
 from abn.data import normalise, to_pixels
 from abn.inspection import Inspection, inspect
+from abn.memory import in_parts_that_fit
 from abn.reference import Reference, ReferenceFileError, load_reference
 from abn.resnet import ResNet
 from abn.results import BlockResult, NetworkResult, PictureResult
@@ -222,8 +223,13 @@ class Inspector:
         return DataSetImage(images[index], index, self.class_names[labels[index]])
 
     def _predict(self, network: Network, pixels: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return network.model(self._images(network, pixels)).argmax(dim=1).cpu().numpy()
+        images = self._images(network, pixels)
+
+        @torch.no_grad()
+        def run(start: int, size: int) -> np.ndarray:
+            return network.model(images[start : start + size]).argmax(dim=1).cpu().numpy()
+
+        return np.concatenate(in_parts_that_fit(run, len(images), SEARCH_BATCH, self.device))
 
     def _images(self, network: Network, pixels: np.ndarray) -> Tensor:
         info = network.model.info

@@ -14,6 +14,7 @@ The mechanism of "Beyond Static Bias" (Z. M. Tahir). With ``x`` the input of a c
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -82,6 +83,18 @@ class Modulation:
     def _require_parts(self) -> None:
         if not self.has_parts:
             raise ValueError("this block is static: it has no linear term, gate weights or bias bank")
+
+
+def joined(parts: Sequence[Modulation]) -> Modulation:
+    """The modulations of one block for the parts of a batch, as one of the whole batch."""
+    first = parts[0]
+    return Modulation(
+        torch.cat([part.factors for part in parts]),
+        torch.cat([part.response for part in parts]),
+        torch.cat([part.linear_term for part in parts]) if first.has_parts else None,
+        torch.cat([part.gate_weights for part in parts]) if first.has_parts else None,
+        first.bias_bank,
+    )
 
 
 def preactivation(linear_term: Tensor, gate_weights: Tensor, bias_bank: Tensor) -> Tensor:

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-import torch
 from torch import Tensor
 
 from abn.inspection import recorder
 from abn.interventions import compose
-from abn.layers import Modulation
+from abn.layers import Modulation, joined
 from abn.resnet import Probe, ResNet
 
 
@@ -98,9 +97,18 @@ class Score:
         probe: Probe | None,
         num_images: int,
         progress: Callable[[float], None] | None = None,
+        *,
+        per_pass: int,
     ) -> None:
+        """
+        Args:
+            num_images: N.
+            progress: called with the share done, 0 to 1.
+            per_pass: how many images a method should evaluate at once, where it has that many.
+        """
         self.model = model
         self.target = target
+        self.per_pass = per_pass
         self._probe = None if probe is None else _PerCopy(probe, num_images)
         self._progress = progress
         self._expected = num_images
@@ -140,14 +148,7 @@ class _PerCopy:
             return _differentiable(self.probe(block, modulation))
         n = self.num_images
         answers = [self.probe(block, _rows(modulation, i * n, i * n + n)) for i in range(num_copies)]
-        first = answers[0]
-        return Modulation(
-            torch.cat([answer.factors for answer in answers]),
-            torch.cat([answer.response for answer in answers]),
-            torch.cat([answer.linear_term for answer in answers]) if first.has_parts else None,
-            torch.cat([answer.gate_weights for answer in answers]) if first.has_parts else None,
-            first.bias_bank,
-        )
+        return joined(answers)
 
 
 def _rows(modulation: Modulation, start: int, stop: int) -> Modulation:

@@ -332,7 +332,7 @@ def test_a_target_may_read_the_modulations(model, images):
         (None, inspect(model, images).modulations["layer2.0"].factors[:, 7]),
         (probe, 0.25),
     ):
-        score = Score(model, factor, given, num_images=3)
+        score = Score(model, factor, given, num_images=3, per_pass=8)
         value = score(torch.cat([images, images]))
         expected = torch.as_tensor(expected).expand(3).repeat(2)
         torch.testing.assert_close(value.detach(), expected)

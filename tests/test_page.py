@@ -285,6 +285,16 @@ def test_the_table_of_all_channels_can_be_searched(page, first_example):
     assert table.locator("input").count() >= 1
 
 
+def test_what_the_networks_make_of_the_examples_is_said_when_asked(page, inspector, examples):
+    said = page.locator("#examples-said")
+    page.get_by_text("What the networks make of them").click()
+    expect(said).to_contain_text(f"Of {len(examples)} drawings, called what was meant")
+    first = inspector.inspect(fit(read_picture(examples[0])).pixels)
+    row = said.locator("tbody tr").first
+    expect(row).to_contain_text(examples[0].stem)
+    expect(row).to_contain_text(first.dmb.predicted_name)
+
+
 # --- the address as a link ---
 
 

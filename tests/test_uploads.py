@@ -16,6 +16,17 @@ def test_folders_of_servers_that_are_gone_are_swept(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {str(os.getpid()), "notes"}
 
 
+def test_what_an_earlier_process_of_the_same_number_left_is_swept(tmp_path, monkeypatch):
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    monkeypatch.setattr(uploads.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(uploads.atexit, "register", lambda *args, **kwargs: None)
+    own = uploads.use_own_folder()
+    (own / "picture.png").write_bytes(b"x")
+    monkeypatch.delenv("GRADIO_TEMP_DIR")
+    assert uploads.use_own_folder() == own
+    assert list(own.iterdir()) == []
+
+
 def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
     code = (
         "import os; from abn.ui.uploads import use_own_folder; own = use_own_folder();"

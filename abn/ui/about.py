@@ -61,7 +61,7 @@ EARLIER = (
 
 REMOVED = "There is no picture. What stands below, if anything, belongs to the last one."
 
-KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most two hours."
+KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most {minutes} minutes."
 
 TOPS = "Raw softmax, the five highest. Choose a class to make it the target of the attribution."
 

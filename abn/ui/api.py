@@ -16,6 +16,8 @@ from abn.ui import attribution_controls
 from abn.ui.edge import refuse, told
 from abn.ui.picture_input import PictureInput
 
+IMAGE = "The picture: PNG, JPEG, WebP, GIF, BMP or TIFF of at most 20 MB, uploaded or as a base64 data: address."
+
 
 def add_endpoints(
     inspect_pixels: Callable[..., PictureResult],
@@ -54,8 +56,17 @@ def add_endpoints(
     def picture(fitted) -> dict[str, Any]:
         return {"size": list(fitted.original_size), "used": list(fitted.box), "fit": fitted.mode}
 
-    _name_parameters(inspect_picture, ["image", "fit_mode"])
-    _name_parameters(attribute_picture, ["image", "fit_mode", "target", "against", "method", *controls.options])
+    common = {"image": IMAGE, "fit_mode": "crop uses the centre square, pad the whole picture between black bars."}
+    chosen = {
+        "target": f"The class to attribute; {attribution_controls.PREDICTED} for what {whose} predicts.",
+        "against": f"A class whose logit is subtracted; {attribution_controls.NO_OTHER} for none.",
+        "method": "The attribution method; each ignores the options of the others.",
+    }
+    of_methods = {
+        option.name: f"Of {name}. {option.description}" for name, each in methods.items() for option in each.options
+    }
+    _name_parameters(inspect_picture, common)
+    _name_parameters(attribute_picture, common | chosen | of_methods)
     inspect_button.click(
         inspect_picture, [image, mode], answer, api_name="inspect",
         api_description="Classify a picture with both networks. Returns, for each, the raw softmax by class name and "
@@ -69,7 +80,12 @@ def add_endpoints(
     )  # fmt: skip
 
 
-def _name_parameters(function: Callable[..., Any], names: Sequence[str]) -> None:
-    """Give a function the parameter names Gradio shows: the options are known only when it runs."""
+def _name_parameters(function: Callable[..., Any], described: Mapping[str, str]) -> None:
+    """Give a function the parameters Gradio shows: the options are known only when it runs.
+
+    Args:
+        described: name → description, in order; Gradio reads the descriptions off the docstring, for MCP.
+    """
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    function.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+    function.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in described])
+    function.__doc__ = "\n".join(["Args:", *(f"    {name}: {text}" for name, text in described.items())])

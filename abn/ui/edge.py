@@ -10,6 +10,8 @@ from typing import Any
 
 import gradio as gr
 
+from abn.memory import DeviceMemoryError
+
 
 def refuse(message: str) -> gr.Error:
     """An error to raise: the message as plain text (Gradio would render it as HTML), no traceback logged."""
@@ -22,7 +24,7 @@ def escape(text: str) -> str:
 
 
 def told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the ValueErrors of the library, which are written for people, into Gradio's errors."""
+    """Turn the library's errors that are written for people into Gradio's errors."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -30,7 +32,7 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except gr.Error:  # a ValueError too, and already as a person should read it
             raise
-        except ValueError as error:
+        except (ValueError, DeviceMemoryError) as error:
             raise refuse(str(error)) from error
 
     return wrapped

@@ -35,34 +35,36 @@ from abn.ui.picture_input import GuardedBlocks
 from abn.ui.shown import Compared, Refit, Shown, compared_in, compared_networks, refit_all
 from abn.ui.style import FIT_PLOTS
 
-CACHE_SECONDS = 3600  # uploads older than this are deleted, at the next hourly sweep
-STATE_SECONDS = 2 * CACHE_SECONDS
+KEEP_SECONDS = 3600  # uploads older than this are deleted at the next sweep, of which there is one as often
 
 
-def build_page(pairs: Pairs, examples: Sequence[Path], data: Cifar10 | None = None) -> gr.Blocks:
+def build_page(
+    pairs: Pairs, examples: Sequence[Path], data: Cifar10 | None = None, keep: int = KEEP_SECONDS
+) -> gr.Blocks:
     """The whole page and its API.
 
     Args:
         examples: pictures to offer, the first of which is inspected when the page opens.
         data: where given, real test images can be drawn.
+        keep: after how many seconds an upload is deleted, at the next sweep, of which there is one as often.
     """
     own = pairs.own
     origins = Origins(examples, data)
     with GuardedBlocks(
         title="Adaptive Bias Networks", analytics_enabled=False, fill_width=True,
-        delete_cache=(CACHE_SECONDS, CACHE_SECONDS),
+        delete_cache=(keep, keep),
     ) as page:  # fmt: skip
         introduction = _introduction(compared_networks(own, own=True))
         for network in own.networks:
             if network.notice:
                 gr.Markdown(escape(network.notice), elem_classes="notice")
         failure = gr.Markdown(visible=False, elem_classes="notice", elem_id="failure")
-        pair = gr.State(OWN, time_to_live=STATE_SECONDS)
-        shown = gr.State(None, time_to_live=STATE_SECONDS)
+        pair = gr.State(OWN, time_to_live=2 * keep)
+        shown = gr.State(None, time_to_live=2 * keep)
         places = {name: gr.Textbox("", visible="hidden") for name in ("picture", "left", "right")}
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                picture, mode, pictures_refit = picture_column.build(pairs, pair, origins, data)
+                picture, mode, pictures_refit = picture_column.build(pairs, pair, origins, data, keep)
                 sees = gr.Image(
                     label="What the networks see (32 × 32)", interactive=False, elem_id="sees", format="png",
                     elem_classes="pixelated", height=240, buttons=[],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,18 @@ def _digest(pixels: np.ndarray) -> bytes:
 
 
 def build(
-    pairs: Pairs, pair: gr.State, origins: Origins, data: Cifar10 | None
+    pairs: Pairs, pair: gr.State, origins: Origins, data: Cifar10 | None, keep: int
 ) -> tuple[PictureInput, gr.Radio, Refit]:
     """Add the components.
+
+    Args:
+        keep: after how many seconds an upload is deleted, at the next sweep, of which there is one as often.
 
     Returns:
         The picture, how it is fitted, and what follows the networks.
     """
     picture = PictureInput(label="Picture", elem_id="picture", height=300)
-    gr.Markdown(about.KEPT, elem_classes="aside")
+    gr.Markdown(about.KEPT.format(minutes=-(-2 * keep // 60)), elem_classes="aside")
     follows: list[tuple[Any, Any]] = []  # a component, and with which networks it is in sight
     gallery = _gallery(pairs.own, origins, follows) if origins.examples else None
     slow = [] if data is None else [_test_image_buttons(pairs, pair, data, picture, follows)]
@@ -116,9 +120,15 @@ def _gallery(own: Inspector, origins: Origins, follows: list[tuple[Any, Any]]) -
         buttons=[], object_fit="cover", elem_id="examples", format="png",
     )  # fmt: skip
     if own.class_names == CLASS_NAMES:
+
+        @cache
+        def table() -> str:
+            return words.examples([(name, own.inspect(fit(picture).pixels)) for picture, name in origins.examples])
+
         with gr.Accordion("What the networks make of them", open=False) as made_of_them:
-            inspected = [(name, own.inspect(fit(picture).pixels)) for picture, name in origins.examples]
-            gr.Markdown(words.examples(inspected))
+            said = gr.Markdown("The networks are asked when this is opened.", elem_id="examples-said")
+        # Not before somebody asks: the page would be served later.
+        made_of_them.expand(lambda: table(), None, said, api_visibility="private")
         follows.append((made_of_them, lambda compared: compared.own))
     return gallery
 

@@ -29,6 +29,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from abn.pictures import PictureError, read_picture
+from abn.ui.upkeep import forget_session
 
 MAX_BYTES = 20_000_000
 """The largest file read; give it to `launch(max_file_size=…)` too, which stops a larger one as it is sent."""
@@ -162,6 +163,9 @@ class GuardedBlocks(gr.Blocks):
             raise _refusal(
                 "This request does not fit: a value is missing, or of another kind than this endpoint takes."
             ) from None
+        finally:
+            if (session := kwargs.get("session_hash")) is not None and session == kwargs.get("event_id"):
+                forget_session(self, session)  # Gradio made it for this one call, whose caller named none
 
 
 def _admit_all(block_fn: Any, inputs: list[Any]) -> list[Any]:

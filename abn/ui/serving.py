@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import socket
 import sys
 from importlib.util import find_spec
@@ -10,11 +12,15 @@ from importlib.util import find_spec
 import gradio as gr
 from starlette.middleware import Middleware
 
+from abn.ui import mcp_tools
 from abn.ui.limits import LimitRequests
 from abn.ui.picture_input import MAX_BYTES
 from abn.ui.style import CSS
+from abn.ui.upkeep import MOST_SESSIONS, upkeep
 
 FIRST_PORT, PORTS = 7860, 100
+# After every event Gradio's queue would make a table of the last ten thousand, for a page that is switched off here.
+NO_STATISTICS = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000", "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
 # The system's own fonts: nothing to load, and every weight is there.
 THEME = gr.themes.Default(
     font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "Consolas", "monospace"]
@@ -42,13 +48,16 @@ def free_port(host: str) -> int:
 
 def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     """Start serving in the background; returns the address."""
+    os.environ.update(NO_STATISTICS)
     # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
     page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, css=CSS,
-        max_file_size=MAX_BYTES, app_kwargs={"middleware": [Middleware(LimitRequests)]}, run_history=False,
+        max_file_size=MAX_BYTES, run_history=False, state_session_capacity=MOST_SESSIONS,
+        app_kwargs={"middleware": [Middleware(LimitRequests)], "lifespan": upkeep(page)},
         ssr_mode=False, footer_links=[], mcp_server=mcp, allowed_paths=[], enable_monitoring=False, theme=THEME,
     )  # fmt: skip
+    mcp_tools.adapt(page)
     return address
 
 
@@ -62,8 +71,12 @@ def serve(page: gr.Blocks, host: str, port: int | None, *, mcp: bool = False) ->
         sys.exit("app.py: --mcp needs the package mcp; install it with: pip install 'gradio[mcp]'")
     try:
         address = launch(page, host, free_port(host) if port is None else port, mcp=mcp)
+    except RuntimeError as error:
+        sys.exit(f"app.py: --mcp: {error}")
     except OSError as error:
         wanted = f"{host}:{port}" if port is not None else host
         sys.exit(f"app.py: cannot listen on {wanted} ({error}); name another --port or --host")
+    # As a container or a service manager ends it: then uploads are deleted as after Ctrl+C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"Adaptive Bias Networks: {address}", flush=True)
     page.block_thread()

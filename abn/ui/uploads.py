@@ -25,7 +25,8 @@ def use_own_folder() -> Path:
     base = Path(tempfile.gettempdir()) / f"adaptive-bias-networks-{user}"
     sweep(base)
     own = base / str(os.getpid())
-    own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.rmtree(own, ignore_errors=True)  # of an earlier process with this number, as containers reuse it
+    own.mkdir(mode=0o700, parents=True)
     os.environ["GRADIO_TEMP_DIR"] = str(own)
     atexit.register(shutil.rmtree, own, ignore_errors=True)
     return own

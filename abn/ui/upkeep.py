@@ -1,0 +1,89 @@
+"""What Gradio would keep for as long as the server runs, and what is done about it.
+
+Gradio deletes the files it remembers to have stored. It leaves their empty folders, and the parts of uploads
+that broke off or were too large. It keeps a copy of the page's configuration (about 0.2 MB) for each of the last
+ten thousand sessions, and a program that calls an endpoint without naming a session makes a new one every time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+MOST_SESSIONS = 1000
+_LOG = logging.getLogger(__name__)
+
+
+def upkeep(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """For `app_kwargs["lifespan"]`: sweeps as often as the page's `delete_cache` says, at twice its age.
+
+    At that age Gradio's own sweep is over, so that nothing it remembers goes missing.
+    """
+    every, age = page.delete_cache
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(every)
+            kept = set().union(*(getattr(block, "keep_in_cache", ()) for block in page.blocks.values()))
+            try:
+                await anyio.to_thread.run_sync(delete_older, Path(get_upload_folder()), 2 * age, kept)
+            except OSError as error:  # the next sweep may succeed; what could not be deleted is for the host
+                _LOG.warning("the upload folder could not be swept: %s", error)
+            forget_sessions(page, 2 * age)
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        task = asyncio.create_task(sweep())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    return lifespan
+
+
+def delete_older(folder: Path, age: float, kept: Collection[str]) -> None:
+    """Delete the files below a folder that have not changed for `age` seconds, then folders empty as long.
+
+    Args:
+        kept: paths of files to leave.
+    """
+    oldest = time.time() - age
+    below = sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True)
+    for path in below:
+        with suppress(FileNotFoundError):
+            if path.lstat().st_mtime > oldest or str(path) in kept:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                with suppress(OSError):  # it is not empty
+                    path.rmdir()
+            else:
+                path.unlink()
+
+
+def forget_sessions(page: gr.Blocks, age: float) -> None:
+    """Forget the sessions that were not used for `age` seconds."""
+    holder = page.state_holder
+    oldest = datetime.now() - timedelta(seconds=age)
+    for session in [name for name, used in list(holder.time_last_used.items()) if used < oldest]:
+        forget_session(page, session)
+
+
+def forget_session(page: gr.Blocks, session: str) -> None:
+    """Forget one session, if there is such a one."""
+    holder = page.state_holder
+    with holder.lock:
+        holder.session_data.pop(session, None)
+        holder.time_last_used.pop(session, None)

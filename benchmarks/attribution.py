@@ -1,0 +1,144 @@
+"""What each attribution method costs, in passes forward and back, and against the libraries that offer it.
+
+    python -m benchmarks.attribution [--device auto] [--batches 1 32] [--rounds 5] [--methods saliency …]
+
+Grad-CAM is compared with pytorch-grad-cam (`pip install grad-cam`; left out, and said so, where it is missing), the
+others with Captum used plainly, on the same network and pictures. In a round all take turns. Captum's and
+grad-cam's maps must be the same: the largest difference is printed, as a share of the largest value of ours.
+Captum is given at most 32 images at once, which it does not limit itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import captum
+import numpy as np
+import torch
+from captum.attr import InputXGradient, IntegratedGradients, NoiseTunnel, Occlusion, Saliency
+from torch import Tensor
+
+import app
+from abn.attribution import METHODS, attribute
+from abn.checkpoints import load_checkpoint
+from abn.data import normalise, to_pixels
+from abn.devices import choose_device, describe_hardware
+from abn.resnet import ResNet
+from benchmarks.timing import interleaved, ratio
+
+TARGET = 8
+AT_ONCE = 32
+Plain = Callable[[], Tensor]
+
+
+def pictures(count: int, device: torch.device, model: ResNet) -> Tensor:
+    """(count, 3, 32, 32) normalised, of coloured squares."""
+    coarse = np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3)).astype(np.uint8)
+    pixels = to_pixels(coarse.repeat(8, axis=1).repeat(8, axis=2)).to(device)
+    return normalise(pixels, model.info.mean, model.info.std)
+
+
+def forward_and_back(model: ResNet, images: Tensor) -> Tensor:
+    leaf = images.clone().requires_grad_()
+    return torch.autograd.grad(model(leaf)[:, TARGET].sum(), leaf)[0]
+
+
+def by_captum(method: str, model: ResNet, images: Tensor) -> Plain:
+    """The method as Captum's manual has it, with our options' values."""
+    options = METHODS[method].complete({})
+    n = len(images)
+    if method == "saliency":
+        return lambda: Saliency(model).attribute(images.clone().requires_grad_(), target=TARGET, abs=False)
+    if method == "input_x_gradient":
+        return lambda: InputXGradient(model).attribute(images.clone().requires_grad_(), target=TARGET)
+    if method == "integrated_gradients":
+        black = normalise(torch.zeros_like(images), model.info.mean, model.info.std)
+        return lambda: IntegratedGradients(model).attribute(
+            images, baselines=black, target=TARGET, n_steps=options["steps"], return_convergence_delta=True,
+            internal_batch_size=max(n, AT_ONCE),
+        )[0]  # fmt: skip
+    if method == "smoothgrad":
+        deviation = options["noise_level"] * (images.max() - images.min()).item()
+        return lambda: NoiseTunnel(Saliency(model)).attribute(
+            images.clone().requires_grad_(), nt_type="smoothgrad", nt_samples=options["samples"], stdevs=deviation,
+            nt_samples_batch_size=max(1, AT_ONCE // n), target=TARGET, abs=False,
+        )  # fmt: skip
+    if method == "occlusion":
+        window, stride = options["window"], options["stride"]
+        return lambda: Occlusion(model).attribute(
+            images, sliding_window_shapes=(3, window, window), strides=(3, stride, stride), target=TARGET,
+            baselines=0, perturbations_per_eval=max(1, AT_ONCE // n),
+        )[:, :1]  # fmt: skip
+    raise ValueError(f"{method} is not compared with Captum")
+
+
+def by_grad_cam(model: ResNet, images: Tensor) -> Plain | None:
+    """pytorch-grad-cam on the last stage, or None where it is not installed."""
+    if find_spec("pytorch_grad_cam") is None:
+        return None
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    targets = [ClassifierOutputTarget(TARGET)] * len(images)
+
+    def run() -> Tensor:
+        with GradCAM(model=model, target_layers=[model.layer3[-1]]) as cam:
+            return torch.from_numpy(cam(input_tensor=images, targets=targets))[:, None]
+
+    return run
+
+
+def to_unit(maps: Tensor) -> Tensor:
+    """Each map stretched to 0…1, which is all that pytorch-grad-cam returns."""
+    low, high = (extreme(maps.flatten(1), 1).view(-1, 1, 1, 1) for extreme in (torch.amin, torch.amax))
+    return (maps - low) / (high - low).clamp_min(1e-12)
+
+
+def distance(method: str, ours: Tensor, theirs: Tensor) -> str:
+    if method == "smoothgrad":
+        return "other noise"  # Captum's comes from the global generator
+    if method == "grad_cam":
+        ours = to_unit(ours)
+    return f"{((ours.cpu() - theirs.cpu()).abs().max() / ours.abs().max().cpu()).item():.1e}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.attribution", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--checkpoint", default=str(app.DMB))
+    args = parser.parse_args()
+    device = choose_device(args.device)
+    model = load_checkpoint(args.checkpoint).to(device).eval()
+    print(
+        f"{describe_hardware(device)}, torch {torch.__version__}, captum {captum.__version__}; {model.architecture}, "
+        f"{args.rounds} rounds"
+    )
+    print("| batch | method | passes forward and back | expected | theirs / ours | largest difference |")
+    print("|---|---|---|---|---|---|")
+    for batch in args.batches:
+        images = pictures(batch, device, model)
+        for name in args.methods:
+            theirs = by_grad_cam(model, images) if name == "grad_cam" else by_captum(name, model, images)
+            candidates: dict[str, Callable[[], object]] = {
+                "pass": lambda images=images: forward_and_back(model, images),
+                "ours": lambda images=images, name=name: attribute(model, images, TARGET, name),
+            }
+            if theirs is not None:
+                candidates["theirs"] = theirs
+            seconds = interleaved(candidates, args.rounds)
+            cost = statistics.median(seconds["ours"]) / statistics.median(seconds["pass"])
+            against, off = "not installed: pip install grad-cam", "–"
+            if theirs is not None:
+                against = f"{ratio(seconds['theirs'], seconds['ours']):.2f}"
+                off = distance(name, attribute(model, images, TARGET, name).values, theirs().detach())
+            print(f"| {batch} | {name} | {cost:.2f} | {METHODS[name].cost():.2f} | {against} | {off} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What a running server forgets: broken uploads, empty folders, sessions."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import gradio as gr
+import httpx
+import pytest
+
+from abn.ui import about, upkeep
+from abn.ui.picture_input import GuardedBlocks
+
+
+def aged(path: Path, seconds: float) -> Path:
+    os.utime(path, (time.time() - seconds,) * 2, follow_symlinks=False)
+    return path
+
+
+def test_old_files_and_old_empty_folders_go_and_what_is_kept_stays(tmp_path):
+    for name in ("old", "kept", "mixed", "fresh", "empty"):
+        (tmp_path / name).mkdir()
+    aged_file = aged(_write(tmp_path / "old" / "picture.png"), 100)
+    kept = aged(_write(tmp_path / "kept" / "example.png"), 100)
+    aged(_write(tmp_path / "mixed" / "a.png"), 100)
+    _write(tmp_path / "mixed" / "b.png")
+    aged(_write(tmp_path / "tmpabc"), 100)
+    for name in ("old", "kept", "mixed", "empty"):
+        aged(tmp_path / name, 100)
+    upkeep.delete_older(tmp_path, 50, {str(kept)})
+    assert not aged_file.exists()
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    # A folder changed when its file went: it goes at the next sweep.
+    assert left == {"old", "kept", "kept/example.png", "mixed", "mixed/b.png", "fresh"}
+    aged(tmp_path / "old", 100)
+    upkeep.delete_older(tmp_path, 50, {str(kept)})
+    assert not (tmp_path / "old").exists()
+
+
+def test_a_link_is_deleted_and_not_followed(tmp_path):
+    (tmp_path / "cache").mkdir()
+    outside = aged(_write(tmp_path / "outside.png"), 100)
+    (tmp_path / "cache" / "link").symlink_to(outside)
+    aged(tmp_path / "cache" / "link", 100)
+    upkeep.delete_older(tmp_path / "cache", 50, ())
+    assert outside.exists()
+    assert not (tmp_path / "cache" / "link").is_symlink()
+
+
+def _write(path: Path) -> Path:
+    path.write_bytes(b"x")
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        with GuardedBlocks(analytics_enabled=False, delete_cache=(1, 1)) as page:
+            number = gr.Number(1)
+            gr.Button().click(lambda value: value + 1, number, number, api_name="next")
+        page.launch(
+            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True,
+            app_kwargs={"lifespan": upkeep.upkeep(page)},
+        )  # fmt: skip
+        yield page
+        page.close()
+
+
+def call(page, **session: str) -> str:
+    url = f"{page.local_url}gradio_api/call/next"
+    event = httpx.post(url, json={"data": [4], **session}).json()["event_id"]
+    return httpx.get(f"{url}/{event}").text
+
+
+def test_a_call_that_names_no_session_leaves_none(page):
+    for _ in range(3):
+        assert json.loads(call(page).split("data: ")[-1]) == [5]
+    assert list(page.state_holder.session_data) == []
+    assert page.state_holder.time_last_used == {}
+
+
+def test_a_session_is_kept_while_it_is_used(page):
+    call(page, session_hash="visitor")
+    assert "visitor" in page.state_holder.session_data
+    upkeep.forget_sessions(page, 60)
+    assert "visitor" in page.state_holder.session_data
+    page.state_holder.time_last_used["visitor"] = datetime.now() - timedelta(seconds=61)
+    upkeep.forget_sessions(page, 60)
+    assert page.state_holder.session_data == {}
+
+
+def test_a_running_server_sweeps_by_itself(page):
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    aged(_write(folder / "tmp-of-an-upload-that-broke-off"), 100)
+    call(page, session_hash="visitor")
+    page.state_holder.time_last_used["visitor"] = datetime.now() - timedelta(seconds=61)
+    deadline = time.monotonic() + 60
+    while (page.state_holder.session_data or any(folder.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(folder.iterdir()) == []
+    assert page.state_holder.session_data == {}
+
+
+def test_the_page_says_how_long_a_picture_is_kept():
+    assert "after at most 120 minutes" in about.KEPT.format(minutes=120)
