@@ -88,7 +88,7 @@ def main() -> None:
         config = httpx.get(f"{server.url}config", timeout=120).json()
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER_OPTIONS)
         page = browser.new_page()
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(300_000)
         page.add_init_script(LISTEN)
         events: dict[str, int] = {}
 
