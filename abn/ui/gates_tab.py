@@ -54,6 +54,6 @@ def build(shown: gr.State, own: Inspector) -> Refit:
 
     gr.on(
         [shown.change, side.change], draw, [shown, side], [note, text, plot, table], trigger_mode="always_last",
-        api_visibility="private", show_progress="hidden",
+        api_visibility="private", show_progress="minimal", show_progress_on=plot,
     )  # fmt: skip
     return Refit((side,), lambda inspector: [modulated_side(inspector, "gates-network")])

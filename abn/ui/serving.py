@@ -11,14 +11,12 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from abn.ui.limits import LimitRequests
+from abn.ui.names import NAMES
 from abn.ui.picture_input import MAX_BYTES
 from abn.ui.style import CSS
+from abn.ui.theme import THEME
 
 FIRST_PORT, PORTS = 7860, 100
-# The system's own fonts: nothing to load, and every weight is there.
-THEME = gr.themes.Default(
-    font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "Consolas", "monospace"]
-)
 
 
 def free_port(host: str) -> int:
@@ -46,7 +44,7 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, css=CSS,
-        max_file_size=MAX_BYTES, app_kwargs={"middleware": [Middleware(LimitRequests)]}, run_history=False,
+        js=NAMES, max_file_size=MAX_BYTES, app_kwargs={"middleware": [Middleware(LimitRequests)]}, run_history=False,
         ssr_mode=False, footer_links=[], mcp_server=mcp, allowed_paths=[], enable_monitoring=False, theme=THEME,
     )  # fmt: skip
     return address
