@@ -12,6 +12,7 @@ from abn.figures.distributions import response_distributions
 from abn.figures.factors import factor_heatmap
 from abn.figures.gates import entropy_share, gate_weights
 from abn.figures.maps import attribution_map, attribution_strip, shared_limit
+from abn.figures.regions import Region, regions
 from abn.figures.style import BASELINE_COLOUR, DMB_COLOUR
 from abn.figures.sums import channel_sum
 from abn.figures.words import UnusualChannel, sentence_of_unusual, unusual_channels
@@ -20,6 +21,7 @@ __all__ = [
     "BASELINE_COLOUR",
     "DMB_COLOUR",
     "BlockFactors",
+    "Region",
     "UnusualChannel",
     "attribution_map",
     "attribution_strip",
@@ -27,6 +29,7 @@ __all__ = [
     "entropy_share",
     "factor_heatmap",
     "gate_weights",
+    "regions",
     "response_distributions",
     "sentence_of_unusual",
     "shared_limit",

@@ -3,14 +3,16 @@
 TITLE = "# Adaptive Bias Networks: a microscope for channel modulation\n"
 
 INTRODUCTION = """
-Two networks look at the same picture: **{baseline}** and, beside it, **{dmb}**, which rescales the channels of its
-convolutions for every picture. Upload a picture or choose an example; then see what each says, which channels were
-rescaled, and where each looked.
+Two image classifiers look at the same picture: **{baseline}** and, beside it, **{dmb}**, which turns each of its channels
+up or down for every picture anew. **Upload a picture or choose an example:** you see what each answers and, in the tabs
+below the answers, which channels were turned up or down and which pixels spoke for the answer. The tab Glossary explains
+the terms.
 """
 
 TWO_MODULATED = """
-Two networks look at the same picture: **{baseline}** and **{dmb}**. Both rescale the channels of their convolutions for
-every picture. See what each says, which channels were rescaled, and where each looked.
+Two image classifiers look at the same picture: **{baseline}** and **{dmb}**. Both turn each of their channels up or down
+for every picture anew. You see what each answers and, in the tabs below the answers, which channels were turned up or
+down and which pixels spoke for the answer. The tab Glossary explains the terms.
 """
 
 NETWORKS = """
@@ -63,39 +65,52 @@ REMOVED = "There is no picture. What stands below, if anything, belongs to the l
 
 KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most {minutes} minutes."
 
-TOPS = "Raw softmax, the five highest. Choose a class to make it the target of the attribution."
+TOPS = """
+Each network's five highest classes, by **raw softmax**. Choose a class to make it the target of the attribution.
+*What this does not show: how likely an answer is to be right. The networks are confident about anything, also about
+pictures of none of their classes.*
+"""
 
 FACTORS = """
-Each cell is one channel of one block: how far its **factor** lies from what is usual for that channel over the data
-set. Click a cell, or a row of the table, to open its exact sum.
+Each cell is one channel of one block; its colour shows the **factor** that the channel was multiplied with, by default as
+its distance from what is usual for the channel over the data set. Choose a cell, a row of a table, or a block and a channel
+below to see the exact sum behind the factor. Drag along narrow cells to widen them; a double click shows all again.
 *What this does not show: whether a channel matters for the answer. An unusual factor may change nothing.*
 """
 
 GATES = """
-Each block mixes its {biases} **bias vectors** by gate weights that sum to 1. The bars are their distances from
-1/{biases}, on an axis of thousandths.
+Each block mixes its {biases} **bias vectors** by **gate weights** that sum to 1. Each dot is one weight's distance from an
+equal share, 1/{biases}, in thousandths.
 *What this does not show: what a bias vector stands for, or whether the bank is needed at all.*
 """
 
 RESPONSES = """
-The mean output of each block's second convolution, one value a channel, **before** any factor, as two distributions.
+Each box is how one network's **responses** spread in one block: its second convolution's mean output in every channel,
+**before** any factor.
 *What this does not show: corresponding channels. The two networks were trained apart, so channel 17 of one has
 nothing to do with channel 17 of the other, and they are never subtracted.*
 """
 
 ATTRIBUTION = """
-Where each network looked for the target class: red pixels speak for it, blue ones against. Both networks share one
+Which pixels spoke for the **target** class (red) and which against it (blue), by the chosen method. Both networks share one
 scale.
 *What this does not show: that a network would answer otherwise without those pixels, or that its reason is a good one.*
 """
 
+REGIONS = """
+The sums of each map over 4 × 4 regions, in the map's unit ({unit}). Rows count from the top, columns from the left, both
+from 0.
+
+"""
+
 GLOSSARY = """
-### What the page shows
+## What the page shows
 `x` is the input of a block's second convolution and `c` its mean over the pixels. {dmb} computes
 `α = softmax(G c + g)`, `m = W c + B α`, `f = 1 + tanh(m)` and rescales the convolution's channels by `f`.
 
 | term | meaning |
 |---|---|
+| **block** | two convolutions and a shortcut around them; `layer2.0` is the first block of the second stage |
 | **channel** | one of the feature maps a convolution makes; the blocks here have {channels} |
 | **factor** `f` | what a channel is multiplied with, between 0 and 2; 1 changes nothing |
 | **linear term** `W c` | the part of a factor's sum that a matrix makes of the pooled input |
@@ -106,12 +121,13 @@ GLOSSARY = """
 | **percentile** | the share of the data set's pictures with a lower factor in that channel |
 | **entropy** | of the gate weights, as a share of the largest possible: 1 means all equal |
 | **response** | a convolution's mean output in one channel, before its factor |
+| **logit** | a class's score, before the softmax |
 | **raw softmax** | the probabilities as the network gives them: they are not calibrated, so 99 % is not "right 99 times in 100" |
 | **attribution** | a signed share of the answer for every pixel, by one of several methods that need not agree |
-| **target** | the class whose logit is attributed, or one class's minus another's |
+| **target** | the class whose logit is attributed; with another class "against" it, the difference of the two logits |
 | **convergence delta** | by how much Integrated Gradients' shares miss the sum they should have |
 
-### What it cannot show
+## What it cannot show
 - Both networks know only {classes} classes, at 32 × 32 pixels, and answer with one of them whatever they see.
 - A factor that is the same for every picture does nothing: the batch normalisation behind it absorbs it.
 - The paper's claim is a difference of 0.37 points, from one run each: two pictures on a page do not decide it.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import gradio as gr
+import numpy as np
 
 from abn import figures
 from abn.inspector import AttributionPair
-from abn.ui import about
+from abn.ui import about, words
 from abn.ui.attribution_controls import SLOW_QUEUE, AttributionControls
 from abn.ui.edge import escape, told
 from abn.ui.latest import Latest, Superseded
@@ -45,6 +46,9 @@ def build(
                 titles.append(gr.Markdown())
                 plots.append(gr.Plot(show_label=False, elem_id=f"attribution-{side}"))
     difference = gr.Plot(show_label=False, elem_id="attribution-difference")
+    said = gr.Markdown(elem_id="attribution-regions")
+    with gr.Accordion("The maps in numbers: sums over 4 × 4 regions", open=False):
+        table = gr.Dataframe(show_label=False, interactive=False, elem_id="attribution-table")
     maps = gr.State(None, time_to_live=7200)
 
     latest = Latest()
@@ -63,7 +67,8 @@ def build(
             return answer(request, number, seen, values, None)
         return gr.skip(), (
             f"{chosen.label} is slow: about {chosen.cost(**options):.0f} passes forward and back for each network. "
-            "Press **Compute** to start it. Maps below, if any, are of an earlier picture or of earlier settings."
+            "Press **Compute the attribution** to start it. Maps below, if any, are of an earlier picture or earlier "
+            "settings."
         )
 
     @told
@@ -121,11 +126,12 @@ def build(
     def draw(drawn: tuple[Shown, AttributionPair] | None, opacity: float, current: Shown | None):
         # A slow method may end after another picture came: its maps are not put beside that one's results.
         if drawn is None or drawn[0] is not current:
-            return [gr.skip()] * 5
+            return [gr.skip()] * 7
         result, pair = drawn[0].result, drawn[1]
         labels = [network.label for network in result.networks]
         unit = controls.methods[pair.method].unit
         limit = figures.shared_limit(*pair.maps)
+        problems = [attribution.problems[0] for attribution in (pair.baseline, pair.dmb)]
         strips = [
             figures.attribution_strip(
                 result.pixels,
@@ -134,16 +140,28 @@ def build(
                 limit=limit,
                 network=label,
                 unit=unit,
-                blank=attribution.problems[0],
+                blank=problem,
             )
-            for label, values, attribution in zip(labels, pair.maps, (pair.baseline, pair.dmb), strict=True)
+            for label, values, problem in zip(labels, pair.maps, problems, strict=True)
         ]
         title = f"{labels[1]} minus {labels[0]}"
         names = [f"**{escape(label)}**" for label in labels]
+        change = pair.maps[1] - pair.maps[0]
         return (
-            *names,
-            *strips,
-            figures.attribution_map(pair.maps[1] - pair.maps[0], limit=limit, title=title, unit=unit),
+            *names, *strips, figures.attribution_map(change, limit=limit, title=title, unit=unit),
+            *in_numbers([*labels, title], [*pair.maps, change], [*problems, None], unit),
+        )  # fmt: skip
+
+    def in_numbers(labels: Sequence[str], maps: Sequence[np.ndarray], problems: Sequence[str | None], unit: str):
+        found = [figures.regions(values) for values in maps]
+        sentences = [words.regions(*each) for each in zip(labels, found, problems, strict=True)]
+        rows = [
+            ["{}–{}".format(*same[0].rows), "{}–{}".format(*same[0].columns), *(f"{r.total:+.4g}" for r in same)]
+            for same in zip(*found, strict=True)
+        ]
+        return (
+            about.REGIONS.format(unit=unit) + "\n".join(f"- {sentence}" for sentence in sentences),
+            gr.Dataframe(rows, headers=["rows", "columns", *labels]),
         )
 
     hidden = {"trigger_mode": "always_last", "api_visibility": "private"}
@@ -162,8 +180,9 @@ def build(
         [maps.change, opacity.change],
         draw,
         [maps, opacity, shown],
-        [*titles, *plots, difference],
-        show_progress="hidden",
+        [*titles, *plots, difference, said, table],
+        show_progress="minimal",
+        show_progress_on=[*plots, difference],
         **hidden,
     )
     return maps

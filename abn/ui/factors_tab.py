@@ -144,14 +144,16 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         return gr.skip() if seen is None else _cell(seen.result.side(side), name, number)[1]
 
     hidden = {"api_visibility": "private", "show_progress": "hidden"}
+    redrawn = {"api_visibility": "private", "show_progress": "minimal"}
     seen = [shown, side]
     gr.on(
         [shown.change, *(c.change for c in (side, mode, order, own_scale, block, channel))],
-        draw_heatmap, [*seen, mode, order, own_scale, block, channel], heatmap, trigger_mode="always_last", **hidden,
+        draw_heatmap, [*seen, mode, order, own_scale, block, channel], heatmap, trigger_mode="always_last", **redrawn,
     )  # fmt: skip
     gr.on(
         [shown.change, side.change, block.change, channel.change],
-        draw_sum, [*seen, block, channel], [channel_plot, channel_text], trigger_mode="always_last", **hidden,
+        draw_sum, [*seen, block, channel], [channel_plot, channel_text], trigger_mode="always_last",
+        show_progress_on=channel_plot, **redrawn,
     )  # fmt: skip
     gr.on(
         [shown.change, side.change], draw_texts, seen, [*notes, unusual_text, unusual], trigger_mode="always_last",

@@ -53,6 +53,6 @@ def build(shown: gr.State, own: Compared) -> Refit:
 
     gr.on(
         [shown.change, side.change], draw, [shown, side], [note, text, plot, table], trigger_mode="always_last",
-        api_visibility="private", show_progress="hidden",
+        api_visibility="private", show_progress="minimal", show_progress_on=plot,
     )  # fmt: skip
     return Refit((side,), lambda compared: [modulated_side(compared, "gates-network")])

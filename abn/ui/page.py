@@ -68,14 +68,18 @@ def build_page(
                 sees = gr.Image(
                     label="What the networks see (32 × 32)", interactive=False, elem_id="sees", format="png",
                     elem_classes="pixelated", height=240, buttons=[],
+                    alt_text="The picture as the networks see it, 32 × 32 pixels",
                 )  # fmt: skip
                 fitting = gr.Markdown(elem_id="fitting")
                 linked = gr.Markdown(elem_id="linked", elem_classes="aside")
                 gr.Button("Copy the link", size="sm").click(None, None, None, js=link.COPY, api_visibility="private")
                 with gr.Accordion("Which part of the picture is used", open=False):
-                    used = gr.Image(show_label=False, interactive=False, buttons=[])
+                    used = gr.Image(
+                        show_label=False, interactive=False, buttons=[],
+                        alt_text="The picture as sent, dark where it is not used",
+                    )  # fmt: skip
                 controls = attribution_controls.build(own.methods, own.class_names, own.dmb.label)
-                compute = gr.Button("Compute", variant="primary")
+                compute = gr.Button("Compute the attribution", variant="primary")
                 other_networks = gr.Accordion("Compare other networks", open=False)
             with gr.Column(scale=3, min_width=340):
                 truth = gr.Markdown(elem_id="truth")
@@ -123,7 +127,7 @@ def build_page(
         inspected = gr.on(
             [picture.change, mode.change, pair.change], look, [picture, mode, pair, shown],
             [*presented, fitting, used, *refit.components], trigger_mode="always_last", concurrency_limit=4,
-            api_visibility="private", show_progress="minimal",
+            api_visibility="private", show_progress="minimal", show_progress_on=agreement,
         )  # fmt: skip
         inspected.failure(lambda: gr.Markdown(about.EARLIER, visible=True), None, failure, **HIDDEN)
 
@@ -182,17 +186,17 @@ def _tabs(
     def attribute(pair: Pair, *arguments, **options):
         return pairs.inspector(pair).attribute(*arguments, **options)
 
-    with gr.Tabs() as tabs:
-        with gr.Tab("Factors", id="factors"):
+    with gr.Tabs(overflow_behavior="wrap") as tabs:
+        with gr.Tab("Factors", id="factors", elem_id="tab-factors"):
             factors_refit, settings = factors_tab.build(shown, own)
-        with gr.Tab("Gate weights", id="gates"):
+        with gr.Tab("Gate weights", id="gates", elem_id="tab-gates"):
             gates_refit = gates_tab.build(shown, own)
-        with gr.Tab("Attribution", id="attribution"):
+        with gr.Tab("Attribution", id="attribution", elem_id="tab-attribution"):
             maps = attribution_tab.build(shown, controls, compute, attribute)
-        with gr.Tab("Responses", id="responses"):
+        with gr.Tab("Responses", id="responses", elem_id="tab-responses"):
             responses_tab.build(shown)
-        taking = gr.Tab("Take away", id="take-away")
-        with gr.Tab("Glossary", id="glossary"):
+        taking = gr.Tab("Take away", id="take-away", elem_id="tab-take-away")
+        with gr.Tab("Glossary", id="glossary", elem_id="tab-glossary"):
             glossary = _glossary(own)
     for tab in tabs.children:
         link.follow_tab(tab, tab.id, FIT_PLOTS)

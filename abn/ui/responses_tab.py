@@ -16,7 +16,7 @@ def build(shown: gr.State) -> None:
     plot = gr.Plot(show_label=False, elem_id="responses")
     table = gr.Dataframe(
         headers=["block", "network", "channels", "5 %", "median", "95 %"],
-        label="The same in numbers", interactive=False,
+        label="The same in numbers", interactive=False, elem_id="responses-table",
     )  # fmt: skip
 
     def draw(seen: Shown | None):
@@ -47,5 +47,6 @@ def build(shown: gr.State) -> None:
         [plot, table],
         trigger_mode="always_last",
         api_visibility="private",
-        show_progress="hidden",
+        show_progress="minimal",
+        show_progress_on=plot,
     )

@@ -14,17 +14,15 @@ from starlette.middleware import Middleware
 
 from abn.ui import mcp_tools
 from abn.ui.limits import LimitRequests
+from abn.ui.names import NAMES
 from abn.ui.picture_input import MAX_BYTES
 from abn.ui.style import CSS
+from abn.ui.theme import THEME
 from abn.ui.upkeep import MOST_SESSIONS, upkeep
 
 FIRST_PORT, PORTS = 7860, 100
 # After every event Gradio's queue would make a table of the last ten thousand, for a page that is switched off here.
 NO_STATISTICS = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000", "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
-# The system's own fonts: nothing to load, and every weight is there.
-THEME = gr.themes.Default(
-    font=["ui-sans-serif", "system-ui", "sans-serif"], font_mono=["ui-monospace", "Consolas", "monospace"]
-)
 
 
 def free_port(host: str) -> int:
@@ -53,7 +51,7 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, css=CSS,
-        max_file_size=MAX_BYTES, run_history=False, state_session_capacity=MOST_SESSIONS,
+        js=NAMES, max_file_size=MAX_BYTES, run_history=False, state_session_capacity=MOST_SESSIONS,
         app_kwargs={"middleware": [Middleware(LimitRequests)], "lifespan": upkeep(page)},
         ssr_mode=False, footer_links=[], mcp_server=mcp, allowed_paths=[], enable_monitoring=False, theme=THEME,
     )  # fmt: skip

@@ -17,6 +17,21 @@ CSS = """
 .notice .notice {border-left: 0; padding-left: 0}
 .aside {color: var(--body-text-color-subdued)}
 footer {display: none !important}
+
+/* Where the keyboard is; Gradio takes the outline away from most of its controls. */
+:is(button, a, input, textarea, summary, [tabindex]):focus-visible {
+  outline: 3px solid var(--color-accent) !important; outline-offset: 1px !important}
+:is([role=tab], [role=gridcell], [role=columnheader], [role=combobox], .thumbnail-item):focus-visible {
+  outline-offset: -3px !important}
+.js-plotly-plot .modebar:focus-within, .js-plotly-plot .modebar:focus-within .modebar-group {opacity: 1 !important}
+.modebar-btn--logo {display: none !important}
+
+/* A fast answer is not announced: only who waits longer is shown the place in the queue, or the share done. */
+[data-testid=status-tracker]:not(.hide) {transition-delay: .6s}
+
+/* On a narrow page long words and tables give way, not the page. */
+.prose {overflow-wrap: anywhere}
+.prose table {display: block; overflow-x: auto}
 """
 
 # gr.Plot has no click event and rebuilds its div at every update: this listens on whichever is there and

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from abn.export import Export
+from abn.figures import Region
 from abn.results import ChannelSum, NetworkResult, PictureResult
 from abn.ui import about
 from abn.ui.edge import escape
@@ -113,3 +114,28 @@ def gates(names: Sequence[str], weights: np.ndarray, entropy: np.ndarray) -> str
         f"in {names[spread.argmax()]}). Their entropy, as a share of the largest possible: {entropy.min():.5f} "
         f"({names[entropy.argmin()]}) to {entropy.max():.5f} ({names[entropy.argmax()]}); 1 is uniform."
     )
+
+
+def regions(label: str, found: Sequence[Region], problem: str | None = None) -> str:
+    """Where an attribution map is highest and lowest, and how much of its absolute sum lies there.
+
+    Args:
+        label: whose map.
+        found: all its regions.
+        problem: why the map says nothing, or None.
+    """
+    name = f"**{escape(label)}**"
+    if problem is not None:
+        return f"{name}: {problem}."
+    highest, lowest = max(found, key=lambda each: each.total), min(found, key=lambda each: each.total)
+    said = [
+        f"{way} in {_place(region)} (sum {region.total:+.3g}; {100 * region.share:.0f} % of the absolute sum)"
+        for way, region in (("highest", highest), ("lowest", lowest))
+        if region.total * (1 if way == "highest" else -1) > 0
+    ]
+    return f"{name}: {' and '.join(said) or 'every region sums to 0'}."
+
+
+def _place(region: Region) -> str:
+    (top, bottom), (left, right) = region.rows, region.columns
+    return f"rows {top}–{bottom}, columns {left}–{right}"

@@ -1,0 +1,50 @@
+"""An attribution map in numbers: signed sums over a grid of regions, for those who do not see the map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of pixels.
+
+    Attributes:
+        rows, columns: (first, last), counted from the upper left corner.
+        total: the signed sum of the map in it.
+        share: of its absolute values among the whole map's, in [0, 1]; 0 where the map is blank.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    total: float
+    share: float
+
+
+def regions(values: np.ndarray, grid: tuple[int, int] = (4, 4)) -> list[Region]:
+    """The regions of a map, row by row, as equal in size as its size allows.
+
+    Args:
+        values: (H, W), signed; values that are not finite count as 0.
+        grid: regions down and across.
+
+    Raises:
+        ValueError: for values that are not (H, W), or a grid that is finer than the pixels.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"the map has shape {values.shape}; expected (H, W)")
+    if not all(1 <= parts <= size for parts, size in zip(grid, values.shape, strict=True)):
+        raise ValueError(f"the grid is {grid[0]} × {grid[1]}; expected 1 to {values.shape[0]} × {values.shape[1]}")
+    values = np.where(np.isfinite(values), values, 0.0)
+    whole = np.abs(values).sum()
+    found = []
+    for rows in np.array_split(np.arange(values.shape[0]), grid[0]):
+        for columns in np.array_split(np.arange(values.shape[1]), grid[1]):
+            part = values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            share = float(np.abs(part).sum() / whole) if whole else 0.0
+            ends = [(int(line[0]), int(line[-1])) for line in (rows, columns)]
+            found.append(Region(*ends, float(part.sum()), share))
+    return found

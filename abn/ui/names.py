@@ -1,0 +1,48 @@
+"""What a screen reader is told of the parts that Gradio and plotly leave without a name."""
+
+from __future__ import annotations
+
+import json
+
+# By the plot's elem_id; a word in braces is looked up in the figure's layout.meta.
+PLOTS = {
+    "factor-heatmap": "Heatmap: the factor of every channel, a row a block. The sentences and tables below say "
+    "it too; the fields Block and Channel open a cell.",
+    "channel-sum": "Bars: what adds up to the factor of {block} channel {channel}. The sentence below says it too.",
+    "gate-weights": "Dots: every block's gate weights, as distances from equal shares. The table below says it too.",
+    "attribution-baseline": "{network}: picture, attribution map and overlay. The sentences below say it too.",
+    "attribution-dmb": "{network}: picture, attribution map and overlay. The sentences below say it too.",
+    "attribution-difference": "Map: {title}. The sentences and the table below say it too.",
+    "responses": "Boxes: how both networks' responses spread in each block. The table below says it too.",
+}
+
+# Runs again after every change of the page: plots are built anew at each update. Only what differs is written.
+NAMES = """() => {
+  const plots = %s;
+  const set = (element, values) => {
+    for (const [name, value] of Object.entries(values))
+      if (element && element.getAttribute(name) !== value) element.setAttribute(name, value);
+  };
+  const text = (element, selector) => element.querySelector(selector)?.textContent.trim() ?? '';
+  const name = () => {
+    for (const [id, words] of Object.entries(plots)) {
+      const plot = document.querySelector(`#${id} .js-plotly-plot`);
+      const label = words.replace(/{(\\w+)}/g, (_, key) => plot?.layout?.meta?.[key] ?? '');
+      // The first drawing speaks for all; the bar of buttons above them keeps its own names.
+      plot?.querySelectorAll('.main-svg').forEach((drawing, i) =>
+        set(drawing, i ? {'aria-hidden': 'true'} : {role: 'img', 'aria-label': label}));
+    }
+    document.querySelectorAll('button.label-wrap').forEach(button =>
+      set(button, {'aria-expanded': String(button.classList.contains('open'))}));
+    document.querySelectorAll('fieldset').forEach(group =>
+      set(group, {role: 'radiogroup', 'aria-label': text(group, '[data-testid=block-info]')}));
+    document.querySelectorAll('[data-testid=label]').forEach(group =>
+      set(group, {role: 'group', 'aria-label': text(group, '[data-testid=block-label]') + ': its highest classes'}));
+    document.querySelectorAll('#examples .thumbnail-item').forEach((button, i, all) =>
+      set(button, {'aria-label': `Example ${i + 1} of ${all.length}: ${button.querySelector('img')?.alt}`}));
+  };
+  let waits = null;
+  new MutationObserver(() => { waits ??= setTimeout(() => { waits = null; name(); }, 50); }).observe(
+    document.body, {childList: true, subtree: true, attributes: true, attributeFilter: ['class', 'alt']});
+  name();
+}""" % json.dumps(PLOTS)  # noqa: UP031  (braces are the script's own)

@@ -1,0 +1,70 @@
+"""Attribution maps in numbers and in words, with maps set by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from abn.figures import Region, regions
+from abn.ui import words
+
+
+def test_the_sums_of_every_region_and_its_share_of_the_absolute_sum():
+    values = np.array([[1.0, 2.0, 0.0, 0.0], [3.0, -4.0, 0.0, 10.0]])
+    assert regions(values, (1, 2)) == [
+        Region((0, 1), (0, 1), 2.0, 0.5),  # 1 + 2 + 3 − 4; 10 of 20
+        Region((0, 1), (2, 3), 10.0, 0.5),
+    ]
+    assert [each.total for each in regions(values, (2, 1))] == [3.0, 9.0]
+
+
+def test_regions_of_a_real_size_tile_the_map():
+    values = np.random.default_rng(0).normal(size=(32, 32))
+    found = regions(values)
+    assert [(each.rows, each.columns) for each in found] == [
+        ((8 * i, 8 * i + 7), (8 * j, 8 * j + 7)) for i in range(4) for j in range(4)
+    ]
+    assert found[6].total == pytest.approx(values[8:16, 16:24].sum())
+    assert sum(each.total for each in found) == pytest.approx(values.sum())
+    assert sum(each.share for each in found) == pytest.approx(1)
+
+
+def test_sizes_that_do_not_divide_and_values_that_are_not_finite():
+    values = np.array([[1.0, np.nan, -3.0]])
+    assert regions(values, (1, 2)) == [Region((0, 0), (0, 1), 1.0, 0.25), Region((0, 0), (2, 2), -3.0, 0.75)]
+    assert regions(np.zeros((2, 2)), (1, 1)) == [Region((0, 1), (0, 1), 0.0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("values", "grid", "message"),
+    [
+        (np.zeros(4), (1, 1), r"the map has shape \(4,\); expected \(H, W\)"),
+        (np.zeros((2, 3)), (3, 3), "the grid is 3 × 3; expected 1 to 2 × 3"),
+        (np.zeros((2, 3)), (0, 1), "the grid is 0 × 1"),
+    ],
+)
+def test_regions_refuse_what_they_cannot_divide(values, grid, message):
+    with pytest.raises(ValueError, match=message):
+        regions(values, grid)
+
+
+def test_the_sentence_names_the_highest_and_the_lowest_region():
+    found = [
+        Region((0, 7), (0, 7), 0.5, 0.25), Region((0, 7), (8, 15), 2.0, 0.5), Region((8, 15), (0, 7), -1.25, 0.125),
+    ]  # fmt: skip
+    assert words.regions("ResNet-S", found) == (
+        "**ResNet-S**: highest in rows 0–7, columns 8–15 (sum +2; 50 % of the absolute sum) and "
+        "lowest in rows 8–15, columns 0–7 (sum -1.25; 12 % of the absolute sum)."
+    )
+
+
+def test_the_sentence_of_a_map_of_one_sign_and_of_none():
+    one_sign = [Region((0, 0), (0, 0), 3.0, 0.75), Region((0, 0), (1, 1), 1.0, 0.25)]
+    assert words.regions("A*", one_sign) == (
+        "**A\\***: highest in rows 0–0, columns 0–0 (sum +3; 75 % of the absolute sum)."
+    )
+    blank = [Region((0, 0), (0, 0), 0.0, 0.0)]
+    assert words.regions("A", blank) == "**A**: every region sums to 0."
+    assert words.regions("A", blank, "the map is blank: no pixel counts") == (
+        "**A**: the map is blank: no pixel counts."
+    )
