@@ -19,6 +19,7 @@ from abn.checkpoints import CheckpointError
 from abn.data import DataError, load_cifar10
 from abn.devices import DeviceError, choose_device
 from abn.inspector import Inspector, load_network
+from abn.memory import DeviceMemoryError
 from abn.pairs import Pairs
 from abn.reference import ReferenceFileError
 from abn.ui.page import KEEP_SECONDS, build_page
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
             load_network(args.baseline or None, BASELINE), load_network(args.dmb or None, DMB), device
         )
         data = load_cifar10(args.data) if args.data else None
-    except (CheckpointError, DataError, ReferenceFileError, DeviceError) as error:
+    except (CheckpointError, DataError, ReferenceFileError, DeviceError, DeviceMemoryError) as error:
         sys.exit(f"app.py: {error}")
     use_own_folder()
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)

@@ -23,6 +23,7 @@ from abn.checkpoint_info import CheckpointError
 from abn.devices import DeviceError, choose_device
 from abn.export import KINDS, ExportError
 from abn.inspector import Inspector, load_network
+from abn.memory import DeviceMemoryError
 from abn.picture_files import find_pictures
 from abn.pictures import FITS
 from abn.reference import ReferenceFileError
@@ -122,7 +123,7 @@ def inspect_pictures(argv: list[str]) -> int:
             inspector.class_index(name)
         if args.against is not None and args.against == args.target:
             raise ValueError(f"{args.target} is set against itself; name two different classes")
-    except (CheckpointError, ReferenceFileError, DeviceError, ValueError) as error:
+    except (CheckpointError, ReferenceFileError, DeviceError, DeviceMemoryError, ValueError) as error:
         return _refuse(error)
     for network in inspector.networks:
         if network.notice:

@@ -17,7 +17,7 @@ from abn.attribution_pair import AttributionPair, pair_of_each
 from abn.checkpoints import MOST_BYTES, CheckpointError, load_checkpoint
 from abn.data import normalise, to_pixels
 from abn.inspection import Inspection, inspect
-from abn.memory import in_parts_that_fit
+from abn.memory import DeviceMemoryError, in_parts_that_fit
 from abn.reference import Reference, ReferenceFileError, load_reference
 from abn.resnet import ResNet
 from abn.results import BlockResult, NetworkResult, PictureResult
@@ -112,6 +112,7 @@ class Inspector:
         Raises:
             CheckpointError: for a second network without modulation, or two networks that do not tell the
                 same classes apart.
+            DeviceMemoryError: for networks that do not fit the device.
         """
         if dmb.model.num_biases is None:
             raise CheckpointError(f"{dmb.label} modulates no channels; give it as --baseline", dmb.model.info.source)
@@ -124,7 +125,7 @@ class Inspector:
         self.device = device
         self.class_names: tuple[str, ...] = tuple(first)
         self.baseline, self.dmb = (
-            replace(network, label=label, model=network.model.to(device).requires_grad_(False).eval())
+            replace(network, label=label, model=_moved(network, device).requires_grad_(False).eval())
             for network, label in zip((baseline, dmb), _different_labels(baseline, dmb), strict=True)
         )
 
@@ -266,6 +267,16 @@ def _block_results(seen: Inspection, reference: Reference | None) -> list[tuple[
         rows = zip(factors, response, linear_term, gate_weights, strict=False)  # absent parts repeat without end
         of_block.append([BlockResult(name, *row, bank, usual) for row in rows])
     return list(zip(*of_block, strict=True))
+
+
+def _moved(network: Network, device: torch.device) -> ResNet:
+    try:
+        return network.model.to(device)
+    except torch.OutOfMemoryError as error:
+        raise DeviceMemoryError(
+            f"The memory of {device} is full, so {network.label} does not fit; try again when other work on it has "
+            "ended, or compute on another device (--device cpu)."
+        ) from error
 
 
 def _different_labels(first: Network, second: Network) -> tuple[str, str]:

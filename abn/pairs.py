@@ -12,6 +12,7 @@ from abn.inspector import Inspector, Network, open_network
 from abn.sources import HubSource, locate
 
 MOST_NETWORKS = 8  # kept beside the app's own; each is some tens of megabytes with its reference
+MOST_BYTES = 50_000_000  # of a checkpoint on the Hub; ours have 17 million
 Place = Path | HubSource
 
 
@@ -93,7 +94,9 @@ class Pairs:
             self._loaded.move_to_end(place)
         if mine:
             try:
-                network = open_network(place, public_only=public_only and isinstance(place, HubSource))
+                network = open_network(
+                    place, max_bytes=MOST_BYTES, public_only=public_only and isinstance(place, HubSource)
+                )
             except BaseException as error:
                 self._forget(place)
                 future.set_exception(error)

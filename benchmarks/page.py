@@ -25,10 +25,10 @@ from gradio_client import Client, handle_file
 import app
 from abn.data import normalise, to_pixels
 from abn.devices import choose_device, describe_hardware
+from abn.drawing import block_factors
 from abn.inspector import Inspector, load_network
 from abn.pairs import Pairs
 from abn.pictures import enlarge, fit, read_picture
-from abn.ui.factors_tab import block_factors
 from abn.ui.page import build_page
 from abn.ui.serving import free_port, launch
 from abn.ui.words import agreement

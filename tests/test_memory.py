@@ -154,3 +154,13 @@ def test_a_visitor_reads_a_sentence_when_nothing_fits(inspector, pictures, monke
         told(getattr(Inspector, ask))(inspector, pictures[0], *arguments)
     assert "memory of cpu is full, even for one image at a time; try again" in caught.value.message
     assert "4711" not in caught.value.message
+
+
+def test_networks_that_do_not_fit_are_refused_by_name(inspector, monkeypatch):
+    def to(device):
+        raise torch.OutOfMemoryError(MESSAGE)
+
+    monkeypatch.setattr(inspector.dmb.model, "to", to)
+    with pytest.raises(DeviceMemoryError, match="memory of cpu is full, so ResNet-DMB does not fit") as caught:
+        Inspector(inspector.baseline, inspector.dmb, CPU)
+    assert "4711" not in str(caught.value)

@@ -13,9 +13,9 @@ from PIL import Image
 
 from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES
+from abn.drawing import block_factors
 from abn.inspector import Inspector, open_network
 from abn.pictures import fit, read_picture
-from abn.ui.factors_tab import block_factors
 from tests.conftest import awake
 
 expect = pytest.importorskip("playwright.sync_api").expect

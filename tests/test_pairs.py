@@ -11,7 +11,7 @@ import pytest
 from abn import pairs as module
 from abn.checkpoints import CheckpointError, save_checkpoint
 from abn.inspector import Network, open_network
-from abn.pairs import OWN, Pair, Pairs
+from abn.pairs import MOST_BYTES, OWN, Pair, Pairs
 from abn.sources import HubSource
 from tests.conftest import awake
 
@@ -33,7 +33,8 @@ def loads(monkeypatch, checkpoints):
     """What was loaded, and whether as for a stranger; a Hub id is answered from small checkpoints, at one commit."""
     loaded = []
 
-    def open_counted(place, public_only):
+    def open_counted(place, *, max_bytes, public_only):
+        assert max_bytes == MOST_BYTES
         loaded.append((place, public_only))
         if not isinstance(place, HubSource):
             return open_network(place)
@@ -107,7 +108,7 @@ def test_a_hubs_choice_stays_at_its_commit(own, loads):
 def test_a_failure_is_not_kept(own, second, monkeypatch, loads):
     calls = []
 
-    def refuse(place, public_only):
+    def refuse(place, **_):
         calls.append(place)
         raise CheckpointError("not today", str(place))
 

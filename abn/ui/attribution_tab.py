@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import gradio as gr
 import numpy as np
 
-from abn import figures
+from abn import drawing, figures
 from abn.inspector import AttributionPair
 from abn.ui import about, words
 from abn.ui.attribution_controls import SLOW_QUEUE, AttributionControls
@@ -23,18 +23,17 @@ NOTHING_YET = "Nothing to attribute yet: upload a picture or choose an example."
 
 def build(
     shown: gr.State,
+    maps: gr.State,
     controls: AttributionControls,
     compute: gr.Button,
     attribute: Callable[..., AttributionPair],
-) -> gr.State:
+) -> None:
     """Add the tab's components; fast methods follow every change, slow ones wait for `compute`.
 
     Args:
         shown: holds a `Shown`, or None before the first picture.
+        maps: is to hold a `Shown` with the `AttributionPair` found for it; None before.
         attribute: (pair, pixels, target, against, method, options, progress) → both networks' maps.
-
-    Returns:
-        Holds a `Shown` with the `AttributionPair` found for it, or None.
     """
     gr.Markdown(about.ATTRIBUTION)
     status = gr.Markdown(elem_id="attribution-status")
@@ -49,7 +48,6 @@ def build(
     said = gr.Markdown(elem_id="attribution-regions")
     with gr.Accordion("The maps in numbers: sums over 4 × 4 regions", open=False):
         table = gr.Dataframe(show_label=False, interactive=False, elem_id="attribution-table")
-    maps = gr.State(None, time_to_live=7200)
 
     latest = Latest()
 
@@ -128,29 +126,14 @@ def build(
         if drawn is None or drawn[0] is not current:
             return [gr.skip()] * 7
         result, pair = drawn[0].result, drawn[1]
-        labels = [network.label for network in result.networks]
+        labels = [*(network.label for network in result.networks), drawing.difference_title(result)]
+        maps, problems = (
+            [*pair.maps, pair.maps[1] - pair.maps[0]],
+            [pair.baseline.problems[0], pair.dmb.problems[0], None],
+        )
+        names = [f"**{escape(label)}**" for label in labels[:2]]
         unit = controls.methods[pair.method].unit
-        limit = figures.shared_limit(*pair.maps)
-        problems = [attribution.problems[0] for attribution in (pair.baseline, pair.dmb)]
-        strips = [
-            figures.attribution_strip(
-                result.pixels,
-                values,
-                opacity=opacity,
-                limit=limit,
-                network=label,
-                unit=unit,
-                blank=problem,
-            )
-            for label, values, problem in zip(labels, pair.maps, problems, strict=True)
-        ]
-        title = f"{labels[1]} minus {labels[0]}"
-        names = [f"**{escape(label)}**" for label in labels]
-        change = pair.maps[1] - pair.maps[0]
-        return (
-            *names, *strips, figures.attribution_map(change, limit=limit, title=title, unit=unit),
-            *in_numbers([*labels, title], [*pair.maps, change], [*problems, None], unit),
-        )  # fmt: skip
+        return *names, *drawing.attribution(result, pair, opacity), *in_numbers(labels, maps, problems, unit)
 
     def in_numbers(labels: Sequence[str], maps: Sequence[np.ndarray], problems: Sequence[str | None], unit: str):
         found = [figures.regions(values) for values in maps]
@@ -185,4 +168,3 @@ def build(
         show_progress_on=[*plots, difference],
         **hidden,
     )
-    return maps

@@ -8,7 +8,8 @@ import gradio as gr
 from gradio.components import Component
 
 from abn import figures
-from abn.results import BlockResult, NetworkResult
+from abn.drawing import block_factors
+from abn.results import NetworkResult
 from abn.ui import about, words
 from abn.ui.edge import refuse
 from abn.ui.shown import Compared, Refit, Shown
@@ -21,26 +22,6 @@ MODES = {
 }
 ORDERS = {"by channel number": "index", "sorted by value": "value"}
 COLUMNS = ["block", "channel", "factor", "usual mean", "deviation (sd)", "percentile", "percentile in class"]
-
-
-def block_factors(network: NetworkResult) -> list[figures.BlockFactors]:
-    """The network's factors as the figures want them, compared with the class it predicts."""
-    return [_one_block(block, network) for block in network.blocks]
-
-
-def _one_block(block: BlockResult, network: NetworkResult) -> figures.BlockFactors:
-    if block.usual is None:
-        return figures.BlockFactors(block.name, block.factors)
-    usual = block.usual.factors
-    return figures.BlockFactors(
-        block.name,
-        block.factors,
-        mean=usual.mean,
-        sd=usual.sd,
-        percentile=usual.percentile(block.factors),
-        class_percentile=usual.percentile(block.factors, network.predicted),
-        class_name=network.predicted_name,
-    )
 
 
 def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:

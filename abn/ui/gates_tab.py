@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 import numpy as np
 
-from abn import figures
+from abn import drawing, figures
 from abn.ui import about, words
 from abn.ui.factors_tab import modulated_side
 from abn.ui.shown import Compared, Refit, Shown
@@ -31,17 +31,6 @@ def build(shown: gr.State, own: Compared) -> Refit:
         blocks = [block for block in network.blocks if block.is_modulated]
         weights = np.stack([block.gate_weights for block in blocks])
         entropy = figures.entropy_share(weights)
-        usual = [block.usual.gates for block in blocks] if network.has_reference else None
-        figure = figures.gate_weights(
-            [block.name for block in blocks],
-            weights,
-            mean=None if usual is None else np.stack([u.mean for u in usual]),
-            low=None if usual is None else np.stack([u.quantiles[5] for u in usual]),
-            high=None if usual is None else np.stack([u.quantiles[95] for u in usual]),
-            percentile=None
-            if usual is None
-            else np.stack([u.percentile(row) for u, row in zip(usual, weights, strict=True)]),
-        )
         rows = [
             [block.name, *(f"{weight:.5f}" for weight in block.gate_weights), f"{share:.6f}"]
             for block, share in zip(blocks, entropy, strict=True)
@@ -49,7 +38,12 @@ def build(shown: gr.State, own: Compared) -> Refit:
         biases = weights.shape[1]
         headers = ["block", *(f"α{k}" for k in range(biases)), "entropy (share of the largest)"]
         said = words.gates([block.name for block in blocks], weights, entropy)
-        return about.GATES.format(biases=biases), said, figure, gr.Dataframe(rows, headers=headers)
+        return (
+            about.GATES.format(biases=biases),
+            said,
+            drawing.gate_weights(network),
+            gr.Dataframe(rows, headers=headers),
+        )
 
     gr.on(
         [shown.change, side.change], draw, [shown, side], [note, text, plot, table], trigger_mode="always_last",

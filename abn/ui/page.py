@@ -61,6 +61,7 @@ def build_page(
         failure = gr.Markdown(visible=False, elem_classes="notice", elem_id="failure")
         pair = gr.State(OWN, time_to_live=2 * keep)
         shown = gr.State(None, time_to_live=2 * keep)
+        maps = gr.State(None, time_to_live=2 * keep)
         places = {name: gr.Textbox("", visible="hidden") for name in ("picture", "left", "right")}
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
@@ -90,7 +91,7 @@ def build_page(
                         gr.Label(num_top_classes=5, elem_id=f"top-{side}", min_width=300, label=network.label)
                         for side, network in zip(("baseline", "dmb"), own.networks, strict=True)
                     ]
-                tabs, taking, maps, tabs_refit, settings = _tabs(pairs, shown, controls, compute)
+                tabs, taking, tabs_refit, settings = _tabs(pairs, shown, maps, controls, compute)
         refit = refit_all([introduction, pictures_refit, attribution_controls.refit(controls), tabs_refit])
         with other_networks:
             networks.build(pairs, pair, [places["left"], places["right"]], refit)
@@ -173,13 +174,17 @@ def _glossary(own: Compared) -> Refit:
 
 
 def _tabs(
-    pairs: Pairs, shown: gr.State, controls: attribution_controls.AttributionControls, compute: gr.Button
-) -> tuple[gr.Tabs, gr.Tab, gr.State, Refit, dict[str, Component]]:
+    pairs: Pairs,
+    shown: gr.State,
+    maps: gr.State,
+    controls: attribution_controls.AttributionControls,
+    compute: gr.Button,
+) -> tuple[gr.Tabs, gr.Tab, Refit, dict[str, Component]]:
     """Add the tabs.
 
     Returns:
-        The tabs; the one for files, which is still empty; what holds the attribution maps; what follows the networks;
-        and the settings by the name they have in a link.
+        The tabs; the one for files, which is still empty; what follows the networks; and the settings by the name
+        they have in a link.
     """
     own = compared_networks(pairs.own, own=True)
 
@@ -192,7 +197,7 @@ def _tabs(
         with gr.Tab("Gate weights", id="gates", elem_id="tab-gates"):
             gates_refit = gates_tab.build(shown, own)
         with gr.Tab("Attribution", id="attribution", elem_id="tab-attribution"):
-            maps = attribution_tab.build(shown, controls, compute, attribute)
+            attribution_tab.build(shown, maps, controls, compute, attribute)
         with gr.Tab("Responses", id="responses", elem_id="tab-responses"):
             responses_tab.build(shown)
         taking = gr.Tab("Take away", id="take-away", elem_id="tab-take-away")
@@ -200,4 +205,4 @@ def _tabs(
             glossary = _glossary(own)
     for tab in tabs.children:
         link.follow_tab(tab, tab.id, FIT_PLOTS)
-    return tabs, taking, maps, refit_all([factors_refit, gates_refit, glossary]), settings
+    return tabs, taking, refit_all([factors_refit, gates_refit, glossary]), settings

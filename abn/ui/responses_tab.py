@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import gradio as gr
 import numpy as np
 
-from abn import figures
+from abn import drawing
 from abn.ui import about
 from abn.ui.shown import Shown
 
@@ -22,24 +24,14 @@ def build(shown: gr.State) -> None:
     def draw(seen: Shown | None):
         if seen is None:
             return [gr.skip()] * 2
-        first, second = seen.result.networks
-        figure = figures.response_distributions(
-            [block.name for block in first.blocks],
-            {network.label: [block.response for block in network.blocks] for network in (first, second)},
-        )
         rows = []
-        for blocks in zip(first.blocks, second.blocks, strict=True):
-            for network, block in zip((first, second), blocks, strict=True):
-                low, middle, high = np.percentile(block.response, [5, 50, 95])
-                rows.append(
-                    [
-                        block.name,
-                        network.label,
-                        len(block.response),
-                        *(f"{v:.3f}" for v in (low, middle, high)),
-                    ]
-                )
-        return figure, rows
+        # Block by block; networks of a file from elsewhere may have different numbers of them.
+        for blocks in zip_longest(*(network.blocks for network in seen.result.networks)):
+            for network, block in zip(seen.result.networks, blocks, strict=True):
+                if block is not None:
+                    spread = np.percentile(block.response, [5, 50, 95])
+                    rows.append([block.name, network.label, len(block.response), *(f"{v:.3f}" for v in spread)])
+        return drawing.responses(seen.result), rows
 
     shown.change(
         draw,
