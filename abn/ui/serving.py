@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from abn.ui.limits import LimitRequests
 from abn.ui.names import NAMES
 from abn.ui.picture_input import MAX_BYTES
-from abn.ui.style import CSS
+from abn.ui.style import CSS, HEAD
 from abn.ui.theme import THEME
 
 FIRST_PORT, PORTS = 7860, 100
@@ -43,9 +43,10 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
     page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
-        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, css=CSS,
-        js=NAMES, max_file_size=MAX_BYTES, app_kwargs={"middleware": [Middleware(LimitRequests)]}, run_history=False,
-        ssr_mode=False, footer_links=[], mcp_server=mcp, allowed_paths=[], enable_monitoring=False, theme=THEME,
+        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False,
+        css=CSS, head=HEAD, js=NAMES, theme=THEME, ssr_mode=False, footer_links=[], run_history=False,
+        max_file_size=MAX_BYTES, app_kwargs={"middleware": [Middleware(LimitRequests)]}, allowed_paths=[],
+        mcp_server=mcp, enable_monitoring=False,
     )  # fmt: skip
     return address
 
