@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 torch.set_num_threads(1)  # tests run beside a browser and a server; the networks here are fed single pictures
 
 HOME = Path(__file__).resolve().parents[1]
+READY = "#factor-heatmap .js-plotly-plot .heatmaplayer"  # an example has been inspected
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
@@ -173,3 +175,50 @@ def browser(chromium):
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visit(browser, url):
+    """Opens a fresh visitor's page, every other host out of reach; errors on its console fail the test."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    playwright.expect.set_options(timeout=60_000)
+    here = urlsplit(url).netloc
+    contexts, strangers, complaints = [], [], []
+
+    def route(handler):
+        if urlsplit(handler.request.url).netloc in {here, ""}:
+            handler.continue_()
+        else:
+            strangers.append(handler.request.url)
+            handler.abort()
+
+    def visit(query="", theme="light", width=1280):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme))
+        contexts[-1].set_default_timeout(60_000)
+        contexts[-1].route("**/*", route)
+        page = contexts[-1].new_page()
+        page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(url + query)
+        page.locator(READY).wait_for(state="attached")
+        page.wait_for_function("window.linkWasRead")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert strangers == []
+    assert complaints == []
+
+
+@pytest.fixture
+def page(visit):
+    return visit()
+
+
+@pytest.fixture(scope="session")
+def first_example(inspector, examples):
+    """What the networks make of the picture that the page opens with."""
+    from abn.pictures import fit, read_picture
+
+    return inspector.inspect(fit(read_picture(examples[0])).pixels)

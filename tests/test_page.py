@@ -19,53 +19,6 @@ from abn.pictures import fit, read_picture
 from tests.conftest import awake
 
 expect = pytest.importorskip("playwright.sync_api").expect
-READY = "#factor-heatmap .js-plotly-plot .heatmaplayer"
-# Gradio's own bundle says this on every page, from the drawing library of its image editor.
-GRADIOS_OWN = "Method not implemented."
-
-
-@pytest.fixture
-def visit(browser, url):
-    """Opens a fresh visitor's page, every other host out of reach; errors on its console fail the test."""
-    expect.set_options(timeout=60_000)
-    here = urlsplit(url).netloc
-    contexts, strangers, complaints = [], [], []
-
-    def route(handler):
-        if urlsplit(handler.request.url).netloc in {here, ""}:
-            handler.continue_()
-        else:
-            strangers.append(handler.request.url)
-            handler.abort()
-
-    def visit(query=""):
-        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}))
-        contexts[-1].set_default_timeout(60_000)
-        contexts[-1].route("**/*", route)
-        page = contexts[-1].new_page()
-        page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(url + query)
-        page.locator(READY).wait_for(state="attached")
-        page.wait_for_function("window.linkWasRead")
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert strangers == []
-    assert [text for text in complaints if text != GRADIOS_OWN] == []
-
-
-@pytest.fixture
-def page(visit):
-    return visit()
-
-
-@pytest.fixture(scope="session")
-def first_example(inspector, examples):
-    """What the networks make of the picture that the page opens with."""
-    return inspector.inspect(fit(read_picture(examples[0])).pixels)
 
 
 def heatmap(page, selector="#factor-heatmap"):

@@ -36,7 +36,7 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
     """
     gr.Markdown(about.FACTORS)
     with gr.Row():
-        notes = [gr.Markdown(elem_id=f"factors-note-{side}") for side in ("baseline", "dmb")]
+        notes = [gr.Markdown(elem_id=f"factors-note-{side}", min_width=300) for side in ("baseline", "dmb")]
     side = modulated_side(own, "factor-network")
     with gr.Row():
         mode = gr.Radio(_modes(own), value=_first_mode(own), label="Show each factor as", elem_id="factor-mode")

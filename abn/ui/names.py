@@ -1,4 +1,4 @@
-"""What a screen reader is told of the parts that Gradio and plotly leave without a name."""
+"""What Gradio and plotly leave out for those who use a screen reader or the keyboard alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,13 @@ NAMES = """() => {
       set(group, {role: 'group', 'aria-label': text(group, '[data-testid=block-label]') + ': its highest classes'}));
     document.querySelectorAll('#examples .thumbnail-item').forEach((button, i, all) =>
       set(button, {'aria-label': `Example ${i + 1} of ${all.length}: ${button.querySelector('img')?.alt}`}));
+    // Chromium stops at a list that scrolls, and loses its place when the list then closes.
+    document.querySelectorAll('[role=listbox]').forEach(list => set(list, {tabindex: '-1'}));
   };
+  // Gradio opens a list again after Tab has closed it, and it then covers what stands above it.
+  window.addEventListener('keydown', event => {
+    if (event.key === 'Tab' && event.target.matches?.('[role=combobox]')) event.stopPropagation();
+  }, true);
   let waits = null;
   new MutationObserver(() => { waits ??= setTimeout(() => { waits = null; name(); }, 50); }).observe(
     document.body, {childList: true, subtree: true, attributes: true, attributeFilter: ['class', 'alt']});

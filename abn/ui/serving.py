@@ -16,7 +16,7 @@ from abn.ui import mcp_tools
 from abn.ui.limits import LimitRequests
 from abn.ui.names import NAMES
 from abn.ui.picture_input import MAX_BYTES
-from abn.ui.style import CSS
+from abn.ui.style import CSS, HEAD
 from abn.ui.theme import THEME
 from abn.ui.upkeep import MOST_SESSIONS, upkeep
 
@@ -50,10 +50,10 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
     page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
-        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, css=CSS,
-        js=NAMES, max_file_size=MAX_BYTES, run_history=False, state_session_capacity=MOST_SESSIONS,
-        app_kwargs={"middleware": [Middleware(LimitRequests)], "lifespan": upkeep(page)},
-        ssr_mode=False, footer_links=[], mcp_server=mcp, allowed_paths=[], enable_monitoring=False, theme=THEME,
+        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False,
+        css=CSS, head=HEAD, js=NAMES, theme=THEME, ssr_mode=False, footer_links=[], run_history=False,
+        max_file_size=MAX_BYTES, state_session_capacity=MOST_SESSIONS, allowed_paths=[], mcp_server=mcp,
+        enable_monitoring=False, app_kwargs={"middleware": [Middleware(LimitRequests)], "lifespan": upkeep(page)},
     )  # fmt: skip
     mcp_tools.adapt(page)
     return address

@@ -30,7 +30,8 @@ footer {display: none !important}
 [data-testid=status-tracker]:not(.hide) {transition-delay: .6s}
 
 /* On a narrow page long words and tables give way, not the page. */
-.prose {overflow-wrap: anywhere}
+.prose {overflow-wrap: break-word}
+.label-wrap {text-align: left}
 .prose table {display: block; overflow-x: auto}
 """
 
@@ -50,6 +51,10 @@ const hook = () => {
 new MutationObserver(hook).observe(document.body, {childList: true, subtree: true});
 hook();
 """
+
+# With <base href> in the page, plotly writes the whole address into every reference to a gradient or clip path, and a
+# colour bar loses its colours as soon as a setting changes the address. "./", Gradio's base, is the default anyway.
+HEAD = "<script>document.querySelector('base')?.removeAttribute('href')</script>"
 
 # A plot that was redrawn while its tab was hidden, or while the window changed, has the wrong width.
 FIT_PLOTS = "() => { setTimeout(() => window.dispatchEvent(new Event('resize')), 60); }"

@@ -1,0 +1,227 @@
+"""The page for everyone: by keyboard, by screen reader, in both themes, on every width."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import pytest
+
+from abn.figures import regions
+from abn.inspector import Inspector
+from abn.pictures import fit, read_picture
+from abn.ui import words
+from abn.ui.names import PLOTS
+
+expect = pytest.importorskip("playwright.sync_api").expect
+TABS = ("factors", "gates", "attribution", "responses", "glossary")
+WIDTHS = (390, 768, 1280, 1920)
+
+# What axe finds and this page cannot mend, as (rule, part of the element's HTML): none is known.
+GRADIOS_OWN: tuple[tuple[str, str], ...] = ()
+
+FOCUS = """() => {
+  const e = document.activeElement, style = getComputedStyle(e);
+  return {
+    name: e.getAttribute('aria-label') || e.getAttribute('alt') || e.textContent.trim() || e.querySelector('img')?.alt
+      || e.value || '',
+    role: e.getAttribute('role') || e.type || e.tagName, within: e.closest('[id]')?.id || '',
+    seen: e !== document.body && style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
+  };
+}"""
+
+# Boxes of visible parts, none of which holds another: no two may share more than a pixel's breadth.
+OVERLAPS = """() => {
+  const boxes = [...document.querySelectorAll('main .block, main button')]
+    .filter(e => e.checkVisibility({opacityProperty: true, visibilityProperty: true}) && !e.querySelector('.block')
+      && !e.closest('.modebar, .hide, .sr-only'))
+    .map(e => [e, e.getBoundingClientRect()]).filter(([, box]) => box.width > 1 && box.height > 1);
+  const found = [], name = e => e.id || e.textContent.trim().slice(0, 40) || e.className;
+  boxes.forEach(([a, r], i) => boxes.slice(i + 1).forEach(([b, s]) => {
+    const wide = Math.min(r.right, s.right) - Math.max(r.left, s.left);
+    const high = Math.min(r.bottom, s.bottom) - Math.max(r.top, s.top);
+    if (wide > 1 && high > 1 && !a.contains(b) && !b.contains(a)) found.push(`${name(a)} and ${name(b)}`);
+  }));
+  return found;
+}"""
+
+
+def open_tab(page, tab):
+    page.locator(f"#tab-{tab}-button").click()
+    expect(page.locator(f"#tab-{tab}")).to_be_visible()
+    drawn = {"gates": "gate-weights", "attribution": "attribution-difference", "responses": "responses"}.get(tab)
+    if drawn:
+        page.locator(f"#{drawn} .main-svg").first.wait_for()
+
+
+# --- axe ---
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit, theme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = visit(f"?__theme={theme}", theme=theme)
+    assert page.evaluate("document.body.classList.contains('dark')") is (theme == "dark")
+    page.get_by_text("Compare other networks", exact=True).click()
+    page.locator("#method input").click()  # a slow method's options, and a list that is open
+    page.get_by_role("option", name="SmoothGrad").click()
+    found = []
+    for tab in TABS:
+        open_tab(page, tab)
+        page.wait_for_timeout(700)  # what fades in has its full contrast by then
+        for violation in axe.run(page).response["violations"]:
+            for node in violation["nodes"]:
+                known = any(rule == violation["id"] and part in node["html"] for rule, part in GRADIOS_OWN)
+                if violation["impact"] in ("serious", "critical") and not known:
+                    found.append((tab, violation["id"], node["html"][:200], node["failureSummary"]))
+    assert found == []
+
+
+# --- names ---
+
+
+def test_every_plot_has_a_name_also_after_it_was_drawn_again(page):
+    for tab in TABS[:-1]:
+        open_tab(page, tab)
+    drawing = page.locator("#factor-heatmap .main-svg").first
+    expect(drawing).to_have_attribute("aria-label", PLOTS["factor-heatmap"])
+    expect(page.locator("#attribution-dmb .main-svg").first).to_have_attribute(
+        "aria-label", PLOTS["attribution-dmb"].format(network="ResNet-DMB")
+    )
+    expect(page.locator("#attribution-difference .main-svg").first).to_have_attribute(
+        "aria-label", PLOTS["attribution-difference"].format(title="ResNet-DMB minus ResNet-S")
+    )
+    plots = page.locator(".js-plotly-plot")
+    assert plots.count() == len(PLOTS) == plots.locator(".main-svg[role=img]").count()
+    open_tab(page, "factors")
+    page.locator("#channel input").fill("7")
+    page.keyboard.press("Enter")
+    expect(page.locator("#channel-sum .main-svg").first).to_have_attribute(
+        "aria-label", PLOTS["channel-sum"].format(block="layer1.0", channel=7)
+    )
+
+
+def test_groups_accordions_and_examples_have_names(page, examples):
+    expect(page.get_by_role("radiogroup", name="Show each factor as")).to_be_visible()
+    expect(page.get_by_role("group", name="ResNet-DMB: its highest classes")).to_be_visible()
+    expect(page.get_by_role("button", name=f"Example 3 of {len(examples)}: {examples[2].stem}")).to_be_visible()
+    accordion = page.get_by_role("button", name="All channels, to sort and to search")
+    expect(accordion).to_have_attribute("aria-expanded", "false")
+    accordion.click()
+    expect(accordion).to_have_attribute("aria-expanded", "true")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.get_by_role("main").count() == 1
+    assert page.get_by_role("heading", level=1).count() == 1
+
+
+def test_the_attribution_maps_are_said_in_numbers_too(page, inspector, first_example):
+    open_tab(page, "attribution")
+    maps = inspector.attribute(first_example.pixels, first_example.dmb.predicted_name, None, "saliency", {}).maps
+    found = [regions(values) for values in (*maps, maps[1] - maps[0])]
+    said = page.locator("#attribution-regions")
+    for label, parts in zip(("ResNet-S", "ResNet-DMB", "ResNet-DMB minus ResNet-S"), found, strict=True):
+        expect(said).to_contain_text(words.regions(label, parts).replace("*", ""))
+    page.get_by_role("button", name="The maps in numbers").click()
+    for column, parts in enumerate(found, start=2):
+        cell = page.locator(f"#attribution-table [data-testid='cell-6-{column}']")
+        expect(cell).to_have_text(f"{parts[6].total:+.4g}")
+
+
+# --- keyboard ---
+
+
+def tab_to(page, name, stops=90):
+    """Press Tab until the element of that name has the focus, which has to be in sight at every stop."""
+    for _ in range(stops):
+        page.keyboard.press("Tab")
+        at = page.evaluate(FOCUS)
+        assert at["seen"], at
+        if re.search(name, at["name"]) or re.search(name, at["within"]):
+            return at
+    raise AssertionError(f"{name!r} was not reached within {stops} stops")
+
+
+def test_the_keyboard_alone_chooses_an_example_a_way_to_show_it_and_a_channel(page, inspector, examples):
+    tab_to(page, f"^Example 4 of {len(examples)}")
+    page.keyboard.press("Enter")
+    seen = inspector.inspect(fit(read_picture(examples[3])).pixels)
+    expect(page.locator("#agreement")).to_contain_text(f"{100 * seen.dmb.probabilities.max():.1f} %")
+
+    tab_to(page, "^factor-mode$")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(page.get_by_label("percentile", exact=True)).to_be_checked()
+
+    tab_to(page, "^Block$")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    block = page.locator("#block input").input_value()
+    assert block != "layer1.0"
+    tab_to(page, "^Channel$")
+    expect(page.get_by_role("option")).to_have_count(0)  # no list stays open over the page
+    page.keyboard.press("Control+a")
+    page.keyboard.type("17")
+    page.keyboard.press("Tab")
+    exact = seen.dmb.block(block).channel_sum(17)
+    expect(page.locator("#channel-text")).to_contain_text(f"{block} channel 17: linear term {exact.linear_term:+.5f}")
+
+
+def test_the_keyboard_alone_opens_a_row_an_accordion_and_a_tab(page):
+    tab_to(page, "^Gate weights$")
+    page.keyboard.press("Enter")
+    expect(page.locator("#gates-text")).to_contain_text("The gate weights stay within")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    at = tab_to(page, "^unusual-channels$", stops=30)
+    while at["role"] != "gridcell":
+        at = tab_to(page, "^unusual-channels$", stops=1)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    block, channel = (page.locator(f"#unusual-channels [data-testid='cell-1-{i}']").inner_text() for i in (0, 1))
+    expect(page.locator("#channel-text")).to_contain_text(f"{block.strip()} channel {channel.strip()}:")
+    tab_to(page, "^All channels")
+    page.keyboard.press("Enter")
+    expect(page.locator("#all-channels [data-testid='cell-0-0']")).to_be_visible()
+
+
+# --- widths ---
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_overlaps_or_scrolls_sideways(visit, width):
+    page = visit(width=width)
+    for tab in TABS:
+        open_tab(page, tab)
+        page.wait_for_timeout(300)  # plots follow the width of their tab
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+        assert page.evaluate(OVERLAPS) == [], tab
+
+
+def test_a_colour_bar_keeps_its_colours_when_the_address_changes(page):
+    page.get_by_text("raw factor", exact=True).click()
+    page.wait_for_function("new URL(location.href).searchParams.get('show') === 'raw'")
+    page.wait_for_function("document.querySelector('#factor-heatmap .js-plotly-plot')?.layout?.meta?.mode === 'raw'")
+    fill = page.locator("#factor-heatmap .cbfill").first.evaluate("e => e.style.fill")
+    # A reference with an address in it means another page as soon as the address here is another.
+    assert re.fullmatch(r"""url\(["']?#[\w-]+["']?\)""", fill), fill
+
+
+# --- waiting ---
+
+
+def test_who_waits_is_told_so(page, monkeypatch):
+    go_on, inspect = threading.Event(), Inspector.inspect
+
+    def slow(self, pixels):
+        assert go_on.wait(60)
+        return inspect(self, pixels)
+
+    monkeypatch.setattr(Inspector, "inspect", slow)
+    try:
+        page.locator("#examples button").nth(2).click()
+        expect(page.locator("#agreement [data-testid=status-tracker]")).to_contain_text("processing")
+        expect(page.locator("#agreement [data-testid=status-tracker]")).to_have_css("opacity", "1")
+    finally:
+        go_on.set()
+    expect(page.locator("#agreement [data-testid=status-tracker]")).to_have_css("opacity", "0")
