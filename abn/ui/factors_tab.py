@@ -35,13 +35,19 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         What follows the networks, and the settings by the name they have in a link.
     """
     gr.Markdown(about.FACTORS)
+    notes = []
     with gr.Row():
-        notes = [gr.Markdown(elem_id=f"factors-note-{side}", min_width=300) for side in ("baseline", "dmb")]
+        for name in ("baseline", "dmb"):
+            with gr.Column(min_width=300):
+                notes.append(gr.Markdown(elem_id=f"factors-note-{name}"))
     side = modulated_side(own, "factor-network")
     with gr.Row():
-        mode = gr.Radio(_modes(own), value=_first_mode(own), label="Show each factor as", elem_id="factor-mode")
-        order = gr.Radio(list(ORDERS.items()), value="index", label="Channels", elem_id="factor-order")
-        own_scale = gr.Checkbox(False, label="A colour scale for each block", elem_id="factor-scale")
+        with gr.Column(scale=2, min_width=300):
+            mode = gr.Radio(_modes(own), value=_first_mode(own), label="Show each factor as", elem_id="factor-mode")
+        with gr.Column(min_width=200):
+            order = gr.Radio(list(ORDERS.items()), value="index", label="Channels", elem_id="factor-order")
+        with gr.Column(min_width=200):
+            own_scale = gr.Checkbox(False, label="A colour scale for each block", elem_id="factor-scale")
     heatmap = gr.Plot(show_label=False, elem_id="factor-heatmap")
     with gr.Row():
         block = gr.Dropdown(_block_names(own), value=_block_names(own)[0], label="Block", elem_id="block")
