@@ -11,6 +11,7 @@ from abn.figures import regions
 from abn.inspector import Inspector
 from abn.pictures import fit, read_picture
 from abn.ui import words
+from abn.ui.factors_tab import block_factors
 from abn.ui.names import PLOTS
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -52,6 +53,12 @@ def open_tab(page, tab):
     drawn = {"gates": "gate-weights", "attribution": "attribution-difference", "responses": "responses"}.get(tab)
     if drawn:
         page.locator(f"#{drawn} .main-svg").first.wait_for()
+
+
+def wait_for_mode(page, mode):
+    page.wait_for_function(
+        "m => document.querySelector('#factor-heatmap .js-plotly-plot')?.layout?.meta?.mode === m", arg=mode
+    )
 
 
 # --- axe ---
@@ -147,11 +154,19 @@ def test_the_keyboard_alone_chooses_an_example_a_way_to_show_it_and_a_channel(pa
     seen = inspector.inspect(fit(read_picture(examples[3])).pixels)
     expect(page.locator("#agreement")).to_contain_text(f"{100 * seen.dmb.probabilities.max():.1f} %")
 
+    # A plot that is drawn anew takes the focus of its buttons along: each is waited for before Tab goes on.
+    page.wait_for_function(
+        "v => Math.abs((document.querySelector('#factor-heatmap .js-plotly-plot')?._fullData?.[0].z[0][0] ?? NaN)"
+        " - v) < 1e-3",
+        arg=float(block_factors(seen.dmb)[0].deviation[0]),
+    )
+    expect(page.locator("#channel-text")).to_contain_text(
+        f"linear term {seen.dmb.block('layer1.0').channel_sum(0).linear_term:+.5f}"
+    )
     tab_to(page, "^factor-mode$")
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
-    expect(page.get_by_label("percentile", exact=True)).to_be_checked()
-
+    wait_for_mode(page, "percentile")
     tab_to(page, "^Block$")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
@@ -201,7 +216,7 @@ def test_nothing_overlaps_or_scrolls_sideways(visit, width):
 def test_a_colour_bar_keeps_its_colours_when_the_address_changes(page):
     page.get_by_text("raw factor", exact=True).click()
     page.wait_for_function("new URL(location.href).searchParams.get('show') === 'raw'")
-    page.wait_for_function("document.querySelector('#factor-heatmap .js-plotly-plot')?.layout?.meta?.mode === 'raw'")
+    wait_for_mode(page, "raw")
     fill = page.locator("#factor-heatmap .cbfill").first.evaluate("e => e.style.fill")
     # A reference with an address in it means another page as soon as the address here is another.
     assert re.fullmatch(r"""url\(["']?#[\w-]+["']?\)""", fill), fill

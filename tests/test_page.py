@@ -274,6 +274,7 @@ def test_a_link_brings_back_picture_settings_and_channel(visit, inspector, pictu
     expect(page.locator("#attribution-status")).to_contain_text("Occlusion for frog against ship.")
     page.wait_for_function("new URL(location.href).searchParams.get('tab') === 'attribution'")
     assert query(page) == {**asked, "tab": "attribution"}
+    page.locator("#attribution-dmb .heatmaplayer").first.wait_for()
     expected = inspector.attribute(pictures[23], "frog", "ship", "occlusion", {"window": 6, "fill": "black"}).maps[1]
     np.testing.assert_allclose(heatmap(page, "#attribution-dmb"), expected, rtol=1e-3, atol=1e-5)
 
