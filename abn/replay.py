@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from abn.checkpoint_folder import CONFIG_FILE, LARGEST_CONFIG
 from abn.checkpoint_info import CheckpointError, parse_config
-from abn.checkpoints import CONFIG_FILE, LARGEST_CONFIG
 from abn.export import Export, ExportError, export_of, read_export
 from abn.export.bundle import RESULT_FILE
 from abn.export.manifest import Manifest, Origin
