@@ -15,7 +15,7 @@ from abn.ui.factors_tab import block_factors
 from abn.ui.names import PLOTS
 
 expect = pytest.importorskip("playwright.sync_api").expect
-TABS = ("factors", "gates", "attribution", "responses", "glossary")
+TABS = ("factors", "gates", "attribution", "responses", "take-away", "glossary")
 WIDTHS = (390, 768, 1280, 1920)
 
 # What axe finds and this page cannot mend, as (rule, part of the element's HTML): none is known.
