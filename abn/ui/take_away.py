@@ -94,7 +94,9 @@ def build(
         return about.WITH_MAPS.format(method=methods[pair.method].label, target=escape(pair.target))
 
     @told
-    def open_result(data: bytes):
+    def open_result(data: bytes | None):
+        if data is None:
+            raise ValueError("No file was sent: choose a result.json.")
         found = export.read_export(data)
         seen = Shown(OWN, found.result, found.manifest.picture, opened=found)
         return [None if found.attribution is None else (seen, found.attribution), *present(seen)]
