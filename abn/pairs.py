@@ -8,10 +8,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
+from abn.checkpoint_info import CheckpointError
 from abn.inspector import Inspector, Network, open_network
 from abn.sources import HubSource, locate
 
 MOST_NETWORKS = 8  # kept beside the app's own; each is some tens of megabytes with its reference
+MOST_AT_ONCE = 4  # loaded from the Hub; each takes a thread of the server for as long as the Hub takes
 MOST_BYTES = 50_000_000  # of a checkpoint on the Hub; ours have 17 million
 Place = Path | HubSource
 
@@ -46,6 +48,7 @@ class Pairs:
         self._most = most
         self._loaded: OrderedDict[Place, Future[Network]] = OrderedDict()
         self._lock = threading.Lock()
+        self._loading = threading.BoundedSemaphore(MOST_AT_ONCE)
 
     def choose(self, baseline: str, dmb: str, *, folders: bool = True) -> Pair:
         """Load what a visitor names.
@@ -82,6 +85,7 @@ class Pairs:
             return None
         place = locate(name, hub_only=not folders)
         if isinstance(place, Path):
+            self._forget(place.resolve())  # it may have been trained on, or measured, since
             return place.resolve()
         commit = self._network(place, public_only=not folders).model.info.commit
         return HubSource(place.repo, commit)
@@ -94,9 +98,7 @@ class Pairs:
             self._loaded.move_to_end(place)
         if mine:
             try:
-                network = open_network(
-                    place, max_bytes=MOST_BYTES, public_only=public_only and isinstance(place, HubSource)
-                )
+                network = self._open(place, public_only)
             except BaseException as error:
                 self._forget(place)
                 future.set_exception(error)
@@ -108,6 +110,16 @@ class Pairs:
             future.set_result(network)
             self._keep(place, future)
         return future.result()
+
+    def _open(self, place: Place, public_only: bool) -> Network:
+        if not isinstance(place, HubSource):
+            return open_network(place, max_bytes=MOST_BYTES, public_only=False)
+        if not self._loading.acquire(blocking=False):
+            raise CheckpointError("other networks are being loaded just now; try again in a minute", str(place))
+        try:
+            return open_network(place, max_bytes=MOST_BYTES, public_only=public_only)
+        finally:
+            self._loading.release()
 
     def _forget(self, place: Place) -> None:
         with self._lock:

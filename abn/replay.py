@@ -18,6 +18,7 @@ from abn.export.manifest import Manifest, Origin
 from abn.export.opening import LARGEST_EXPORT
 from abn.inspector import Inspector, Network, open_network
 from abn.results import BlockResult, NetworkResult
+from abn.sources import locate
 
 TOLERANCE = 1e-4  # of a quantity's largest value; float32 sums in another order differ by about 1e-6
 
@@ -97,7 +98,7 @@ def find_network(origin: Origin, side: str, named: str | None, bundled: Path) ->
             f"not among the checkpoints here; {remedy}"
         )
     try:
-        return open_network(origin.hub_id)
+        return open_network(locate(origin.hub_id, hub_only=True))  # what a file names is no folder
     except CheckpointError as error:
         raise CheckpointError(f"{str(error).rstrip('.')}; {remedy}") from error
 

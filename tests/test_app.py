@@ -79,7 +79,7 @@ def test_a_hub_id_that_cannot_be_had_falls_back_and_says_so(checkpoints, monkeyp
 def refuse_hub(checkpoints):
     from abn.checkpoints import CheckpointError, load_checkpoint
 
-    def load(source):
+    def load(source, **_):
         if source == "somebody/resnet":
             raise CheckpointError("there is no such repository", source)
         return load_checkpoint(source)

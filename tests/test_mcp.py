@@ -7,6 +7,7 @@ import base64
 import importlib.util
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,9 @@ def talk(address: str, ask):
             await session.initialize()
             return await ask(session)
 
-    return asyncio.run(conversation())
+    # In a thread of its own: the browser tests of the same run keep an event loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, conversation()).result()
 
 
 def call(address: str, tool: str, **arguments) -> tuple[bool, str]:

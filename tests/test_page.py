@@ -346,7 +346,7 @@ def test_other_networks_change_one_visitors_page_alone(visit, inspector, first_e
 
     expect(other.locator("#top-baseline h2")).to_have_text(first_example.baseline.predicted_name)
     assert "my-net" not in other.content()
-    mine.get_by_role("button", name="Reset").click()
+    mine.get_by_role("button", name="Reset", exact=True).click()
     expect(mine.locator("#top-baseline h2")).to_have_text(first_example.baseline.predicted_name)
     expect(mine.locator("#factor-network")).to_be_hidden()
 

@@ -37,6 +37,8 @@ def read_export(data: bytes) -> Export:
     known = read_manifest(manifest)
     pixels = _read_pixels(document.part("pixels"), known)
     class_names = document.part("class_names").names()
+    if known.dmb.num_biases is None:
+        raise ExportError("manifest.dmb.num_biases is null; expected a modulated network on that side.")
     networks = [_read_network(document.part(side), class_names, known, side) for side in SIDES]
     result = PictureResult(pixels, *networks)
     return Export(result, known, _read_attribution(document.part("attribution"), known.question, class_names))

@@ -111,18 +111,20 @@ def build(
 
     def describe(pair: AttributionPair, labels: Sequence[str]) -> str:
         text = f"{controls.methods[pair.method].label} for **{escape(pair.target)}**."
-        for label, attribution in zip(labels, (pair.baseline, pair.dmb), strict=True):
+        for label, attribution in zip(map(escape, labels), (pair.baseline, pair.dmb), strict=True):
             height, width = attribution.resolution
             if (height, width) != pair.maps[0].shape:
                 text += f" {label}: the map's own resolution is {height} × {width}, enlarged."
             if attribution.convergence_delta is not None:
                 text += f" {label}: convergence delta {attribution.convergence_delta[0].item():+.3g} (logit units)."
             if attribution.problems[0]:
-                text += f" **{label}: {attribution.problems[0]}**"
+                text += f" **{label}: {escape(attribution.problems[0])}**"
         return text
 
     def draw(drawn: tuple[Shown, AttributionPair] | None, opacity: float, current: Shown | None):
         # A slow method may end after another picture came: its maps are not put beside that one's results.
+        if drawn is None and current is not None and current.opened is not None:
+            return ["", "", None, None, None, "", []]  # the file holds none: those of an earlier picture go
         if drawn is None or drawn[0] is not current:
             return [gr.skip()] * 7
         result, pair = drawn[0].result, drawn[1]

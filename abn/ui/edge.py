@@ -19,8 +19,13 @@ def refuse(message: str) -> gr.Error:
 
 
 def escape(text: str) -> str:
-    """Text from a checkpoint, for Markdown: no markup in it, so no picture of a foreign host either."""
-    return re.sub(r"([\\`*_\[\]()!|~#])", r"\\\1", html.escape(text, quote=False))
+    """Text from a checkpoint or a file, for Markdown: no markup, address or formula in it, and a single line.
+
+    So no picture of a foreign host either. A zero-width space keeps what looks like an address from being one.
+    """
+    plain = " ".join(html.escape(text, quote=False).split())
+    plain = re.sub(r"(://|www)", lambda found: f"{found[0][0]}\u200b{found[0][1:]}", plain, flags=re.IGNORECASE)
+    return re.sub(r"([\\`*_\[\]()!|~#$])", r"\\\1", plain)
 
 
 def told(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from abn import figures
 from abn.drawing import block_factors
 from abn.results import NetworkResult
 from abn.ui import about, words
-from abn.ui.edge import refuse
+from abn.ui.edge import escape, refuse
 from abn.ui.shown import Compared, Refit, Shown
 from abn.ui.style import HEATMAP_CLICKS
 
@@ -86,7 +86,7 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         if not network.has_reference:
             return *said, "", []
         rows = figures.unusual_channels(block_factors(network))
-        return *said, figures.sentence_of_unusual(rows), _table(rows)
+        return *said, escape(figures.sentence_of_unusual(rows)), _table(rows)
 
     def draw_sum(seen: Shown | None, side: str, block: str, channel: float | None):
         if seen is None:
@@ -128,7 +128,10 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         return name, number
 
     def clamp(seen: Shown | None, side: str, name: str, number: float | None):
-        return gr.skip() if seen is None else _cell(seen.result.side(side), name, number)[1]
+        if seen is None:
+            return gr.skip()
+        nearest = _cell(seen.result.side(side), name, number)[1]
+        return gr.skip() if nearest == number else nearest  # a channel chosen meanwhile stays
 
     hidden = {"api_visibility": "private", "show_progress": "hidden"}
     redrawn = {"api_visibility": "private", "show_progress": "minimal"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +12,13 @@ from gradio.components import Component
 
 from abn.attribution_methods import Option
 from abn.checkpoint_info import CheckpointError
+from abn.memory import DeviceMemoryError
 from abn.pairs import Pair, Pairs
 from abn.reference_file import ReferenceFileError
 from abn.sources import HubSource
 from abn.ui import about
 from abn.ui.attribution_controls import AttributionControls
-from abn.ui.edge import escape
+from abn.ui.edge import told
 from abn.ui.picture_column import Origins
 from abn.ui.picture_input import PictureInput
 from abn.ui.shown import Refit, compared_networks
@@ -114,11 +116,12 @@ def build(
         try:
             # Whoever made the link does not get to look for folders on this machine.
             chosen = pairs.choose(*asked, folders=False)
-        except (CheckpointError, ReferenceFileError) as error:
-            gr.Warning(escape(about.LINK_NETWORKS.format(reason=error)))
+        except (CheckpointError, ReferenceFileError, DeviceMemoryError) as error:
+            gr.Warning(html.escape(about.LINK_NETWORKS.format(reason=error), quote=False))
             return [gr.skip()] * (3 + len(refit.components))
         return [chosen, *pair_places(chosen), *refit.update(compared_networks(pairs.inspector(chosen)))]
 
+    @told
     def open_link(request: gr.Request, own_picture: Any, pair: Pair) -> list[Any]:
         refused, values = [], []
         class_names = pairs.inspector(pair).class_names
@@ -140,13 +143,20 @@ def build(
             refused.append(f"picture={origin}")
             found = origins.first
         if refused:
-            gr.Warning(escape(about.LINK_REFUSED.format(what=", ".join(refused))))
+            gr.Warning(html.escape(about.LINK_REFUSED.format(what=", ".join(refused)), quote=False))
         tab = _value(request, "tab")
         # A visitor on a slow line may have sent a picture of their own by then.
         shown = gr.skip() if own_picture is not None or found is None else found
         return [shown, gr.Tabs(selected=tab) if tab in tab_names else gr.skip(), *values]
 
-    opened = page.load(open_networks, None, [pair, places["left"], places["right"], *refit.components], **HIDDEN)
+    # No limit here: a link's slow network is not to keep other visitors' pages from opening.
+    opened = page.load(
+        open_networks,
+        None,
+        [pair, places["left"], places["right"], *refit.components],
+        concurrency_limit=None,
+        **HIDDEN,
+    )
     read = opened.then(open_link, [picture, pair], [picture, tabs, *settings.values()], **HIDDEN)
     read.then(None, None, None, js=READ, api_visibility="private")
 

@@ -59,9 +59,9 @@ def build_page(
             if network.notice:
                 gr.Markdown(escape(network.notice), elem_classes="notice")
         failure = gr.Markdown(visible=False, elem_classes="notice", elem_id="failure")
-        pair = gr.State(OWN, time_to_live=2 * keep)
-        shown = gr.State(None, time_to_live=2 * keep)
-        maps = gr.State(None, time_to_live=2 * keep)
+        pair = gr.State(OWN)  # as long as the session, like what stands on the page
+        shown = gr.State(None)
+        maps = gr.State(None)
         places = {name: gr.Textbox("", visible="hidden") for name in ("picture", "left", "right")}
         with gr.Row():
             with gr.Column(scale=1, min_width=300):

@@ -50,7 +50,7 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
     page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
     _, address, _ = page.launch(
-        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False,
+        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, share=False,
         css=CSS, head=HEAD, js=NAMES, theme=THEME, ssr_mode=False, footer_links=[], run_history=False,
         max_file_size=MAX_BYTES, state_session_capacity=MOST_SESSIONS, allowed_paths=[], mcp_server=mcp,
         enable_monitoring=False, app_kwargs={"middleware": [Middleware(LimitRequests)], "lifespan": upkeep(page)},

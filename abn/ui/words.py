@@ -97,8 +97,8 @@ def channel_sum(channel: ChannelSum) -> str:
     """The exact sum with its residual, as printed beside its bars."""
     terms = " ".join(f"{value:+.5f}" for value in channel.bias_terms)
     return (
-        f"**{channel.block} channel {channel.channel}**: linear term {channel.linear_term:+.5f}, bias terms {terms}; "
-        f"sum m = {channel.preactivation:+.5f}, tanh m = {channel.factor - 1:+.5f}, "
+        f"**{escape(channel.block)} channel {channel.channel}**: linear term {channel.linear_term:+.5f}, "
+        f"bias terms {terms}; sum m = {channel.preactivation:+.5f}, tanh m = {channel.factor - 1:+.5f}, "
         f"factor 1 + tanh m = {channel.factor:.5f}. The network's own value is {channel.network_factor:.5f}; "
         f"residual {channel.residual:+.1e}. An identity, not an attribution: it says how the factor came "
         "about, not what it does."
@@ -107,7 +107,7 @@ def channel_sum(channel: ChannelSum) -> str:
 
 def gates(names: Sequence[str], weights: np.ndarray, entropy: np.ndarray) -> str:
     """How far (blocks, K) gate weights are from uniform, and their (blocks,) entropy shares."""
-    uniform = 1 / weights.shape[1]
+    uniform, names = 1 / weights.shape[1], [escape(name) for name in names]
     spread = np.abs(weights - uniform).max(axis=1)
     return (
         f"The gate weights stay within {spread.max():.4f} of 1/{weights.shape[1]} for this picture (the widest are "
@@ -126,7 +126,7 @@ def regions(label: str, found: Sequence[Region], problem: str | None = None) -> 
     """
     name = f"**{escape(label)}**"
     if problem is not None:
-        return f"{name}: {problem}."
+        return f"{name}: {escape(problem)}."
     highest, lowest = max(found, key=lambda each: each.total), min(found, key=lambda each: each.total)
     said = [
         f"{way} in {_place(region)} (sum {region.total:+.3g}; {100 * region.share:.0f} % of the absolute sum)"
