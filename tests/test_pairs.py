@@ -73,13 +73,20 @@ def test_one_checkpoint_on_both_sides_is_left_and_right(own, second):
 
 
 def test_a_checkpoint_is_loaded_once_for_all(own, second, loads):
+    pair = own.choose("", str(second))
     for _ in range(3):
-        own.inspector(own.choose("", str(second)))
+        own.inspector(pair)
     assert len(loads) == 1
 
 
+def test_a_folder_that_is_chosen_again_is_read_again(own, second, loads):
+    for _ in range(2):  # it may have been trained on, or measured, in between
+        own.choose("", str(second))
+    assert len(loads) == 2
+
+
 def test_many_at_once_load_once(own, second, loads):
-    threads = [threading.Thread(target=own.choose, args=("", str(second))) for _ in range(6)]
+    threads = [threading.Thread(target=own.inspector, args=(Pair(None, second.resolve()),)) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -145,3 +152,28 @@ def test_a_folder_with_a_hubs_name_is_not_opened_for_a_stranger(inspector, loads
     pair = Pairs(inspector, folders=False).choose("", "somebody/resnet-dmb")
     assert pair.dmb == HubSource("somebody/resnet-dmb", COMMIT)
     assert loads == [(HubSource("somebody/resnet-dmb", "main"), True)]  # and nothing that only our token may read
+
+
+def test_the_hub_is_asked_for_so_many_networks_at_once_and_no_more(own, loads, monkeypatch):
+    release, begun = threading.Event(), threading.Semaphore(0)
+    answer = module.open_network
+
+    def slow(place, **options):
+        begun.release()
+        release.wait(60)
+        return answer(place, **options)
+
+    monkeypatch.setattr(module, "open_network", slow)
+    threads = [
+        threading.Thread(target=own.choose, args=("", f"user{i}/resnet-dmb")) for i in range(module.MOST_AT_ONCE)
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert begun.acquire(timeout=60)
+    with pytest.raises(CheckpointError, match="other networks are being loaded just now; try again in a minute"):
+        own.choose("", "late/resnet-dmb")
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert own.choose("", "late/resnet-dmb").dmb.repo == "late/resnet-dmb"

@@ -11,6 +11,7 @@ import pytest
 from abn import command_line, replay
 from abn.checkpoints import save_checkpoint
 from abn.export import Export, ExportError, export_of, to_json, write_folder, write_zip
+from abn.sources import HubSource
 from tests.conftest import awake
 
 
@@ -128,7 +129,7 @@ def test_weights_from_the_hub_are_asked_for_by_commit(export, monkeypatch, tmp_p
     monkeypatch.setattr(replay, "open_network", lambda source: asked.append(source) or inspector.dmb)
     origin = dataclasses.replace(export.manifest.dmb, source="user/repo@main", commit="c0ffee")
     assert replay.find_network(origin, "dmb", None, tmp_path) is inspector.dmb
-    assert asked == ["user/repo@c0ffee"]
+    assert asked == [HubSource("user/repo", "c0ffee")]
 
 
 def test_a_bundle_that_is_none_is_refused(run, tmp_path, bundle):
