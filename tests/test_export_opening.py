@@ -82,6 +82,11 @@ def test_a_small_export_comes_back(small, document):
     assert back.attribution.maps[1][31, 31] == (1023 - 500) / 2
 
 
+def test_a_second_network_that_is_not_modulated_is_refused(document):
+    with pytest.raises(ExportError, match="expected a modulated network"):
+        read_export(with_(document, "manifest/dmb/num_biases", None))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -14,6 +14,7 @@ from PIL import Image
 from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES
 from abn.drawing import block_factors
+from abn.export import export_of, to_json
 from abn.inspector import Inspector, open_network
 from abn.pictures import fit, read_picture
 from tests.conftest import awake
@@ -349,6 +350,39 @@ def test_other_networks_change_one_visitors_page_alone(visit, inspector, first_e
     mine.get_by_role("button", name="Reset", exact=True).click()
     expect(mine.locator("#top-baseline h2")).to_have_text(first_example.baseline.predicted_name)
     expect(mine.locator("#factor-network")).to_be_hidden()
+
+
+def test_other_networks_look_at_the_last_picture_also_when_it_was_taken_away(
+    page, inspector, first_example, other_checkpoint
+):
+    page.get_by_label("Remove Image").first.click()
+    expect(page.locator("#failure")).to_contain_text("There is no picture")
+    load_networks(page, baseline=other_checkpoint)
+    expected = Inspector(open_network(other_checkpoint), inspector.dmb, torch.device("cpu")).inspect(
+        first_example.pixels
+    )
+    expect(page.locator("#top-baseline")).to_contain_text("ResNet-DMB (my-net)")
+    expect(page.locator("#top-baseline h2")).to_have_text(expected.baseline.predicted_name)
+    expect(page.locator("#failure")).to_contain_text("There is no picture")
+
+
+def test_a_files_result_keeps_its_labels_until_the_next_picture(
+    visit, inspector, first_example, other_checkpoint, tmp_path
+):
+    page = visit("?tab=take-away")
+    (tmp_path / "result.json").write_bytes(to_json(export_of(inspector, first_example)))
+    page.locator("input[type=file][accept*='json']").set_input_files(tmp_path / "result.json")
+    expect(page.locator("#failure")).to_contain_text("Shown from a file")
+    load_networks(page, baseline=other_checkpoint)
+    expect(page.locator("#networks-status")).to_contain_text("You compare ResNet-DMB (my-net)")
+    expect(page.locator("#top-baseline")).to_contain_text("ResNet-S")
+    assert page.get_by_text("Two image classifiers").inner_text().count("ResNet-S") == 1
+    page.get_by_role("tab", name="Attribution").click()
+    expect(page.locator("#attribution-status")).to_contain_text("The file holds no attribution maps")
+    expect(page.locator("#attribution-dmb .js-plotly-plot")).to_have_count(0)
+    page.locator("#examples button").first.click()
+    expect(page.locator("#top-baseline")).to_contain_text("ResNet-DMB (my-net)")
+    expect(page.locator("#failure")).to_be_hidden()
 
 
 def test_networks_that_cannot_be_had_change_nothing(page, first_example):

@@ -124,7 +124,10 @@ def build(
     @told
     def open_link(request: gr.Request, own_picture: Any, pair: Pair) -> list[Any]:
         refused, values = [], []
-        class_names = pairs.inspector(pair).class_names
+        inspector = pairs.inspector(pair)
+        class_names = inspector.class_names
+        # What the linked networks offer, where it is other than what the page was built with.
+        offered = dict(zip(refit.components, refit.update(compared_networks(inspector)), strict=True))
         for name, component in settings.items():
             text = _value(request, name)
             try:
@@ -133,7 +136,9 @@ def build(
                 elif name in ("target", "against"):
                     values.append(class_names[class_names.index(text)])
                 else:
-                    values.append(parse(component, options.get(name), text))
+                    fresh = offered.get(component)
+                    taken = fresh if isinstance(fresh, Component) else component
+                    values.append(parse(taken, options.get(name), text))
             except (ValueError, KeyError):  # JSON's errors among them
                 refused.append(f"{name}={text}")
                 values.append(gr.skip())

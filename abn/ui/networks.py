@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import gradio as gr
 
@@ -10,16 +11,17 @@ from abn.pairs import OWN, Pairs
 from abn.ui import about
 from abn.ui.edge import escape, told
 from abn.ui.link import pair_places
-from abn.ui.shown import Refit, compared_networks
+from abn.ui.shown import Compared, Refit, Shown, compared_networks
 
 QUEUE = "networks"  # a slow Hub keeps the few places of this queue, and nothing else, waiting
 
 
-def build(pairs: Pairs, pair: gr.State, places: Sequence[gr.Textbox], refit: Refit) -> None:
+def build(pairs: Pairs, pair: gr.State, shown: gr.State, places: Sequence[gr.Textbox], refit: Refit) -> None:
     """Add the fields and their events.
 
     Args:
         pair: the visitor's choice, which the rest of the page follows.
+        shown: holds a `Shown`, or None. Labels over a result that was read from a file stay the file's.
         places: left and right network as a link names them.
         refit: everything that has the networks' names in it.
     """
@@ -39,22 +41,25 @@ def build(pairs: Pairs, pair: gr.State, places: Sequence[gr.Textbox], refit: Ref
     status = gr.Markdown(elem_id="networks-status")
 
     @told
-    def choose(baseline: str, dmb: str):
+    def choose(baseline: str, dmb: str, seen: Shown | None):
         chosen = pairs.choose(baseline, dmb)
         inspector = pairs.inspector(chosen)
         notices = [network.notice for network in inspector.networks if network.notice]
         names = " and ".join(f"**{escape(network.label)}**" for network in inspector.networks)
         text = " ".join([f"You compare {names}; nobody else's page changes.", *map(escape, notices)])
-        return [chosen, text, *pair_places(chosen), *refit.update(compared_networks(inspector, own=chosen == OWN))]
+        return [chosen, text, *pair_places(chosen), *relabelled(compared_networks(inspector, chosen == OWN), seen)]
 
+    def reset(seen: Shown | None):
+        return ["", "", OWN, "", "", "", *relabelled(compared_networks(pairs.own, own=True), seen)]
+
+    def relabelled(compared: Compared, seen: Shown | None) -> list[Any]:
+        from_file = seen is not None and seen.opened is not None
+        return [gr.skip()] * len(refit.components) if from_file else refit.update(compared)
+
+    outputs = [pair, status, *places, *refit.components]
     chosen = gr.on(
-        [load.click, *(field.submit for field in fields)], choose, fields, [pair, status, *places, *refit.components],
-        trigger_mode="once", concurrency_limit=2, concurrency_id=QUEUE, api_visibility="private",
-        show_progress_on=status,
+        [load.click, *(field.submit for field in fields)], choose, [*fields, shown], outputs, trigger_mode="once",
+        concurrency_limit=2, concurrency_id=QUEUE, api_visibility="private", show_progress_on=status,
     )  # fmt: skip
     chosen.failure(lambda: about.NETWORKS_FAILED, None, status, api_visibility="private", show_progress="hidden")
-    back.click(
-        lambda: ["", "", OWN, "", "", "", *refit.update(compared_networks(pairs.own, own=True))], None,
-        [*fields, pair, status, *places, *refit.components],
-        cancels=[chosen], api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+    back.click(reset, shown, [*fields, *outputs], cancels=[chosen], api_visibility="private", show_progress="hidden")

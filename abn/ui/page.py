@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def build_page(
                 tabs, taking, tabs_refit, settings = _tabs(pairs, shown, maps, controls, compute)
         refit = refit_all([introduction, pictures_refit, attribution_controls.refit(controls), tabs_refit])
         with other_networks:
-            networks.build(pairs, pair, [places["left"], places["right"]], refit)
+            networks.build(pairs, pair, shown, [places["left"], places["right"]], refit)
 
         def present(seen: Shown) -> list[Any]:
             """The updates of `presented`."""
@@ -116,8 +117,13 @@ def build_page(
             # Its name must not take /inspect's.
             came_from_file = before is not None and before.opened is not None
             if picture is None:
-                notice = gr.skip() if came_from_file else gr.Markdown(about.REMOVED, visible=True)
-                return [gr.skip(), notice, *[gr.skip()] * len(presented), *unchanged]
+                updates = [gr.skip()] * len(presented)
+                if before is not None and not came_from_file:
+                    if before.pair != pair:  # the last picture's pixels, by the networks that were chosen since
+                        result = pairs.inspector(pair).inspect(before.result.pixels)
+                        updates = present(replace(before, pair=pair, result=result))
+                    updates[1] = gr.Markdown(about.REMOVED, visible=True)
+                return [*updates, gr.skip(), gr.skip(), *unchanged]
             fitted, inspector, origin = fit(picture, mode), pairs.inspector(pair), origins.name(picture)
             name, sha256 = picture.info.get("file", (None, None))
             file = PictureFile(origin or name, sha256, fitted.original_size, fitted.mode, fitted.box)
