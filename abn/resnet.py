@@ -52,8 +52,8 @@ class BasicBlock(nn.Module):
         """The second convolution without its factors: (N, C, H, W) → (N, C, H, W)."""
         return self.conv2(h)
 
-    def factors(self, h: Tensor) -> Tensor | None:
-        """(N, C) factors for input `h` of the second convolution; None means 1 throughout."""
+    def factors(self, h: Tensor, z: Tensor) -> Tensor | None:
+        """(N, C) factors for input `h` and output `z` of the second convolution; None means 1 throughout."""
         return None
 
     def modulation(self, h: Tensor, response: Tensor) -> Modulation:
@@ -65,7 +65,7 @@ class BasicBlock(nn.Module):
         h = F.relu(self.bn1(self.conv1(x)))
         z = self.convolve(h)
         if probe is None:
-            factors = self.factors(h)
+            factors = self.factors(h, z)
         else:
             precision = torch.promote_types(z.dtype, torch.float32)
             shown = self.modulation(h, z.mean(dim=(2, 3), dtype=precision))
@@ -102,7 +102,7 @@ class DMBBlock(BasicBlock):
     def convolve(self, h: Tensor) -> Tensor:
         return self.conv2_dmb.conv(h)
 
-    def factors(self, h: Tensor) -> Tensor:
+    def factors(self, h: Tensor, z: Tensor) -> Tensor:
         return self.conv2_dmb.factors(h)
 
     def modulation(self, h: Tensor, response: Tensor) -> Modulation:

@@ -1,4 +1,4 @@
-"""Training of the two networks: recipes, loop, evaluation.
+"""Training: the loop and its evaluation.
 
     python -m abn.training --arch resnet-dmb --recipe paper --data DIR --out DIR
 
@@ -15,6 +15,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,83 +25,14 @@ from torch import nn
 from tqdm import tqdm
 
 from abn import run_state
-from abn.batches import Augmentation, Batches, Split, split_data
+from abn.batches import Batches, Split, split_data
 from abn.data import Cifar10, DataError, load_cifar10, normalise
 from abn.devices import DeviceError, choose_device, describe_hardware, gains_by_bfloat16
+from abn.recipes import RECIPES, Recipe
 from abn.resnet import ARCHITECTURES, ResNet
 from abn.run_state import TrainingError
 
 EVALUATION_BATCH = 1000
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that shapes a run but the architecture, the seed and the data.
-
-    Attributes:
-        schedule: "cosine" is stepped once an epoch, from `lr` towards 0 (the paper's);
-            "onecycle" is stepped every batch: linear from 0 to `lr` over `warmup`, linear back to 0.
-        lr: peak learning rate, for the mean loss over a batch.
-        warmup: share of the steps in [0, 1) that "onecycle" spends rising.
-        label_smoothing: probability in [0, 1) spread evenly over the classes of every target.
-        padding, padding_mode, alternate_flips, early_size: as in `abn.batches.Augmentation`.
-        early_share: share of the epochs in [0, 1) that are early ones, with crops of `early_size` pixels.
-    """
-
-    name: str
-    epochs: int
-    schedule: str
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 5e-4
-    batch_size: int = 128
-    warmup: float = 0.0
-    label_smoothing: float = 0.0
-    padding: int = 4
-    padding_mode: str = "constant"
-    alternate_flips: bool = False
-    early_size: int | None = None
-    early_share: float = 0.0
-
-    @property
-    def augmentation(self) -> Augmentation:
-        return Augmentation(
-            self.padding, self.padding_mode, self.alternate_flips, self.early_size,
-            round(self.early_share * self.epochs),
-        )  # fmt: skip
-
-    def learning_rate(self, epoch: int, batch: int, batches: int) -> float:
-        """The rate for a batch (0-based) of an epoch (0-based) of `batches` batches."""
-        if self.schedule == "cosine":
-            return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
-        done = (epoch * batches + batch + 1) / (self.epochs * batches + 1)
-        rising = done / self.warmup if self.warmup else 1.0
-        return self.lr * min(rising, (1 - done) / (1 - self.warmup))
-
-
-RECIPES = {
-    # The official implementation's; its "full" run has 50 epochs.
-    "paper": Recipe("paper", epochs=15, schedule="cosine"),
-    # For a short budget: one cycle as in Smith & Topin (2018); Nesterov, label smoothing, reflected padding and
-    # alternating flips as in Jordan (2024), whose weight decay an epoch this one has too; small crops first, which
-    # cost half as much, as in Tan & Le (2021, EfficientNetV2).
-    "strong": Recipe(
-        "strong",
-        epochs=10,
-        schedule="onecycle",
-        lr=0.125,
-        nesterov=True,
-        weight_decay=1.25e-3,
-        warmup=0.2,
-        label_smoothing=0.1,
-        padding=2,
-        padding_mode="reflect",
-        alternate_flips=True,
-        early_size=24,
-        early_share=0.5,
-    ),
-}
 
 
 @torch.inference_mode()
@@ -123,7 +55,13 @@ def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Run:
-    """One training run: what is fixed when it starts, and checked when it resumes."""
+    """One training run: what is fixed when it starts, and checked when it resumes.
+
+    Attributes:
+        architecture: a name in `abn.resnet.ARCHITECTURES`, or any other that the caller gives its `Variant` for.
+        holdout: training images set aside to evaluate on; with 0 the test images are evaluated on.
+        evaluate_every: epochs between evaluations; the last is always evaluated.
+    """
 
     architecture: str
     recipe: Recipe
@@ -135,17 +73,43 @@ class Run:
         return {**asdict(self), "recipe": asdict(self.recipe)}
 
 
+def every_parameter(model: nn.Module) -> list[dict]:
+    """One group with the recipe's own settings, as the paper has it."""
+    return [{"params": list(model.parameters())}]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network to train that `ARCHITECTURES` does not have.
+
+    Attributes:
+        build: makes it, with freshly initialised weights.
+        parameter_groups: its parameters as an optimiser takes them; a group's `weight_decay` and `lr_scale` (a
+            multiple of the recipe's rate) stand for the recipe's in that group.
+    """
+
+    build: Callable[[], nn.Module]
+    parameter_groups: Callable[[nn.Module], list[dict]] = every_parameter
+
+
 def train(
     run: Run,
     data: Cifar10,
     out: Path,
     device: torch.device,
     *,
+    variant: Variant | None = None,
     resume: bool = False,
     compile_network: bool = False,
     progress: bool = True,
+    after_epoch: Callable[[list[dict]], None] = lambda log: None,
 ) -> tuple[ResNet, list[dict]]:
     """Train a network; after every epoch its state and log stand in `out`.
+
+    Args:
+        variant: what `run.architecture` stands for where it is no name in `ARCHITECTURES`.
+        resume: go on from the last finished epoch in `out`, where there is one.
+        after_epoch: is given the log so far whenever an epoch is stored, and once at the start.
 
     Returns:
         The trained network in eval mode, and the log: a dictionary an epoch.
@@ -156,15 +120,17 @@ def train(
     """
     train_split, eval_split = split_data(data, run.holdout, device)
     torch.manual_seed(run.seed)
-    model = ARCHITECTURES[run.architecture]().to(device, memory_format=torch.channels_last)
+    variant = variant or Variant(ARCHITECTURES[run.architecture])
+    model = variant.build().to(device, memory_format=torch.channels_last)
     recipe = run.recipe
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
+        variant.parameter_groups(model), lr=recipe.lr, momentum=recipe.momentum,
         weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, fused=device.type != "mps",
     )  # fmt: skip
     log = run_state.restore(out, run.settings(), model, optimizer) if resume else run_state.start(out)
     batches = Batches(train_split, recipe.batch_size, run.seed, recipe.augmentation)
     network = torch.compile(model, dynamic=False) if compile_network else model
+    after_epoch(log)
 
     bar = tqdm(
         total=recipe.epochs * len(batches), initial=len(log) * len(batches), unit="batch",
@@ -183,6 +149,7 @@ def train(
             record |= {"device": describe_hardware(device), "torch": str(torch.__version__)}
             log.append(record)
             run_state.store(out, run.settings(), model, optimizer, log)
+            after_epoch(log)
             bar.write(json.dumps(record), file=sys.stderr)
     return model.eval(), log
 
@@ -199,7 +166,7 @@ def _train_epoch(
     for batch, (images, labels) in enumerate(batches.epoch(epoch)):
         rate = recipe.learning_rate(epoch, batch, len(batches))
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             logits = network(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)

@@ -21,8 +21,9 @@ from abn.checkpoints import (
 )
 from abn.data import CLASS_NAMES, MEAN, STD, Cifar10
 from abn.files import replace_file
+from abn.recipes import RECIPES
 from abn.sources import HubSource, locate
-from abn.training import RECIPES, Run
+from abn.training import Run
 
 THREE = ("cat", "dog", "owl")
 BANK = "layer1.0.conv2_dmb.gate_dmb.biases"

@@ -19,7 +19,8 @@ from abn import training
 from abn.batches import Augmentation, Batches, Split, split_data
 from abn.data import MEAN, STD, Cifar10, DataError, normalise, to_pixels
 from abn.devices import DeviceError, choose_device
-from abn.training import RECIPES, Recipe, Run, TrainingError, evaluate, train
+from abn.recipes import RECIPES, Recipe
+from abn.training import Run, TrainingError, evaluate, train
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
