@@ -1,4 +1,4 @@
-"""Arrays and names in, plotly `Figure` out: every picture the page draws of what the networks did.
+"""Arrays and names in, plotly `Figure` out: every picture the page draws.
 
 Nothing here knows torch or Gradio. Every figure has a fixed height and follows the width of its place, a
 transparent background, text that the page may recolour, and `layout.meta["kind"]`, which says what it
@@ -7,31 +7,40 @@ shows. One colour stands for one network everywhere, one diverging map for every
 
 from __future__ import annotations
 
+from abn.figures.audit import frozen_conditions, variance_parts
 from abn.figures.blocks import BlockFactors
 from abn.figures.distributions import response_distributions
 from abn.figures.factors import factor_heatmap
 from abn.figures.gates import entropy_share, gate_weights
 from abn.figures.maps import attribution_map, attribution_strip, shared_limit
 from abn.figures.regions import Region, regions
+from abn.figures.results import ARM_STYLES, ArmRuns, contrast_intervals, learning_curves, seed_points
 from abn.figures.style import BASELINE_COLOUR, DMB_COLOUR
 from abn.figures.sums import channel_sum
 from abn.figures.words import UnusualChannel, sentence_of_unusual, unusual_channels
 
 __all__ = [
+    "ARM_STYLES",
     "BASELINE_COLOUR",
     "DMB_COLOUR",
+    "ArmRuns",
     "BlockFactors",
     "Region",
     "UnusualChannel",
     "attribution_map",
     "attribution_strip",
     "channel_sum",
+    "contrast_intervals",
     "entropy_share",
     "factor_heatmap",
+    "frozen_conditions",
     "gate_weights",
+    "learning_curves",
     "regions",
     "response_distributions",
+    "seed_points",
     "sentence_of_unusual",
     "shared_limit",
     "unusual_channels",
+    "variance_parts",
 ]

@@ -1,0 +1,137 @@
+"""A results folder: groups of runs with their tables, and audits.
+
+results/<recipe>-<epochs>/<arm>-<seed>.jsonl    see abn.experiment
+results/<recipe>-<epochs>/table.json            see abn.experiment_table
+results/audit/<checkpoint>.json                 see abn.experiment_audit
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from abn.experiment import ARM_LABELS, PAPER_RECIPE, RunLog, group_name, read_runs
+from abn.experiment_audit import Audit, parse_audit
+from abn.experiment_checks import ResultsError
+from abn.experiment_table import MAKE_TABLE, Contrast, Table, parse_table
+
+TABLE_FILE, AUDIT_FOLDER = "table.json", "audit"
+_GROUP = re.compile(r"(?P<recipe>.+)-(?P<epochs>[1-9]\d{0,5})")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs that one table compares: one recipe, one number of epochs.
+
+    Attributes:
+        table: None where it cannot be had; `problems` say why.
+        problems: a sentence each.
+    """
+
+    recipe: str
+    epochs: int
+    runs: tuple[RunLog, ...]
+    table: Table | None
+    problems: tuple[str, ...]
+
+    def contrast(self, arm: str) -> Contrast | None:
+        """ResNet-DMB minus `arm`; None where no seed finished both."""
+        found = [each for each in self.table.contrasts if each.arm == arm and each.n] if self.table else []
+        return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder.
+
+    Attributes:
+        groups: the paper's recipe first, then those with more seeds of both of the paper's networks.
+    """
+
+    groups: tuple[Group, ...] = ()
+    audits: tuple[Audit, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def read_results(folder: Path) -> Results:
+    """Everything in a results folder; what cannot be used is told in `problems`, not raised."""
+    groups, problems = [], []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        named = _GROUP.fullmatch(path.name)
+        if path.name == AUDIT_FOLDER or path.name.startswith(".") or not path.is_dir():
+            continue
+        if named is None:
+            problems.append(
+                f"{path.name}: no group's name; expected RECIPE-EPOCHS, as strong-10; rename or remove it"
+            )
+            continue
+        groups.append(_read_group(path, named["recipe"], int(named["epochs"])))
+    audits = []
+    for path in sorted((folder / AUDIT_FOLDER).glob("*.json")):
+        try:
+            audits.append(parse_audit(_read_text(path), f"{AUDIT_FOLDER}/{path.name}"))
+        except ResultsError as error:
+            problems.append(str(error))
+    return Results(tuple(sorted(groups, key=_precedence)), tuple(audits), tuple(problems))
+
+
+def _precedence(group: Group) -> tuple:
+    contrast = group.contrast("resnet-s")
+    return group.recipe != PAPER_RECIPE, -contrast.n if contrast else 0, group.epochs, group.recipe
+
+
+def _read_group(folder: Path, recipe: str, epochs: int) -> Group:
+    table = None
+    try:
+        runs, problems = read_runs(folder)
+        for run in runs:
+            if (run.recipe, run.epochs) != (recipe, epochs):
+                raise ResultsError(
+                    f"{folder.name}: its runs are of {run.recipe}, {run.epochs} epochs; expected those of {recipe}, "
+                    f"{epochs} epochs; rename the folder to {group_name(run.recipe, run.epochs)}"
+                )
+    except ResultsError as error:
+        return Group(recipe, epochs, (), None, (str(error),))
+    try:
+        table = _read_table(folder / TABLE_FILE, recipe, epochs)
+        problems += [*_older_than(table, runs, f"{folder.name}/{TABLE_FILE}"), *table.problems]
+    except ResultsError as error:
+        problems.append(str(error))
+    return Group(recipe, epochs, tuple(runs), table, tuple(dict.fromkeys(problems)))
+
+
+def _read_table(path: Path, recipe: str, epochs: int) -> Table:
+    where = f"{path.parent.name}/{path.name}"
+    if not path.exists():
+        raise ResultsError(f"{where} is not there; {MAKE_TABLE}")
+    table = parse_table(_read_text(path), where, ARM_LABELS)
+    if (table.recipe, table.epochs) != (recipe, epochs):
+        raise ResultsError(
+            f"{where} is the table of {table.recipe}, {table.epochs} epochs; expected that of {recipe}, {epochs} "
+            f"epochs; {MAKE_TABLE}"
+        )
+    return table
+
+
+def _older_than(table: Table, runs: Sequence[RunLog], where: str) -> list[str]:
+    """What says that a table was computed from other runs than these."""
+    counts = Counter(run.arm for run in runs if run.last is not None)
+    return [
+        f"{where} counts {row.n} finished runs of {row.label} and its folder has {counts[row.arm]}, so it was "
+        f"computed from other runs; {MAKE_TABLE}"
+        for row in table.arms
+        if row.n != counts[row.arm]
+    ]
+
+
+def _read_text(path: Path) -> str:
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(f"{where} cannot be read ({error.strerror}); look at its permissions") from error
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{where} is no UTF-8; expected JSON; write it anew") from error

@@ -1,0 +1,277 @@
+"""abn.experiment and its kin: what a results folder says, and what is told of a file that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from abn.experiment import ARM_LABELS, read_runs
+from abn.experiment_checks import ResultsError
+from abn.experiment_folder import Results, read_results
+from tests.results_files import VERDICT, audit, line, table, write_json, write_results, write_run
+
+
+def append(path, text: str | bytes) -> None:
+    with path.open("ab") as file:
+        file.write(text if isinstance(text, bytes) else text.encode())
+
+
+# --- runs -------------------------------------------------------------------------------------------------
+
+
+def test_runs_come_by_arm_and_seed_with_their_figures(tmp_path):
+    folder = write_results(tmp_path) / "paper-3"
+    runs, problems = read_runs(folder)
+    assert problems == []
+    assert [(run.arm, run.seed) for run in runs] == [
+        ("resnet-s", 0), ("resnet-s", 1), ("resnet-dmb", 0), ("resnet-dmb", 1), ("resnet-dmb", 2), ("se", 0),
+    ]  # fmt: skip
+    unfinished, se = runs[4], runs[5]
+    assert (se.finished, se.last, se.best, se.parameters) == (True, 92.0, 92.5, 2_958_242)
+    assert (se.recipe, se.recipe_sha256, se.epochs, se.holdout) == ("paper", "0123456789ab", 3, 0)
+    assert (unfinished.finished, unfinished.last, unfinished.best) == (False, None, None)
+    assert unfinished.curve == ([1, 2], [50.0, 69.0])
+
+
+def test_seeds_are_in_the_order_of_numbers(tmp_path):
+    for seed in (10, 2, 0):
+        write_run(tmp_path, "se", seed, (1.0, 2.0, 3.0))
+    assert [run.seed for run in read_runs(tmp_path)[0]] == [0, 2, 10]
+
+
+def test_a_run_that_was_tested_at_its_end_alone_has_no_best_epoch(tmp_path):
+    write_run(tmp_path, "resnet-s", 0, (None, None, 91.0))
+    (run,), _ = read_runs(tmp_path)
+    assert (run.finished, run.last, run.best, run.curve) == (True, 91.0, None, ([3], [91.0]))
+
+
+def test_a_finished_run_that_was_never_tested_has_no_accuracy(tmp_path):
+    write_run(tmp_path, "resnet-s", 0, (None, None, None), holdout=5000, holdout_accuracy=90.0)
+    (run,), _ = read_runs(tmp_path)
+    assert (run.finished, run.last, run.best) == (True, None, None)
+
+
+def test_a_folder_that_is_not_there_holds_no_runs(tmp_path):
+    assert read_runs(tmp_path / "none") == ([], [])
+
+
+def test_what_a_kill_leaves_is_skipped_and_named(tmp_path):
+    path = write_run(tmp_path / "paper-3", "resnet-s", 3, (50.0, 70.0))
+    append(path, json.dumps(line(seed=3, epoch=3))[:40])
+    (run,), problems = read_runs(tmp_path / "paper-3")
+    assert [record["epoch"] for record in run.records] == [1, 2]
+    (problem,) = problems
+    assert problem.startswith("paper-3/resnet-s-3.jsonl, line 3: no JSON (")
+    assert "expected a JSON object; the line is skipped; remove it, or train the run again" in problem
+    assert str(tmp_path) not in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1]", "[1] stands there; expected a JSON object"),
+        ("", "no JSON"),
+        (b"\xff{}", "no UTF-8"),
+        ("[" * 100_000, "JSON that cannot be read"),
+        (line(epoch=4), "epoch is 4; expected a whole number from 1 to 3"),
+        (line(epoch=True), "epoch is True"),
+        (line(epoch=2.0), "epoch is 2.0"),
+        (line(epochs=0), "epochs is 0; expected at least 1"),
+        (line(test_accuracy=float("nan")), "test_accuracy is nan; expected a number from 0 to 100"),
+        (line(test_accuracy=100.5), "test_accuracy is 100.5"),
+        (line(test_loss=10**400), "test_loss is 1000"),
+        (line(recipe=...), "recipe is not there; expected a text that is not empty"),
+        (line(seconds="long"), "seconds is 'long'; expected a finite number"),
+        (line(arm="resnet-dmb"), "a line of 'resnet-dmb-0.jsonl'; expected one of 'resnet-s-0.jsonl'"),
+        (line(seed=1), "a line of 'resnet-s-1.jsonl'"),
+    ],
+)
+def test_a_broken_or_foreign_line_is_named_and_the_others_count(tmp_path, text, said):
+    path = write_run(tmp_path, "resnet-s", 0, (50.0,))
+    append(path, json.dumps(text) if isinstance(text, dict) else text)
+    append(path, "\n" + json.dumps(line(epoch=2, test_accuracy=71.0)) + "\n")
+    (run,), problems = read_runs(tmp_path)
+    assert run.curve == ([1, 2], [50.0, 71.0])
+    assert len(problems) == 1
+    assert f"{tmp_path.name}/resnet-s-0.jsonl, line 2: {said}" in problems[0]
+    assert len(problems[0]) < 300
+
+
+def test_an_epoch_that_was_trained_again_counts_as_it_was_last(tmp_path):
+    path = write_run(tmp_path, "resnet-s", 0, (50.0, 70.0))
+    append(path, json.dumps(line(epoch=2, test_accuracy=72.0)) + "\n")
+    (run,), problems = read_runs(tmp_path)
+    assert run.curve == ([1, 2], [50.0, 72.0])
+    assert "line 3: epoch 2 stands there again; the later line counts" in problems[0]
+
+
+@pytest.mark.parametrize("name", ["resnet-x-0.jsonl", "resnet-s.jsonl", "resnet-s-01.jsonl", "notes.jsonl"])
+def test_a_file_of_another_name_is_skipped_and_named(tmp_path, name):
+    write_run(tmp_path, "resnet-s", 1, (50.0,))
+    (tmp_path / name).write_text(json.dumps(line()) + "\n")
+    runs, problems = read_runs(tmp_path)
+    assert [run.seed for run in runs] == [1]
+    assert len(problems) == 1 and f"{name}: no run's name" in problems[0] and "bank-only" in problems[0]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"recipe": "strong"}, {"recipe_sha256": "ba9876543210"}, {"epochs": 50}, {"holdout": 5000}]
+)
+def test_runs_of_two_recipes_are_refused(tmp_path, changed):
+    write_run(tmp_path / "g", "resnet-dmb", 0, (50.0,))
+    write_run(tmp_path / "g", "resnet-s", 7, (50.0,), **changed)
+    with pytest.raises(ResultsError, match="mixed recipes in one table") as caught:
+        read_runs(tmp_path / "g")
+    assert "g/resnet-dmb-0.jsonl, line 1 is of paper (0123456789ab), 3 epochs" in str(caught.value)
+    assert "g/resnet-s-7.jsonl, line 1 is of" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_the_reader_needs_neither_torch_nor_gradio_nor_plotly():
+    code = (
+        "import sys, abn.experiment_folder; "
+        "print([m for m in ('torch', 'gradio', 'plotly', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- a whole folder ---------------------------------------------------------------------------------------
+
+
+def test_a_whole_folder(tmp_path):
+    results = read_results(write_results(tmp_path))
+    assert results.problems == ()
+    (group,) = results.groups
+    assert (group.recipe, group.epochs, len(group.runs), group.problems) == ("paper", 3, 6, ())
+    dmb, se, awake = group.table.arms[1:]
+    assert (dmb.n, dmb.last.mean, dmb.last.sd) == (2, 90.7, 0.2828)
+    assert (se.last.sd, se.best.mean, se.best.n) == (None, 92.5, 1)
+    assert (awake.n, awake.last, awake.best) == (0, None, None)
+    first = group.contrast("resnet-s")
+    assert (first.mean, first.low, first.high, first.seeds_needed, first.verdict) == (0.2, -3.6, 4.0, 13, VERDICT)
+    assert group.contrast("awake") is None and group.contrast("bank-only") is None
+    (found,) = results.audits
+    assert found.answers[1] == ("Does the bank matter?", "The bank is idle.")
+    assert [block.between_share for block in found.blocks] == [pytest.approx(0.75), None]
+    assert found.conditions[0].reestimated.difference == 1.25
+    assert found.conditions[1].reestimated is None
+
+
+def test_no_folder_no_results(tmp_path):
+    assert read_results(tmp_path / "results") == Results()
+
+
+def test_the_papers_recipe_comes_first_then_more_seeds(tmp_path):
+    for recipe, epochs, n in (("strong", 10, 9), ("strong", 20, 10), ("paper", 50, 2), ("paper", 15, 5)):
+        contrasts = table()["contrasts"]
+        contrasts[0]["n"] = n
+        write_json(
+            tmp_path / f"{recipe}-{epochs}" / "table.json", table(recipe=recipe, epochs=epochs, contrasts=contrasts)
+        )
+    groups = read_results(tmp_path).groups
+    assert [(g.recipe, g.epochs) for g in groups] == [("paper", 15), ("paper", 50), ("strong", 20), ("strong", 10)]
+
+
+def test_mixed_recipes_spoil_their_own_group_alone(tmp_path):
+    write_results(tmp_path)
+    write_run(tmp_path / "strong-3", "resnet-s", 0, (50.0,), recipe="strong")
+    write_run(tmp_path / "strong-3", "resnet-s", 1, (50.0,))
+    good, bad = read_results(tmp_path).groups
+    assert good.table is not None and good.problems == ()
+    assert bad.runs == () and bad.table is None
+    assert len(bad.problems) == 1 and "mixed recipes in one table" in bad.problems[0]
+
+
+def test_runs_in_another_groups_folder_are_refused(tmp_path):
+    write_run(tmp_path / "strong-10", "resnet-s", 0, (50.0,))
+    (group,) = read_results(tmp_path).groups
+    assert group.runs == ()
+    assert "rename the folder to paper-3" in group.problems[0]
+
+
+def test_runs_without_a_table_are_still_read(tmp_path):
+    (write_results(tmp_path) / "paper-3" / "table.json").unlink()
+    (group,) = read_results(tmp_path).groups
+    assert len(group.runs) == 6 and group.table is None
+    assert group.problems == (
+        "paper-3/table.json is not there; write it anew with `python -m benchmarks.reproduce --table`",
+    )
+
+
+def test_a_table_older_than_the_runs_says_so(tmp_path):
+    write_run(write_results(tmp_path) / "paper-3", "resnet-dmb", 2, (50.0, 69.0, 91.0))
+    (group,) = read_results(tmp_path).groups
+    assert group.table is not None
+    assert len(group.problems) == 1
+    assert "counts 2 finished runs of ResNet-DMB and its folder has 3" in group.problems[0]
+
+
+def test_the_tables_own_problems_are_told_once(tmp_path):
+    write_results(tmp_path)
+    path = tmp_path / "paper-3" / "se-0.jsonl"
+    append(path, "{")
+    (problem,) = read_results(tmp_path).groups[0].problems
+    write_json(tmp_path / "paper-3" / "table.json", table(problems=[problem, "another"]))
+    assert read_results(tmp_path).groups[0].problems == (problem, "another")
+
+
+def without(values: dict, key: str) -> dict:
+    return {name: value for name, value in values.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([], "paper-3/table.json: [] stands there; expected a JSON object"),
+        (without(table(), "command"), "paper-3/table.json: command is not there"),
+        (table(arms={}), "arms is {}; expected a list"),
+        (table(arms=[{"arm": "vgg"}]), "arms[0]: n is not there"),
+        (table(arms=[{"arm": "vgg", "n": 0}]), "arms[0]: 'vgg' is no arm; expected one of resnet-s, "),
+        (
+            table(arms=[{"arm": "se", "label": "SE", "parameters": 1, "n": 1, "last": {"mean": "a"}}]),
+            "arms[0], last: mean",
+        ),
+        (table(contrasts=[{**table()["contrasts"][0], "low": None}]), "one of low and high is null"),
+        (table(contrasts=[{**table()["contrasts"][0], "mean": None}]), "contrasts[0]: mean is None"),
+        (table(contrasts=[{**table()["contrasts"][0], "p": 1.5}]), "p is 1.5; expected a number from 0 to 1"),
+        (table(recipe="strong"), "is the table of strong, 3 epochs; expected that of paper, 3 epochs"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_told_and_the_runs_stay(tmp_path, values, said):
+    write_json(write_results(tmp_path) / "paper-3" / "table.json", values)
+    (group,) = read_results(tmp_path).groups
+    assert group.table is None and len(group.runs) == 6
+    assert said in group.problems[0]
+    assert group.problems[0].endswith("write it anew with `python -m benchmarks.reproduce --table`")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (audit(free={}), "audit/resnet-dmb.json, free: accuracy is not there"),
+        (audit(blocks=[{"name": "a", "channels": 0}]), "blocks[0]: channels is 0"),
+        (audit(conditions=[{"name": "a", "label": "b"}]), "conditions[0], trained: None stands there"),
+        (audit(images=None), "images is None"),
+    ],
+)
+def test_an_audit_that_cannot_be_used_is_told(tmp_path, values, said):
+    write_json(write_results(tmp_path) / "audit" / "resnet-dmb.json", values)
+    results = read_results(tmp_path)
+    assert results.audits == () and len(results.groups) == 1
+    assert said in results.problems[0] and "benchmarks.audit" in results.problems[0]
+
+
+def test_a_folder_of_another_name_is_told(tmp_path):
+    (tmp_path / "old").mkdir()
+    assert "old: no group's name; expected RECIPE-EPOCHS" in read_results(tmp_path).problems[0]
+
+
+def test_every_arm_has_a_label_and_a_colour_of_its_own():
+    from abn.figures import ARM_STYLES
+
+    assert list(ARM_STYLES) == list(ARM_LABELS)
+    assert len({colour for colour, _ in ARM_STYLES.values()}) == len({s for _, s in ARM_STYLES.values()}) == 6
