@@ -1,0 +1,32 @@
+"""The arms of the experiment: what is trained on every seed, alike but for one part of the mechanism."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from abn import variants
+from abn.resnet import resnet_dmb, resnet_s
+from abn.training import Variant
+
+ARMS: dict[str, Variant] = {
+    "resnet-s": Variant(resnet_s),
+    "resnet-dmb": Variant(resnet_dmb),
+    "bank-only": Variant(variants.bank_only),
+    "no-gates": Variant(variants.no_gates),
+    "se": Variant(variants.se),
+    "awake": Variant(variants.awake, partial(variants.gate_parameters_apart, weight_decay=0.0)),
+}
+"""Name in files and on the command line → network, in the order in which they are trained: the paper's two first."""
+
+FIRST = ("resnet-s", "resnet-dmb")
+
+
+def parameters(arm: str) -> int:
+    """How many numbers an arm learns."""
+    return sum(parameter.numel() for parameter in ARMS[arm].build().parameters())
+
+
+def in_order(arms: list[str], seeds: int) -> list[tuple[str, int]]:
+    """(arm, seed) of every run: the paper's two networks on every seed, then the controls on every seed."""
+    halves = [arm for arm in ARMS if arm in FIRST], [arm for arm in ARMS if arm not in FIRST]
+    return [(arm, seed) for half in halves for seed in range(seeds) for arm in half if arm in arms]

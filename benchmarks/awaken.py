@@ -1,0 +1,143 @@
+"""Which small change of ResNet-DMB wakes its bank? Short runs, measured on held-out training images.
+
+    python -m benchmarks.awaken --data DIR [--epochs 3] [--images 10000] [--out results]
+
+In a trained ResNet-DMB the gates stay near uniform and the bank hardly moves. The bank starts at zero, and gates
+that are nearly alike for every image give its vectors nearly the same gradient: they stay alike, and alike vectors
+give the gates no gradient. Each candidate is trained for a few epochs on a part of the training images, and looked at
+on images held out of them; the test images are not touched. The "awake" arm of `benchmarks.reproduce` is the smallest
+change that does it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from abn.batches import Split, split_data
+from abn.data import Cifar10, DataError, load_cifar10, normalise
+from abn.devices import DeviceError, choose_device, describe_hardware
+from abn.files import replace_file
+from abn.inspection import inspect
+from abn.layers import joined
+from abn.recipes import RECIPES
+from abn.resnet import ResNet, resnet_dmb
+from abn.training import EVALUATION_BATCH, Run, TrainingError, Variant, train
+from abn.variants import awake, gate_parameters_apart
+from benchmarks.audit_statistics import bank_share, bank_variation, entropy
+
+HOLDOUT = 5000
+FILE = "awaken.json"
+
+_no_decay = partial(gate_parameters_apart, weight_decay=0.0)
+CANDIDATES: dict[str, Variant] = {
+    "as the paper has it": Variant(resnet_dmb),
+    "no weight decay on B, G, g": Variant(resnet_dmb, _no_decay),
+    "10 × learning rate on B, G, g": Variant(resnet_dmb, partial(gate_parameters_apart, lr_scale=10.0)),
+    "temperature 0.1": Variant(partial(awake, standardise=False, temperature=0.1)),
+    "standardised c": Variant(awake),
+    "standardised c, no weight decay on B, G, g": Variant(awake, _no_decay),
+}
+"""From the smallest change to the largest."""
+
+
+def measure(model: ResNet, held: Split) -> dict[str, float]:
+    """Means over the blocks: entropy of the gates, the bank's share of m, and its share of m's variation.
+
+    Args:
+        model: modulated, in eval mode.
+        held: images that it was not trained on.
+    """
+    seen = [
+        inspect(model, normalise(held.pixels[start : start + EVALUATION_BATCH])).modulations
+        for start in range(0, len(held), EVALUATION_BATCH)
+    ]
+    found = []
+    for name in seen[0]:
+        m = joined([part[name] for part in seen])
+        gates, linear_term = m.gate_weights.double().cpu().numpy(), m.linear_term.double().cpu().numpy()
+        bias_term = gates @ m.bias_bank.double().cpu().numpy().T
+        found.append((entropy(gates), bank_share(linear_term, bias_term), bank_variation(linear_term, bias_term)))
+    means = np.mean(found, axis=0)
+    return dict(zip(("entropy", "bank_share", "bank_variation"), map(float, means), strict=True))
+
+
+def try_one(name: str, data: Cifar10, epochs: int, seed: int, runs: Path, device: torch.device, fast: bool) -> dict:
+    """Train one candidate, or go on with it, and measure it on the held-out images."""
+    run = Run(name, replace(RECIPES["strong"], epochs=epochs), seed, HOLDOUT, epochs)
+    variant = CANDIDATES[name]
+    folder = runs / "awaken" / f"{epochs}-{len(data.x_train) - HOLDOUT}-{list(CANDIDATES).index(name)}-{seed}"
+    model, log = train(run, data, folder, device, variant=variant, resume=True, compile_network=fast)
+    _, held = split_data(data, HOLDOUT, device)
+    return {"candidate": name, "holdout_accuracy": log[-1]["holdout_accuracy"], **measure(model, held)}
+
+
+def markdown(found: Mapping) -> str:
+    """What was found, as a table."""
+    lines = [
+        f"{found['epochs']} epochs on {found['images']:,} training images, seed {found['seed']}, measured on "
+        f"{HOLDOUT:,} others (means over the blocks):",
+        "",
+        "| change | entropy of the gates / log K | bank's share of m | and of m's variation | accuracy, % |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['candidate']} | {row['entropy']:.4f} | {row['bank_share']:.3f} | {row['bank_variation']:.3f} | "
+        f"{row['holdout_accuracy']:.2f} |"
+        for row in found["candidates"]
+    ]
+    return "\n".join(lines)
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.awaken", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with cifar10.npz or torchvision's CIFAR-10")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--images", type=int, default=10_000, help="training images to train on")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results, to be committed")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs' states")
+    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the networks; needs a C++ compiler")
+    args = parser.parse_args(argv)
+    if args.epochs < 1:
+        parser.error(f"--epochs is {args.epochs}; expected at least 1")
+    if args.images < 1:
+        parser.error(f"--images is {args.images}; expected at least 1")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_arguments(argv)
+    try:
+        device = choose_device(args.device)
+        data = load_cifar10(args.data)
+        kept = args.images + HOLDOUT
+        if kept > len(data.x_train):
+            raise DataError(f"--images is {args.images}; expected at most {len(data.x_train) - HOLDOUT}")
+        data = replace(data, x_train=data.x_train[:kept], y_train=data.y_train[:kept])
+        found = {
+            "epochs": args.epochs, "images": args.images, "holdout": HOLDOUT, "seed": args.seed,
+            "device": describe_hardware(device), "torch": str(torch.__version__), "candidates": [],
+        }  # fmt: skip
+        for name in CANDIDATES:
+            row = try_one(name, data, args.epochs, args.seed, args.runs, device, args.compile)
+            found["candidates"].append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+    except (DataError, DeviceError, TrainingError) as error:
+        sys.exit(f"benchmarks.awaken: {error}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    replace_file(args.out / FILE, lambda path: path.write_text(json.dumps(found, indent=1) + "\n"))
+    print(markdown(found))
+
+
+if __name__ == "__main__":
+    main()

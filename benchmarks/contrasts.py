@@ -1,0 +1,143 @@
+"""What the runs say: each arm's mean, and ResNet-DMB minus every other arm, paired by seed.
+
+An arm's figure is the test accuracy of the last epoch. The best epoch stands beside it because the paper quotes it:
+it is chosen by the test set, so biased upwards. SciPy makes the t-intervals, statsmodels Holm's correction and power.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from abn.experiment import ARM_LABELS, PAPER_DIFFERENCE, RunLog
+from benchmarks.arms import parameters
+
+SUBJECT = "resnet-dmb"
+LEVEL, POWER = 0.05, 0.8
+
+
+def summarise(runs: list[RunLog], arms: list[str]) -> tuple[list[dict], list[dict]]:
+    """The rows of the table and the contrasts, as `results/…/table.json` holds them.
+
+    Args:
+        runs: of one recipe; those that are not finished, or were never tested, do not count.
+        arms: which to list, also where no run of them is finished.
+    """
+    finished = {arm: {run.seed: run for run in runs if run.arm == arm and run.last is not None} for arm in arms}
+    rows = [_row(arm, list(finished[arm].values())) for arm in arms]
+    last = {arm: {seed: run.last for seed, run in by_seed.items()} for arm, by_seed in finished.items()}
+    contrasts = []
+    if SUBJECT in arms:
+        contrasts = [contrast(last[SUBJECT], last[arm], arm) for arm in arms if arm != SUBJECT]
+        _correct(contrasts)
+        for found in contrasts:
+            found["verdict"] = verdict(found)
+    return rows, contrasts
+
+
+def _row(arm: str, runs: list[RunLog]) -> dict:
+    best = [run.best for run in runs if run.best is not None]
+    return {
+        "arm": arm,
+        "label": ARM_LABELS[arm],
+        "parameters": runs[0].parameters if runs else parameters(arm),
+        "n": len(runs),
+        "last": _mean_and_sd([run.last for run in runs]),
+        "best": _mean_and_sd(best),
+    }
+
+
+def _mean_and_sd(values: list[float]) -> dict | None:
+    if not values:
+        return None
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return {"n": len(values), "mean": statistics.fmean(values), "sd": sd}
+
+
+def contrast(subject: Mapping[int, float], other: Mapping[int, float], arm: str) -> dict:
+    """ResNet-DMB minus another arm over the seeds that both have.
+
+    Args:
+        subject: seed → accuracy in percent; `other` likewise.
+
+    Returns:
+        `n`, `mean`, the 95 % t-interval `low` to `high`, `p` of a two-sided paired t-test (None with fewer than two
+        seeds, or where every seed has the same difference), and `seeds_needed` to detect the paper's difference, were
+        it there and the spread between seeds the one seen.
+    """
+    seeds = sorted(set(subject) & set(other))
+    differences = [subject[seed] - other[seed] for seed in seeds]
+    found = {
+        "arm": arm,
+        "label": f"{ARM_LABELS[SUBJECT]} − {ARM_LABELS[arm]}",
+        "n": len(seeds),
+        "mean": statistics.fmean(differences) if seeds else None,
+        "low": None,
+        "high": None,
+        "p": None,
+        "p_holm": None,
+        "seeds_needed": None,
+    }
+    # Differences of rounded accuracies that are all alike still have a spread of some 1e-14.
+    if len(seeds) > 1 and statistics.stdev(differences) > 1e-9:
+        test = stats.ttest_1samp(differences, 0.0)
+        interval = test.confidence_interval(1 - LEVEL)
+        found |= {"low": float(interval.low), "high": float(interval.high), "p": float(test.pvalue)}
+        found["seeds_needed"] = seeds_needed(statistics.stdev(differences))
+    return found
+
+
+def seeds_needed(sd: float) -> int:
+    """Pairs of runs that detect the paper's difference at 80 % power, two-sided 5 %, with this spread."""
+    effect = PAPER_DIFFERENCE / sd
+    # Two pairs are the fewest a t-test takes; statsmodels' solver finds no root where they are already enough.
+    if TTestPower().power(effect, 2, LEVEL) >= POWER:
+        return 2
+    return math.ceil(float(TTestPower().solve_power(effect, power=POWER, alpha=LEVEL, alternative="two-sided")))
+
+
+def _correct(contrasts: list[dict]) -> None:
+    """Fill in `p_holm`: p-values corrected by Holm's method over the contrasts that have one."""
+    tested = [found for found in contrasts if found["p"] is not None]
+    if tested:
+        corrected = multipletests([found["p"] for found in tested], alpha=LEVEL, method="holm")[1]
+        for found, p in zip(tested, corrected, strict=True):
+            found["p_holm"] = float(p)
+
+
+def verdict(found: Mapping) -> str:
+    """One plain sentence for a contrast, from its numbers alone."""
+    subject, other = ARM_LABELS[SUBJECT], ARM_LABELS[found["arm"]]
+    n, mean = found["n"], found["mean"]
+    if n == 0:
+        return f"No seed has both {subject} and {other} trained to the end, so nothing can be said."
+    side = "equal" if round(abs(mean), 2) == 0 else f"{abs(mean):.2f} points {'higher' if mean > 0 else 'lower'}"
+    if n == 1:
+        return f"With one seed {subject} is {side}, which does not tell a difference from chance."
+    if found["p"] is None:
+        return f"{subject} is {side} on each of {n} seeds alike, a spread too small to test."
+    interval = f"{signed(mean)} points, 95 % interval {signed(found['low'])} to {signed(found['high'])}, n = {n}"
+    chance = f"Holm-corrected p {p_value(found['p_holm'])}"
+    if found["p_holm"] < LEVEL:
+        better = "better" if mean > 0 else "worse"
+        return f"{subject} is {better} than {other}: {interval}, {chance}."
+    inside = found["low"] <= PAPER_DIFFERENCE <= found["high"]
+    paper = (
+        f"the paper's {signed(PAPER_DIFFERENCE)} is {'not ruled out either' if inside else 'outside the interval'}"
+    )
+    return f"No difference from {other} is shown ({interval}, {chance}); {paper}."
+
+
+def signed(points: float) -> str:
+    """Two decimals with a sign, and a true minus."""
+    return f"{points:+.2f}".replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """ "= 0.03", or "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"= {p:.2g}"

@@ -1,0 +1,74 @@
+"""The table of one recipe: as `table.json`, which the page shows, and as Markdown, which README shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from abn.experiment import ARM_LABELS, PAPER, RunLog
+from benchmarks.contrasts import SUBJECT, p_value, signed, summarise
+
+TABLE_FILE = "table.json"
+SEEDS = 10
+"""Runs an arm that the experiment aims at."""
+
+
+def make_table(runs: list[RunLog], problems: list[str]) -> dict:
+    """Everything the table says, from the runs of one recipe.
+
+    Args:
+        runs: of one recipe and number of epochs, one at least.
+        problems: lines that were skipped, each named.
+    """
+    recipe, epochs = runs[0].recipe, runs[0].epochs
+    rows, contrasts = summarise(runs, list(ARM_LABELS))
+    return {
+        "recipe": recipe,
+        "epochs": epochs,
+        "command": f"python -m benchmarks.reproduce --data DIR --recipe {recipe} --epochs {epochs} --seeds {SEEDS}",
+        "arms": rows,
+        "contrasts": contrasts,
+        "problems": problems,
+    }
+
+
+def markdown(table: Mapping) -> str:
+    """The arms, the contrasts with their verdicts, and the command that goes on."""
+    paper = table["recipe"] == "paper"
+    lines = [
+        f"**Recipe `{table['recipe']}`, {table['epochs']} epochs**, test accuracy in percent, mean ± standard "
+        "deviation over seeds:",
+        "",
+        "| arm | parameters | n | last epoch | best epoch (biased: chosen on the test set) |"
+        + (" the paper, best epoch |" if paper else ""),
+        "|---|---|---|---|---|" + ("---|" if paper else ""),
+    ]
+    for row in table["arms"]:
+        best = row["best"]
+        best_cell = _spread(best) + (f" (n = {best['n']})" if best and best["n"] != row["n"] else "")
+        line = f"| {row['label']} | {row['parameters']:,} | {row['n']} | {_spread(row['last'])} | {best_cell} |"
+        lines.append(line + (f" {PAPER.get(row['arm'], '–')} |" if paper else ""))
+    lines += [
+        "",
+        "| contrast | n | points | 95 % interval | p, Holm | seeds needed for +0.37 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for found in table["contrasts"]:
+        if not found["n"]:
+            continue
+        interval = "–" if found["low"] is None else f"{signed(found['low'])} to {signed(found['high'])}"
+        p = "–" if found["p_holm"] is None else p_value(found["p_holm"]).removeprefix("= ")
+        needed = found["seeds_needed"] or "–"
+        lines.append(f"| {found['label']} | {found['n']} | {signed(found['mean'])} | {interval} | {p} | {needed} |")
+    lines += ["", *(f"- {found['label']}: {found['verdict']}" for found in table["contrasts"] if found["n"])]
+    missing = [ARM_LABELS[found["arm"]] for found in table["contrasts"] if not found["n"]]
+    if missing:
+        lines.append(f"- No seed has both {ARM_LABELS[SUBJECT]} and one of these yet: {', '.join(missing)}.")
+    lines.append("")
+    lines += [f"To go on: `{table['command']}`", ""]
+    return "\n".join(lines)
+
+
+def _spread(value: Mapping | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value['mean']:.2f}" + ("" if value["sd"] is None else f" ± {value['sd']:.2f}")

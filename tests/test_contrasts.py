@@ -1,0 +1,169 @@
+import math
+
+import pytest
+
+from abn.experiment import RunLog
+from benchmarks.contrasts import contrast, seeds_needed, summarise, verdict
+from benchmarks.table import make_table, markdown
+
+
+def run(arm, seed, *accuracies, epochs=None):
+    records = [{"epoch": epoch, "test_accuracy": value} for epoch, value in enumerate(accuracies, start=1)]
+    return RunLog(arm, seed, "paper", "abc", epochs or len(accuracies), 0, 100, records)
+
+
+def pairs(*differences, base=90.0, arm="resnet-s"):
+    """Two arms' runs of one epoch with these differences, seed by seed."""
+    return [
+        one
+        for seed, difference in enumerate(differences)
+        for one in (run("resnet-dmb", seed, base + seed + difference), run(arm, seed, base + seed))
+    ]
+
+
+def found(*differences):
+    rows, contrasts = summarise(pairs(*differences), ["resnet-s", "resnet-dmb"])
+    return contrasts[0]
+
+
+def test_a_paired_interval_is_students():
+    # Differences 1, 2, 3: mean 2, sd 1, t(0.975, 2) = 4.302653, so 2 ± 4.302653 / √3.
+    got = contrast({0: 91.0, 1: 92.0, 2: 93.0}, {0: 90.0, 1: 90.0, 2: 90.0}, "se")
+    assert got["label"] == "ResNet-DMB − SE"
+    assert (got["n"], got["mean"]) == (3, 2.0)
+    assert got["low"] == pytest.approx(2 - 4.302653 / math.sqrt(3), abs=1e-6)
+    assert got["high"] == pytest.approx(2 + 4.302653 / math.sqrt(3), abs=1e-6)
+    # t = 2√3 with two degrees of freedom: p = 1 - t/√(t² + 2).
+    t = 2 * math.sqrt(3)
+    assert got["p"] == pytest.approx(1 - t / math.sqrt(t * t + 2), abs=1e-9)
+
+
+def test_only_seeds_that_both_have_are_compared():
+    got = contrast({0: 91.0, 1: 92.0, 5: 99.0}, {1: 90.0, 5: 96.0, 7: 10.0}, "se")
+    assert (got["n"], got["mean"]) == (2, 2.5)
+
+
+def test_pairing_takes_the_seeds_spread_out():
+    wide = contrast(
+        {s: 80.0 + 5 * s + 0.3 + 0.01 * (s % 2) for s in range(6)}, {s: 80.0 + 5 * s for s in range(6)}, "se"
+    )
+    assert wide["high"] - wide["low"] < 0.02
+
+
+@pytest.mark.parametrize(("subject", "other", "n"), [({}, {0: 90.0}, 0), ({0: 91.0}, {0: 90.0}, 1)])
+def test_fewer_than_two_seeds_have_no_interval(subject, other, n):
+    got = contrast(subject, other, "se")
+    assert got["n"] == n
+    assert got["mean"] == (1.0 if n else None)
+    assert [got[key] for key in ("low", "high", "p", "p_holm", "seeds_needed")] == [None] * 5
+
+
+def test_differences_that_are_all_alike_are_not_tested():
+    got = found(0.1, 0.1, 0.1)  # their spread is rounding alone, and would be "significant"
+    assert got["p"] is None and got["low"] is None
+    assert "on each of 3 seeds alike" in got["verdict"]
+
+
+def test_holms_correction_is_over_all_contrasts():
+    runs = []
+    for arm, differences in {
+        "resnet-s": (1.0, 1.1, 1.2),
+        "se": (0.1, 0.9, 0.5),
+        "no-gates": (-0.3, 0.2, 0.1),
+    }.items():
+        runs += [run(arm, seed, 90.0 - d) for seed, d in enumerate(differences)]
+    runs += [run("resnet-dmb", seed, 90.0) for seed in range(3)]
+    _, contrasts = summarise(runs, ["resnet-s", "resnet-dmb", "no-gates", "se", "awake"])
+    p = {c["arm"]: c["p"] for c in contrasts if c["p"] is not None}
+    holm = {c["arm"]: c["p_holm"] for c in contrasts if c["p"] is not None}
+    smallest, middle, largest = sorted(p, key=p.get)
+    assert holm[smallest] == pytest.approx(3 * p[smallest])
+    assert holm[middle] == pytest.approx(max(2 * p[middle], holm[smallest]))
+    assert holm[largest] == pytest.approx(max(p[largest], holm[middle]))
+    assert next(c for c in contrasts if c["arm"] == "awake")["p_holm"] is None
+
+
+def test_the_power_is_that_of_tables():
+    # Cohen's d = 0.5: a paired t-test at two-sided 5 % needs 34 pairs for 80 % power.
+    assert seeds_needed(0.37 / 0.5) == 34
+    assert seeds_needed(0.37) == 10  # d = 1
+    assert seeds_needed(0.001) == 2
+    assert seeds_needed(3.7) > 700  # d = 0.1: 787
+
+
+def test_a_runs_figures_are_its_last_epochs_and_the_best_stands_beside_it():
+    runs = [run("resnet-s", 0, 80.0, 93.0, 92.0), run("resnet-s", 1, 80.0, 91.0, 94.0)]
+    rows, _ = summarise(runs, ["resnet-s"])
+    assert rows[0]["n"] == 2
+    assert rows[0]["last"]["mean"] == 93.0
+    assert rows[0]["last"]["sd"] == pytest.approx(math.sqrt(2))
+    assert rows[0]["best"] == {"n": 2, "mean": 93.5, "sd": pytest.approx(math.sqrt(0.5))}
+
+
+def test_a_run_under_way_does_not_count():
+    rows, contrasts = summarise(
+        [run("resnet-s", 0, 99.0, epochs=2), run("resnet-s", 1, 90.0), run("resnet-dmb", 0, 91.0)],
+        ["resnet-s", "resnet-dmb"],
+    )
+    assert [row["n"] for row in rows] == [1, 1]
+    assert rows[0]["last"]["mean"] == 90.0
+    assert contrasts[0]["n"] == 0
+
+
+def test_an_arm_without_runs_is_listed_with_its_parameters():
+    rows, _ = summarise([], ["se"])
+    assert rows == [{"arm": "se", "label": "SE", "parameters": 2_958_242, "n": 0, "last": None, "best": None}]
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        ((), "No seed has both ResNet-DMB and ResNet-S trained to the end, so nothing can be said."),
+        ((-0.73,), "With one seed ResNet-DMB is 0.73 points lower, which does not tell a difference from chance."),
+        ((0.001,), "With one seed ResNet-DMB is equal, which does not tell a difference from chance."),
+    ],
+)
+def test_verdicts_of_few_seeds(differences, expected):
+    assert found(*differences)["verdict"] == expected
+
+
+@pytest.mark.parametrize(
+    ("differences", "start", "end"),
+    [
+        ((1.0, 1.1, 0.9, 1.0), "ResNet-DMB is better than ResNet-S: +1.00 points, 95 % interval +0.87 to +1.13", "."),
+        ((-1.0, -1.1, -0.9, -1.0), "ResNet-DMB is worse than ResNet-S: −1.00 points", "."),
+        (
+            (0.5, -0.4, 0.1, 0.2),
+            "No difference from ResNet-S is shown (+0.10 points",
+            "+0.37 is not ruled out either.",
+        ),
+        (
+            (0.05, -0.06, 0.02, 0.0),
+            "No difference from ResNet-S is shown (+0.00 points",
+            "+0.37 is outside the interval.",
+        ),
+    ],
+)
+def test_verdicts_follow_the_numbers(differences, start, end):
+    said = found(*differences)["verdict"]
+    assert said.startswith(start)
+    assert said.endswith(end)
+
+
+def test_a_verdict_goes_by_the_corrected_p_value():
+    got = found(1.0, 1.1, 0.9, 1.0)
+    assert verdict(got | {"p_holm": 0.049}).startswith("ResNet-DMB is better")
+    assert verdict(got | {"p_holm": 0.051}).startswith("No difference")
+
+
+def test_the_table_as_a_person_reads_it():
+    table = make_table(pairs(1.0, 1.2) + [run("se", 0, 89.0)], ["paper-1/se-4.jsonl, line 2: broken"])
+    text = markdown(table)
+    assert "| ResNet-S | 100 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | 91.31 |" in text
+    assert "| SE | 100 | 1 | 89.00 | 89.00 | – |" in text
+    assert "| Awake | 2,957,794 | 0 | – | – | – |" in text
+    assert "| ResNet-DMB − ResNet-S | 2 | +1.10 | −0.17 to +2.37 | 0.058 |" in text  # the one p-value there is
+    assert "| ResNet-DMB − SE | 1 | +2.00 | – | – | – |" in text
+    assert "yet: Bank only, No gates, Awake." in text
+    assert "`python -m benchmarks.reproduce --data DIR --recipe paper --epochs 1 --seeds 10`" in text
+    assert table["problems"] == ["paper-1/se-4.jsonl, line 2: broken"]

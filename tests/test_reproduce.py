@@ -1,0 +1,245 @@
+import json
+import multiprocessing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from abn import training
+from abn.experiment import read_runs
+from abn.recipes import RECIPES, Recipe
+from abn.training import TrainingError, Variant
+from benchmarks import reproduce
+from benchmarks.arms import ARMS, in_order
+from benchmarks.reproduce import Experiment, go_through, main, trainer, write_tables
+from tests.test_training import pictures, tiny_network
+
+RECIPE = Recipe("paper", epochs=2, schedule="cosine", batch_size=8)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """All arms are networks of a few hundred weights, in float32."""
+    for arm in ARMS:
+        monkeypatch.setitem(ARMS, arm, Variant(tiny_network))
+    monkeypatch.setattr(training, "gains_by_bfloat16", lambda device: False)
+    monkeypatch.setitem(RECIPES, "paper", RECIPE)
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    return Experiment(["resnet-s", "se"], 2, RECIPE, tmp_path / "results" / "paper-2", tmp_path / "runs")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    data = pictures()
+    np.savez(
+        tmp_path / "cifar10.npz", **{name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    )
+    return tmp_path
+
+
+def go(experiment, part=(1, 1), **changed):
+    return go_through(replace(experiment, **changed), part, trainer(experiment, pictures(), "cpu", False))
+
+
+def results(experiment):
+    return {path.name: path.read_text() for path in sorted(experiment.results.glob("*.jsonl"))}
+
+
+def test_the_papers_networks_come_first_on_every_seed():
+    order = in_order(list(ARMS), 2)
+    assert order[:4] == [("resnet-s", 0), ("resnet-dmb", 0), ("resnet-s", 1), ("resnet-dmb", 1)]
+    assert order[4:8] == [(arm, 0) for arm in ("bank-only", "no-gates", "se", "awake")]
+    assert len(set(order)) == 12
+    assert in_order(["se", "resnet-s"], 1) == [("resnet-s", 0), ("se", 0)]
+
+
+def test_every_arm_is_trained_on_every_seed_and_leaves_a_line_an_epoch(experiment):
+    assert go(experiment) == (4, 0)
+    runs, problems = read_runs(experiment.results)
+    assert problems == []
+    assert [(run.arm, run.seed, run.finished) for run in runs] == [
+        ("resnet-s", 0, True), ("resnet-s", 1, True), ("se", 0, True), ("se", 1, True)
+    ]  # fmt: skip
+    record = runs[0].records[0]
+    assert record["recipe_sha256"] == RECIPE.sha256 and record["parameters"] == 178
+    assert {"test_accuracy", "test_loss", "train_loss", "seconds", "device", "torch", "torchvision"} <= set(record)
+
+
+def test_the_same_seed_has_the_same_batches_whatever_the_arm(experiment):
+    go(experiment)
+    lines = [json.loads(text.splitlines()[0]) for text in results(experiment).values()]
+    # One network under two names: the loss is the same if, and only if, weights and batches are.
+    losses = {(line["arm"], line["seed"]): line["train_loss"] for line in lines}
+    assert losses["resnet-s", 0] == losses["se", 0] != losses["resnet-s", 1]
+
+
+def test_a_finished_run_is_not_trained_again_wherever_it_was_trained(experiment, tmp_path):
+    go(experiment)
+    before = results(experiment)
+    elsewhere = replace(experiment, runs=tmp_path / "another machine")
+    called = []
+    assert go_through(elsewhere, (1, 1), lambda *job: called.append(job)) == (0, 0)
+    assert called == []
+    (experiment.results / "se-1.jsonl").unlink()
+    assert go_through(elsewhere, (1, 1), lambda arm, seed, follow: called.append((arm, seed))) == (1, 0)
+    assert called == [("se", 1)]
+    assert results(experiment) == {name: text for name, text in before.items() if name != "se-1.jsonl"}
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_as_an_undisturbed_one(experiment, tmp_path, monkeypatch):
+    undisturbed = replace(experiment, results=tmp_path / "a" / "paper-2", runs=tmp_path / "b")
+    go_through(undisturbed, (1, 1), trainer(undisturbed, pictures(), "cpu", False))
+
+    class Stop(Exception):
+        pass
+
+    evaluate, calls = training.evaluate, []
+
+    def stopping(model, split):
+        calls.append(1)
+        if len(calls) == 2:  # in the second epoch of the first run
+            raise Stop
+        return evaluate(model, split)
+
+    monkeypatch.setattr(training, "evaluate", stopping)
+    with pytest.raises(Stop):
+        go(experiment)
+    assert len((experiment.results / "resnet-s-0.jsonl").read_text().splitlines()) == 1
+    monkeypatch.setattr(training, "evaluate", evaluate)
+    go(experiment)
+
+    def without_time(texts):
+        return {
+            name: [{**json.loads(line), "seconds": 0} for line in text.splitlines()] for name, text in texts.items()
+        }
+
+    assert without_time(results(experiment)) == without_time(results(undisturbed))
+
+
+def test_parts_share_the_runs_without_overlap(experiment):
+    taken = []
+    for part in ((1, 3), (2, 3), (3, 3)):
+        go_through(experiment, part, lambda arm, seed, follow: taken.append((arm, seed)))
+    assert sorted(taken) == sorted(in_order(["resnet-s", "se"], 2))
+
+
+def _train_in_another_process(experiment, queue):
+    done = []
+
+    def run_one(arm, seed, follow):
+        done.append((arm, seed))
+        lines = experiment.lines(arm, seed, 1, [LINE | {"epoch": epoch} for epoch in (1, 2)])
+        (experiment.results / f"{arm}-{seed}.jsonl").write_text(lines)
+
+    go_through(experiment, (1, 1), run_one)
+    queue.put(done)
+
+
+LINE = {"seconds": 1.0, "device": "CPU", "torch": "2", "test_accuracy": 50.0, "test_loss": 1.0}
+
+
+def test_processes_at_once_never_do_the_same_run(experiment):
+    many = replace(experiment, seeds=20)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=_train_in_another_process, args=(many, queue)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    done = [job for _ in processes for job in queue.get(timeout=60)]
+    for process in processes:
+        process.join(60)
+    assert sorted(done) == sorted(in_order(["resnet-s", "se"], 20))
+
+
+def test_a_run_that_another_process_has_begun_is_left_to_it(experiment):
+    experiment.runs.mkdir(parents=True)
+    with FileLock(experiment.runs / "se-0.lock"):
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        process = context.Process(target=lambda: queue.put(go(experiment)))
+        process.start()
+        assert queue.get(timeout=60) == (3, 1)
+        process.join(60)
+    assert "se-0.jsonl" not in results(experiment)
+
+
+def test_the_table_is_computed_of_all_that_is_there(experiment, tmp_path, capsys):
+    go(experiment)
+    (experiment.results / "se-1.jsonl").write_text("{broken\n")
+    [path] = write_tables(tmp_path / "results")
+    table = json.loads(path.read_text())
+    assert [row["n"] for row in table["arms"]] == [2, 0, 0, 0, 1, 0]
+    assert len(table["problems"]) == 1 and "se-1.jsonl, line 1" in table["problems"][0]
+    assert "| ResNet-S | 178 | 2 |" in capsys.readouterr().out
+
+
+def test_the_command_trains_and_prints_the_table(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    main(["--data", str(folder), "--seeds", "1", "--arms", "resnet-s,resnet-dmb", "--device", "cpu"])
+    captured = capsys.readouterr()
+    assert "2 runs done here" in captured.err
+    assert "With one seed ResNet-DMB is equal" in captured.out
+    assert (folder / "results" / "paper-2" / "table.json").exists()
+    main(["--table"])
+    assert capsys.readouterr().out == captured.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--arms", "resnet-s,vgg"],
+            "--arms names vgg; there are resnet-s, resnet-dmb, bank-only, no-gates, se, awake",
+        ),
+        (["--arms", ""], "--arms names none"),
+        (["--seeds", "0"], "--seeds is 0; expected at least 1"),
+        (["--epochs", "-1"], "--epochs is -1; expected at least 1"),
+        (["--part", "3/2"], "--part is 3/2; expected I/N with I from 1 to N, such as 1/3"),
+        (["--part", "0/2"], "--part is 0/2"),
+        ([], "--data names the folder with CIFAR-10; only --table does without"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message, capsys):
+    data = ["--data", "."] if arguments else []
+    with pytest.raises(SystemExit) as caught:
+        reproduce.parse_arguments(arguments + data)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def message_of(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return caught.value.code
+
+
+def test_two_recipes_never_stand_in_one_table(experiment, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    go(experiment, results=folder / "results" / "paper-2")
+    monkeypatch.setitem(RECIPES, "paper", replace(RECIPE, lr=0.5))
+    said = message_of("--data", str(folder), "--seeds", "1")
+    assert "paper-2/ holds runs of recipe paper" in said and "mixed recipes in one table" in said
+    path = folder / "results" / "paper-2" / "se-0.jsonl"
+    path.write_text(path.read_text().replace(RECIPE.sha256, "0" * 12))
+    assert "mixed recipes in one table" in message_of("--table")
+
+
+def test_without_results_or_data_it_says_what_to_do(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert message_of("--table") == (
+        "benchmarks.reproduce: results/ holds no runs; train some: leave out --table and name --data"
+    )
+    assert "holds no cifar10.npz" in message_of("--data", str(folder / "nowhere"))
+
+
+def test_training_that_fails_is_a_message(folder, monkeypatch):
+    def fail(*args, **options):
+        raise TrainingError("the loss is nan in epoch 1")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(reproduce, "train", fail)
+    assert message_of("--data", str(folder)) == "benchmarks.reproduce: the loss is nan in epoch 1"
