@@ -135,6 +135,7 @@ def train(
     bar = tqdm(
         total=recipe.epochs * len(batches), initial=len(log) * len(batches), unit="batch",
         disable=not progress, mininterval=1, dynamic_ncols=True,
+        leave=None,  # under another bar it goes when it is done
     )  # fmt: skip
     with bar:
         for epoch in range(len(log), recipe.epochs):

@@ -22,7 +22,7 @@ def pairs(*differences, base=90.0, arm="resnet-s"):
 
 
 def found(*differences):
-    rows, contrasts = summarise(pairs(*differences), ["resnet-s", "resnet-dmb"])
+    _, contrasts = summarise(pairs(*differences), ["resnet-s", "resnet-dmb"])
     return contrasts[0]
 
 
@@ -157,7 +157,7 @@ def test_a_verdict_goes_by_the_corrected_p_value():
 
 
 def test_the_table_as_a_person_reads_it():
-    table = make_table(pairs(1.0, 1.2) + [run("se", 0, 89.0)], ["paper-1/se-4.jsonl, line 2: broken"])
+    table = make_table([*pairs(1.0, 1.2), run("se", 0, 89.0)], ["paper-1/se-4.jsonl, line 2: broken"])
     text = markdown(table)
     assert "| ResNet-S | 100 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | 91.31 |" in text
     assert "| SE | 100 | 1 | 89.00 | 89.00 | – |" in text

@@ -65,7 +65,7 @@ def test_every_arm_is_trained_on_every_seed_and_leaves_a_line_an_epoch(experimen
         ("resnet-s", 0, True), ("resnet-s", 1, True), ("se", 0, True), ("se", 1, True)
     ]  # fmt: skip
     record = runs[0].records[0]
-    assert record["recipe_sha256"] == RECIPE.sha256 and record["parameters"] == 178
+    assert record["recipe_sha256"] == RECIPE.sha256 and record["parameters"] == 170
     assert {"test_accuracy", "test_loss", "train_loss", "seconds", "device", "torch", "torchvision"} <= set(record)
 
 
@@ -94,7 +94,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_an_undisturbed_one(experimen
     undisturbed = replace(experiment, results=tmp_path / "a" / "paper-2", runs=tmp_path / "b")
     go_through(undisturbed, (1, 1), trainer(undisturbed, pictures(), "cpu", False))
 
-    class Stop(Exception):
+    class StoppedError(Exception):
         pass
 
     evaluate, calls = training.evaluate, []
@@ -102,11 +102,11 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_an_undisturbed_one(experimen
     def stopping(model, split):
         calls.append(1)
         if len(calls) == 2:  # in the second epoch of the first run
-            raise Stop
+            raise StoppedError
         return evaluate(model, split)
 
     monkeypatch.setattr(training, "evaluate", stopping)
-    with pytest.raises(Stop):
+    with pytest.raises(StoppedError):
         go(experiment)
     assert len((experiment.results / "resnet-s-0.jsonl").read_text().splitlines()) == 1
     monkeypatch.setattr(training, "evaluate", evaluate)
@@ -174,7 +174,7 @@ def test_the_table_is_computed_of_all_that_is_there(experiment, tmp_path, capsys
     table = json.loads(path.read_text())
     assert [row["n"] for row in table["arms"]] == [2, 0, 0, 0, 1, 0]
     assert len(table["problems"]) == 1 and "se-1.jsonl, line 1" in table["problems"][0]
-    assert "| ResNet-S | 178 | 2 |" in capsys.readouterr().out
+    assert "| ResNet-S | 170 | 2 |" in capsys.readouterr().out
 
 
 def test_the_command_trains_and_prints_the_table(folder, capsys, monkeypatch):

@@ -38,18 +38,17 @@ def test_every_variant_learns_all_its_parameters(build, parameters):
             nn.init.normal_(module.biases)
     model(torch.randn(4, 3, 32, 32)).square().sum().backward()
     unmoved = [name for name, parameter in model.named_parameters() if not parameter.grad.abs().any()]
-    # The gates' bias moves all images alike, which bn2 absorbs in training only to rounding: it is not zero either.
     assert unmoved == []
 
 
 def test_the_parameter_counts_are_as_far_from_the_papers_as_the_parts_left_out():
-    def dmb(C):
-        return C * C + 4 * C + 4 * C + 4
+    def gate(c):
+        return c * c + 4 * c + 4 * c + 4
 
     paper = sum(parameter.numel() for parameter in resnet_dmb().parameters())
     channels = (64, 64, 128, 128, 256, 256)
-    assert paper - 2_785_762 == sum(C * C for C in channels)
-    assert paper - 2_951_498 == sum(dmb(C) - (C * C + C) for C in channels)
+    assert paper - 2_785_762 == sum(c * c for c in channels)
+    assert paper - 2_951_498 == sum(gate(c) - (c * c + c) for c in channels)
 
 
 def test_the_bank_alone_is_the_bank_mixed_by_the_gates():
@@ -125,7 +124,7 @@ def test_a_variant_is_looked_at_as_any_network(build):
     own = {name.replace("conv2_dmb.conv.", "conv2."): value for name, value in model.state_dict().items()}
     plain.load_state_dict({name: own[name] for name in plain.state_dict()})
     with torch.no_grad():
-        for name, block in model.blocks():
+        for _, block in model.blocks():
             if hasattr(block, "conv2_dmb"):
                 block.conv2_dmb.conv.bias.zero_()
     # All factors 1 is the plain network.
