@@ -1,0 +1,136 @@
+"""The audit in words and Markdown, computed from its figures, so that they change when those do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from abn.usual import RESOLUTION
+
+COLLAPSED = 0.99
+"""Gates whose mean entropy is this share of log K or more count as uniform: with K = 4, weights of 0.25 ± 0.04."""
+IDLE = 0.05
+"""A bank with a smaller share of what varies between images counts as idle."""
+
+DYNAMIC, BANK = "Dynamic, or just a rescale?", "Does the bank matter?"
+Results = Mapping[str, Any]
+
+
+def answers(blocks: Sequence[Results], conditions: Sequence[Results]) -> list[dict[str, str]]:
+    """Both questions, each with one sentence.
+
+    Args:
+        blocks: as in the results; `conditions` likewise, without the free network.
+    """
+    by_name = {condition["name"]: condition for condition in conditions}
+    return [
+        {"question": DYNAMIC, "answer": dynamic_or_rescale(blocks, by_name["mean"])},
+        {"question": BANK, "answer": bank_matters(blocks, by_name["no_bank"], by_name["mean_bank"])},
+    ]
+
+
+def dynamic_or_rescale(blocks: Sequence[Results], at_mean: Results) -> str:
+    """Whether it matters that factors differ between images.
+
+    The verdict is that of bn2 re-estimated, which absorbs a factor that is the same for every image.
+    """
+    if max(block["sd"] for block in blocks) < RESOLUTION:
+        return "Just a rescale: every factor is the same for every image, and bn2 absorbs that."
+    verdict = _verdict(
+        at_mean["reestimated"], "Dynamic", "Just a rescale, as far as accuracy shows", "A rescale would do better"
+    )
+    within = sum(block["channels"] * block["within_class"] for block in blocks)
+    variance = within + sum(block["channels"] * block["between_class"] for block in blocks)
+    return (
+        f"{verdict}: freezing every factor at its mean costs {_points(at_mean['reestimated'])} once bn2 is "
+        f"re-estimated and {_points(at_mean['trained'])} before, and {_percent(within / variance)} of the factors' "
+        "variance lies within classes."
+    )
+
+
+def bank_matters(blocks: Sequence[Results], removed: Results, at_mean: Results) -> str:
+    """Whether it matters that there is a bank, and how gates and bank are used; judged with bn2 re-estimated."""
+    if max(block["bank_share"] for block in blocks) == 0:
+        return "No: the bank is zero in every block."
+    verdict = _verdict(removed["reestimated"], "Yes", "No, as far as accuracy shows", "It does harm")
+    return (
+        f"{verdict}: removing the bank costs {_points(removed['reestimated'])} once bn2 is re-estimated, and giving "
+        f"every image the mean of its terms {_points(at_mean['reestimated'])}; {_gates(blocks)}, and {_bank(blocks)}."
+    )
+
+
+def _gates(blocks: Sequence[Results]) -> str:
+    if len(blocks[0]["leads"]) == 1:
+        return "one vector leaves the gates nothing to choose"
+    lowest = min(block["entropy"] for block in blocks)
+    uniform = sum(block["entropy"] >= COLLAPSED for block in blocks)
+    state = f"have collapsed to uniform in {_where(uniform, blocks)}" if uniform else "choose in every block"
+    return f"the gates {state} (mean entropy at least {lowest:.4f} log K)"
+
+
+def _bank(blocks: Sequence[Results]) -> str:
+    shares, varying = ([block[key] for block in blocks] for key in ("bank_share", "bank_variation"))
+    idle = sum(share < IDLE for share in varying)
+    return (
+        f"the bank makes {_range(shares)} of the pre-activation's terms and {_range(varying)} of what varies in them "
+        f"between images, so it is idle in {_where(idle, blocks)}"
+    )
+
+
+def _where(count: int, blocks: Sequence[Results]) -> str:
+    if count == 0:
+        return "no block"
+    return "every block" if count == len(blocks) else f"{count} of {len(blocks)} blocks"
+
+
+def _verdict(difference: Results, positive: str, undecided: str, negative: str) -> str:
+    if difference["low"] > 0:
+        return positive
+    return negative if difference["high"] < 0 else undecided
+
+
+def _points(difference: Results) -> str:
+    points, low, high = (f"{difference[key]:+.2f}".replace("-", "−") for key in ("difference", "low", "high"))
+    return f"{points} points (95 % interval {low} to {high})"
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, high = _percent(min(shares)), _percent(max(shares))
+    return low if low == high else f"{low} to {high}"
+
+
+def _percent(share: float) -> str:
+    return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
+
+
+def tables(result: Results) -> str:
+    """The whole audit as Markdown."""
+    lines = [f"**{each['question']}** {each['answer']}\n" for each in result["answers"]]
+    lines += [
+        f"{result['checkpoint']}, {result['images']:,} test images; bn2 re-estimated on "
+        f"{result['reestimation_images']:,} training images under each condition; {result['device']}, "
+        f"torch {result['torch']}\n",
+        "| block | factors' sd | between classes | within | entropy / log K | vectors lead | "
+        "bank's share of m | of its variation |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for block in result["blocks"]:
+        leads = " · ".join(_percent(share) for share in block["leads"])
+        lines.append(
+            f"| {block['name']} | {block['sd']:.4f} | {_percent(1 - block['within_share'])} | "
+            f"{_percent(block['within_share'])} | {block['entropy']:.4f} | {leads} | "
+            f"{_percent(block['bank_share'])} | {_percent(block['bank_variation'])} |"
+        )
+    free = result["free"]
+    lines += [
+        "\n| condition | accuracy, bn2 as trained | free minus this | accuracy, bn2 re-estimated | free minus this |",
+        "|---|---|---|---|---|",
+        f"| {free['label']} | {free['trained']['accuracy']:.2f} % | | {free['reestimated']['accuracy']:.2f} % | |",
+    ]
+    for condition in result["conditions"]:
+        cells = (
+            f"{condition[key]['accuracy']:.2f} % | {_points(condition[key])}" for key in ("trained", "reestimated")
+        )
+        lines.append(f"| {condition['label']} | {' | '.join(cells)} |")
+    lines.append(f"\nFree as trained minus free re-estimated: {_points(free['reestimated'])}.")
+    return "\n".join(lines)
