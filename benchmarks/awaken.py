@@ -64,7 +64,7 @@ def measure(model: ResNet, held: Split) -> dict[str, float]:
     for name in seen[0]:
         m = joined([part[name] for part in seen])
         gates, linear_term = m.gate_weights.double().cpu().numpy(), m.linear_term.double().cpu().numpy()
-        bias_term = gates @ m.bias_bank.double().cpu().numpy().T
+        bias_term = gates @ m.bias_bank.detach().double().cpu().numpy().T
         found.append((entropy(gates), bank_share(linear_term, bias_term), bank_variation(linear_term, bias_term)))
     means = np.mean(found, axis=0)
     return dict(zip(("entropy", "bank_share", "bank_variation"), map(float, means), strict=True))

@@ -1,0 +1,88 @@
+import json
+
+import numpy as np
+import pytest
+
+from abn.batches import Split
+from benchmarks import awaken
+from tests.test_training import pictures
+from tests.tiny import Tiny, tiny_pictures
+
+
+def held(count=6):
+    return Split(tiny_pictures(count).pixels, tiny_pictures(count).labels)
+
+
+def test_a_bank_that_is_zero_has_no_share():
+    got = awaken.measure(Tiny.by_linear_term(), held())
+    assert got["bank_share"] == got["bank_variation"] == 0
+    assert got["entropy"] == pytest.approx(1)  # gates without weights are uniform
+
+
+def test_a_bank_that_does_it_all_has_all_and_its_gates_choose():
+    got = awaken.measure(Tiny.by_bank(), held())
+    # The one channel with a bank has all of its pre-activation from it; the other two have none and count 0.
+    assert got["bank_share"] == pytest.approx(1 / 3)
+    assert got["bank_variation"] == pytest.approx(1 / 3)
+    assert got["entropy"] < 1e-6
+
+
+def test_a_bank_that_is_the_same_for_every_image_has_no_share_of_the_variation():
+    got = awaken.measure(Tiny.by_constant(), held())
+    assert got["bank_share"] == pytest.approx(1)
+    assert got["bank_variation"] == 0
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    data = pictures(24)
+    arrays = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(tmp_path / "cifar10.npz", **arrays)
+    monkeypatch.setattr(awaken, "HOLDOUT", 8)
+    monkeypatch.setattr(awaken, "CANDIDATES", dict(list(awaken.CANDIDATES.items())[-2:]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_command_tries_every_candidate_and_keeps_what_it_found(folder, capsys, monkeypatch):
+    arguments = ["--data", str(folder), "--epochs", "1", "--images", "16", "--device", "cpu"]
+    awaken.main(arguments)
+    printed = capsys.readouterr().out
+    found = json.loads((folder / "results" / "awaken.json").read_text())
+    assert [row["candidate"] for row in found["candidates"]] == list(awaken.CANDIDATES)
+    assert (found["epochs"], found["images"], found["holdout"]) == (1, 16, 8)
+    row = found["candidates"][0]
+    assert f"| standardised c | {row['entropy']:.4f} |" in printed
+    assert 0 < row["entropy"] < 1
+
+    # Finished candidates are only measured: the network's weights come from the run's state.
+    monkeypatch.setattr(awaken, "train", _only_restoring(awaken.train))
+    awaken.main(arguments)
+    assert json.loads((folder / "results" / "awaken.json").read_text())["candidates"] == found["candidates"]
+
+
+def _only_restoring(train):
+    def checked(run, data, out, device, **options):
+        assert (out / "state.pt").exists()
+        return train(run, data, out, device, **options)
+
+    return checked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "--epochs is 0; expected at least 1"),
+        (["--images", "0"], "--images is 0; expected at least 1"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        awaken.parse_arguments(["--data", ".", *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_more_images_than_there_are_is_refused(folder):
+    with pytest.raises(SystemExit) as caught:
+        awaken.main(["--data", str(folder), "--images", "17"])
+    assert caught.value.code == "benchmarks.awaken: --images is 17; expected at most 16"
