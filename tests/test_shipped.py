@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from abn.checkpoints import load_checkpoint
+from abn.experiment import read_runs
 from abn.reference import load_reference
+from benchmarks.audit_report import answers
+from benchmarks.table import TABLE_FILE, make_table, markdown
 from tests.conftest import HOME
 
 COUNTS = {"resnet-s": 2_777_674, "resnet-dmb": 2_957_794}
@@ -61,3 +64,31 @@ def test_the_readmes_library_example_runs(monkeypatch):
 def test_readme_shows_the_page():
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", (HOME / "README.md").read_text()):
         assert (HOME / picture).is_file(), picture
+
+
+GROUPS = sorted({path.parent for path in (HOME / "results").glob("*/*.jsonl")})
+AUDITS = sorted((HOME / "results" / "audit").glob("*.json"))
+
+
+@pytest.mark.parametrize("folder", GROUPS, ids=lambda folder: folder.name)
+def test_the_table_on_the_page_and_in_readme_is_that_of_the_runs(folder):
+    runs, problems = read_runs(folder)
+    assert problems == []
+    table = make_table(runs, problems)
+    assert json.loads((folder / TABLE_FILE).read_text()) == table
+    assert markdown(table).strip() in (HOME / "README.md").read_text()
+
+
+def test_there_are_results():
+    assert GROUPS
+
+
+@pytest.mark.parametrize("path", AUDITS, ids=lambda path: path.stem)
+def test_an_audits_answers_follow_from_its_figures_and_stand_in_readme(path):
+    found = json.loads(path.read_text())
+    assert found["answers"] == answers(found["blocks"], found["conditions"])
+    assert found["images"] == 10_000
+    config = json.loads((HOME / "checkpoints" / path.stem / "config.json").read_text())
+    assert found["free"]["trained"]["accuracy"] == pytest.approx(config["accuracy"])
+    readme = (HOME / "README.md").read_text()
+    assert all(each["answer"] in readme for each in found["answers"])
