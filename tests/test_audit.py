@@ -10,9 +10,9 @@ from abn.data import CLASS_NAMES
 from abn.inspection import inspect
 from abn.layers import Modulation
 from benchmarks import audit as module
-from benchmarks.audit import audit
 from benchmarks.audit_conditions import conditions, other_images
 from benchmarks.audit_report import answers, bank_matters, dynamic_or_rescale
+from benchmarks.audit_run import audit
 from benchmarks.audit_statistics import (
     bank_share,
     bank_variation,
@@ -311,14 +311,16 @@ def test_a_stopped_audit_goes_on_where_it_was_and_ends_with_the_same_figures(tmp
     assert going_on.passes > 0 and again.passes == 0
 
 
-def test_a_store_of_other_settings_is_emptied_and_a_damaged_file_counts_as_missing(tmp_path):
+def test_a_store_of_other_settings_is_refused_and_a_damaged_file_counts_as_missing(tmp_path):
     store = Store(tmp_path / "s", {"images": 3})
     store.keep_answers("free", np.array([True, False, True]))
     assert Store(tmp_path / "s", {"images": 3}).answers("free").tolist() == [True, False, True]
     (tmp_path / "s" / "free.npz").write_bytes(b"PK\x03\x04 cut short")
     assert Store(tmp_path / "s", {"images": 3}).answers("free") is None
     store.keep_answers("free", np.array([True]))
-    assert Store(tmp_path / "s", {"images": 4}).answers("free") is None
+    with pytest.raises(ValueError, match="holds an unfinished audit of other weights or settings; finish that"):
+        Store(tmp_path / "s", {"images": 4})
+    assert store.answers("free").tolist() == [True]
     store.remove()
     assert not (tmp_path / "s").exists()
 
@@ -338,7 +340,7 @@ def command(tmp_path, checkpoints, pictures, monkeypatch):
     x, y = pictures[:10], np.arange(10)
     np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     out = tmp_path / "results"
-    rest = ["--data", str(tmp_path), "--out", str(out), "--device", "cpu"]
+    rest = ["--data", str(tmp_path), "--out", str(out), "--device", "cpu", "--reestimate", "10"]
     return types.SimpleNamespace(out=out, rest=rest, folder=str(checkpoints / "resnet-dmb"))
 
 
@@ -373,6 +375,7 @@ def test_the_command_says_in_one_sentence_what_is_wrong(command, checkpoints, tm
     assert "holds no cifar10.npz" in _exit_message([command.folder, *command.rest, "--data", str(tmp_path / "none")])
     assert "device 'tpu' is not to be had" in _exit_message([command.folder, *command.rest, "--device", "tpu"])
     assert "--images is 11; there are 10 test images" in _exit_message([command.folder, *command.rest, "--images=11"])
+    assert "there are 10 training images" in _exit_message([command.folder, *command.rest, "--reestimate=11"])
     assert "no test image of class 3, 4" in _exit_message([command.folder, *command.rest, "--images=3"])
     file = tmp_path / "file"
     file.touch()
@@ -386,7 +389,7 @@ def test_the_command_refuses_other_classes_and_sizes_below_one(command, tmp_path
     other = save_checkpoint(resnet_dmb(2, 3).eval(), tmp_path / "other", class_names=["x", "y"])
     assert "tells x, y apart, which are not CIFAR-10's classes" in _exit_message([str(other), *command.rest])
     assert len(CLASS_NAMES) == 10
-    for option in ("--batch", "--images"):
+    for option in ("--batch", "--images", "--reestimate"):
         with pytest.raises(SystemExit):
             module.main([command.folder, *command.rest, option, "0"])
         assert f"{option} is 0; expected at least 1" in capsys.readouterr().err
