@@ -69,6 +69,9 @@ class Condition:
 def conditions(recorded: Recorded, labels: Tensor, seed: int = 0) -> tuple[Condition, ...]:
     """The free network, then what is held against it.
 
+    Means are over the test images, which have labels only for the classes' means. Training images, on which bn2 is
+    re-estimated, get the same means, and in turn the factors of the test images.
+
     Args:
         recorded: the free network's modulations over the test images.
         labels: (N,) their true classes.

@@ -12,6 +12,7 @@ from statistics import NormalDist
 import numpy as np
 
 CONFIDENCE = 0.95
+INTERVAL = "95 %, adjusted Wald for paired proportions (Bonett & Price 2012)"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ TERMS = tuple(field.name for field in fields(Modulation))
 
 
 class Store:
-    """A folder of arrays that belong to one set of settings; one of other settings is emptied first.
+    """A folder of arrays that belong to one set of settings.
 
     A file that is damaged counts as not there: what it held is computed again.
     """
@@ -32,15 +32,20 @@ class Store:
             settings: all that the arrays depend on, as JSON can hold it.
 
         Raises:
+            ValueError: for a folder that an audit of other settings left: it may hold hours of work.
             OSError: where the folder cannot be written to.
         """
         self.folder = folder
         path = folder / SETTINGS_FILE
         wanted = json.dumps(settings, sort_keys=True)
-        if not path.is_file() or path.read_bytes() != wanted.encode():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
             replace_file(path, lambda scratch: scratch.write_text(wanted, encoding="utf-8"))
+        elif path.read_bytes() != wanted.encode():
+            raise ValueError(
+                f"{folder} holds an unfinished audit of other weights or settings; finish that, remove the folder, "
+                "or name another --out"
+            )
 
     def history(self, **now: str) -> dict[str, str]:
         """What all runs so far were made with, e.g. device="NVIDIA H200": a change reads "NVIDIA H200, then …"."""

@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from abn.data import CLASS_NAMES
 from abn.inspection import inspect
 from abn.layers import Modulation
 from benchmarks import audit as module
-from benchmarks.audit import audit
-from benchmarks.audit_conditions import conditions, other_images
+from benchmarks.audit_conditions import adapted, conditions, other_images
 from benchmarks.audit_report import answers, bank_matters, dynamic_or_rescale
+from benchmarks.audit_run import audit
 from benchmarks.audit_statistics import (
     bank_share,
     bank_variation,
@@ -93,7 +94,7 @@ def _modulation(linear_term, gate_weights, bank):
 
 
 def test_every_condition_holds_what_it_says():
-    shown = _modulation([[0.1], [0.2], [0.6]], [[0.5, 0.5], [0.9, 0.1], [1.0, 0.0]], [[1.0, -1.0]])
+    shown = _modulation([[0.1], [0.2], [0.6]], [[0.5, 0.5], [0.9, 0.1], [1.0, 0.0]], [[1.0, -0.5]])
     labels = torch.tensor([0, 0, 1])
     numbers = torch.arange(3)
     found = {c.name: c.probe(numbers, labels) for c in conditions({"a": shown}, labels)}
@@ -105,8 +106,8 @@ def test_every_condition_holds_what_it_says():
         "mean": f.mean().expand(3, 1),
         "class_mean": torch.stack([f[:2].mean(), f[:2].mean(), f[2, 0]])[:, None],
         "shuffled": f[other_images(3, 0)],
-        "uniform": 1 + torch.tanh(torch.tensor([[0.1], [0.2], [0.6]])),  # the two vectors cancel
-        "mean_bank": 1 + torch.tanh(torch.tensor([[0.1], [0.2], [0.6]]) + (0.0 + 0.8 + 1.0) / 3),
+        "uniform": 1 + torch.tanh(torch.tensor([[0.1], [0.2], [0.6]]) + (1.0 - 0.5) / 2),
+        "mean_bank": 1 + torch.tanh(torch.tensor([[0.1], [0.2], [0.6]]) + (0.8 * 1.0 - 0.2 * 0.5)),
         "no_bank": 1 + torch.tanh(torch.tensor([[0.1], [0.2], [0.6]])),
     }
     assert factors.keys() == expected.keys()
@@ -201,10 +202,20 @@ def test_factors_that_are_constant_are_a_rescale_and_freezing_them_changes_no_lo
     assert torch.equal(inspect(model, images, probe).logits, seen.logits)
 
 
-def test_re_estimated_at_any_constant_factors_a_network_is_the_same(store):
-    found = audit(Tiny.by_linear_term(), tiny_pictures(20), tiny_pictures(8), store)
-    neutral, at_mean = (found["conditions"][index]["reestimated"] for index in (0, 1))
-    assert neutral == at_mean
+def test_bn2_is_re_estimated_under_the_condition_and_absorbs_whatever_factors_are_constant():
+    model, images, bar = Tiny.by_linear_term(), tiny_pictures(8), tqdm(disable=True)
+    model.block.conv2_dmb.gate_dmb.biases.data[1] = 0.4
+    ((numbers, labels, normalised),) = images.batches(8, torch.device("cpu"))
+    seen = inspect(model, normalised)
+    tried = {condition.name: condition for condition in conditions(seen.modulations, labels)}
+    assert seen.modulations["only"].factors[:, 1].mean() > 1.1
+    networks = {name: adapted(model, images, tried[name], bar) for name in ("free", "neutral", "mean")}
+    assert networks["neutral"].block.bn2.running_mean[1].item() == pytest.approx(0.9, abs=1e-4)
+    assert networks["free"].block.bn2.running_mean[1].item() > 0.91
+    neutral, at_mean = (
+        inspect(networks[name], normalised, tried[name].probe(numbers, labels)).logits for name in ("neutral", "mean")
+    )
+    torch.testing.assert_close(neutral, at_mean, atol=0.01, rtol=0)
 
 
 def test_an_audit_leaves_the_network_as_it_was(store):
@@ -311,14 +322,16 @@ def test_a_stopped_audit_goes_on_where_it_was_and_ends_with_the_same_figures(tmp
     assert going_on.passes > 0 and again.passes == 0
 
 
-def test_a_store_of_other_settings_is_emptied_and_a_damaged_file_counts_as_missing(tmp_path):
+def test_a_store_of_other_settings_is_refused_and_a_damaged_file_counts_as_missing(tmp_path):
     store = Store(tmp_path / "s", {"images": 3})
     store.keep_answers("free", np.array([True, False, True]))
     assert Store(tmp_path / "s", {"images": 3}).answers("free").tolist() == [True, False, True]
     (tmp_path / "s" / "free.npz").write_bytes(b"PK\x03\x04 cut short")
     assert Store(tmp_path / "s", {"images": 3}).answers("free") is None
     store.keep_answers("free", np.array([True]))
-    assert Store(tmp_path / "s", {"images": 4}).answers("free") is None
+    with pytest.raises(ValueError, match="holds an unfinished audit of other weights or settings; finish that"):
+        Store(tmp_path / "s", {"images": 4})
+    assert store.answers("free").tolist() == [True]
     store.remove()
     assert not (tmp_path / "s").exists()
 
@@ -338,7 +351,7 @@ def command(tmp_path, checkpoints, pictures, monkeypatch):
     x, y = pictures[:10], np.arange(10)
     np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     out = tmp_path / "results"
-    rest = ["--data", str(tmp_path), "--out", str(out), "--device", "cpu"]
+    rest = ["--data", str(tmp_path), "--out", str(out), "--device", "cpu", "--reestimate", "10"]
     return types.SimpleNamespace(out=out, rest=rest, folder=str(checkpoints / "resnet-dmb"))
 
 
@@ -373,6 +386,7 @@ def test_the_command_says_in_one_sentence_what_is_wrong(command, checkpoints, tm
     assert "holds no cifar10.npz" in _exit_message([command.folder, *command.rest, "--data", str(tmp_path / "none")])
     assert "device 'tpu' is not to be had" in _exit_message([command.folder, *command.rest, "--device", "tpu"])
     assert "--images is 11; there are 10 test images" in _exit_message([command.folder, *command.rest, "--images=11"])
+    assert "there are 10 training images" in _exit_message([command.folder, *command.rest, "--reestimate=11"])
     assert "no test image of class 3, 4" in _exit_message([command.folder, *command.rest, "--images=3"])
     file = tmp_path / "file"
     file.touch()
@@ -386,7 +400,7 @@ def test_the_command_refuses_other_classes_and_sizes_below_one(command, tmp_path
     other = save_checkpoint(resnet_dmb(2, 3).eval(), tmp_path / "other", class_names=["x", "y"])
     assert "tells x, y apart, which are not CIFAR-10's classes" in _exit_message([str(other), *command.rest])
     assert len(CLASS_NAMES) == 10
-    for option in ("--batch", "--images"):
+    for option in ("--batch", "--images", "--reestimate"):
         with pytest.raises(SystemExit):
             module.main([command.folder, *command.rest, option, "0"])
         assert f"{option} is 0; expected at least 1" in capsys.readouterr().err

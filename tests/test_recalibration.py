@@ -8,6 +8,7 @@ from tests.tiny import Tiny, tiny_pictures
 def test_re_estimated_statistics_are_those_behind_the_factors_on_average_over_the_batches():
     model = Tiny.by_linear_term()
     model.block.bn1.running_mean.fill_(0.25)
+    model.block.bn2.num_batches_tracked.fill_(1000)  # those of training do not count
     (_, _, images), *_ = tiny_pictures(2).batches(2, torch.device("cpu"))
     copy = reestimated(model, [(images, None), (2 * images, None)])
     h = [torch.relu((batch - 0.25) * (1 + 1e-5) ** -0.5) for batch in (images, 2 * images)]
