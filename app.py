@@ -18,6 +18,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 from abn.checkpoints import CheckpointError
 from abn.data import DataError, load_cifar10
 from abn.devices import DeviceError, choose_device
+from abn.experiment_folder import read_results
 from abn.inspector import Inspector, load_network
 from abn.memory import DeviceMemoryError
 from abn.pairs import Pairs
@@ -63,7 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
     # Strangers are not told what is on this machine: folders only where the page is served to this machine alone.
     local = args.host in ("127.0.0.1", "localhost", "::1") and "SPACE_ID" not in os.environ
-    page = build_page(Pairs(inspector, folders=local), examples, data, args.keep)
+    results = read_results(HOME / "results")
+    page = build_page(Pairs(inspector, folders=local), examples, data, args.keep, results)
     serve(page, args.host, args.port, mcp=args.mcp)
 
 

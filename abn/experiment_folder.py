@@ -48,7 +48,9 @@ class Results:
     """A results folder.
 
     Attributes:
-        groups: the paper's recipe first, then those with more seeds of both of the paper's networks.
+        groups: first those with a seed that finished both of the paper's networks; of them the paper's recipe, then
+            those with more such seeds.
+        audits: checkpoints named after an arm in the arms' order, then the others.
     """
 
     groups: tuple[Group, ...] = ()
@@ -75,12 +77,18 @@ def read_results(folder: Path) -> Results:
             audits.append(parse_audit(_read_text(path), f"{AUDIT_FOLDER}/{path.name}"))
         except ResultsError as error:
             problems.append(str(error))
-    return Results(tuple(sorted(groups, key=_precedence)), tuple(audits), tuple(problems))
+    return Results(tuple(sorted(groups, key=_precedence)), tuple(sorted(audits, key=_place)), tuple(problems))
+
+
+def _place(audit: Audit) -> tuple[int, str]:
+    arms = list(ARM_LABELS)
+    return arms.index(audit.checkpoint) if audit.checkpoint in arms else len(arms), audit.checkpoint
 
 
 def _precedence(group: Group) -> tuple:
     contrast = group.contrast("resnet-s")
-    return group.recipe != PAPER_RECIPE, -contrast.n if contrast else 0, group.epochs, group.recipe
+    seeds = contrast.n if contrast else 0
+    return not seeds, group.recipe != PAPER_RECIPE, -seeds, group.recipe, group.epochs
 
 
 def _read_group(folder: Path, recipe: str, epochs: int) -> Group:

@@ -115,14 +115,17 @@ def examples() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def url(inspector, examples, pictures, labels, tmp_path_factory) -> str:
-    """Address of the served page, with `pictures` as its data set."""
+    """Address of the served page, with `pictures` as its data set and the results of `tests.results_files`."""
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
+    from abn.experiment_folder import read_results
     from abn.pairs import Pairs
     from abn.ui.page import build_page
     from abn.ui.serving import free_port, launch
+    from tests.results_files import write_results
 
     data = Cifar10(pictures, labels, pictures, labels)
-    page = build_page(Pairs(inspector, folders=True), examples, data)
+    results = read_results(write_results(tmp_path_factory.mktemp("results")))
+    page = build_page(Pairs(inspector, folders=True), examples, data, results=results)
     yield launch(page, "127.0.0.1", free_port("127.0.0.1"))
     page.close()
 

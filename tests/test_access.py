@@ -15,7 +15,7 @@ from abn.ui.factors_tab import block_factors
 from abn.ui.names import PLOTS
 
 expect = pytest.importorskip("playwright.sync_api").expect
-TABS = ("factors", "gates", "attribution", "responses", "take-away", "glossary")
+TABS = ("factors", "gates", "attribution", "responses", "take-away", "results", "glossary")
 WIDTHS = (390, 768, 1280, 1920)
 
 # What axe finds and this page cannot mend, as (rule, part of the element's HTML): none is known.
@@ -50,7 +50,10 @@ OVERLAPS = """() => {
 def open_tab(page, tab):
     page.locator(f"#tab-{tab}-button").click()
     expect(page.locator(f"#tab-{tab}")).to_be_visible()
-    drawn = {"gates": "gate-weights", "attribution": "attribution-difference", "responses": "responses"}.get(tab)
+    drawn = {
+        "gates": "gate-weights", "attribution": "attribution-difference", "responses": "responses",
+        "results": "audit-conditions",
+    }.get(tab)  # fmt: skip
     if drawn:
         page.locator(f"#{drawn} .main-svg").first.wait_for()
 

@@ -67,6 +67,11 @@ def every_figure() -> dict:
         "response_distributions": figures.response_distributions(["a"], {"x": [np.arange(5.0)]}),
         "attribution_map": figures.attribution_map(values, 1.0),
         "attribution_strip": figures.attribution_strip(pixels, values, 1.0, network="x"),
+        "seed_points": figures.seed_points([figures.ArmRuns("se", "SE", {0: 90.0}, {})], {"se": 91.0}),
+        "contrast_intervals": figures.contrast_intervals(["a"], [2], [0.1], [0.0], [0.2], [None]),
+        "learning_curves": figures.learning_curves([figures.ArmRuns("se", "SE", {}, {0: ([1, 2], [1.0, 2.0])})]),
+        "variance_parts": figures.variance_parts(["a"], [1.0], [2.0]),
+        "frozen_conditions": figures.frozen_conditions(["a"], np.ones((1, 4)), np.ones((1, 4))),
     }
 
 
@@ -121,7 +126,9 @@ def contrast(a: str, b: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("colour", [figures.BASELINE_COLOUR, figures.DMB_COLOUR])
+@pytest.mark.parametrize(
+    "colour", [figures.BASELINE_COLOUR, figures.DMB_COLOUR, *(colour for colour, _ in figures.ARM_STYLES.values())]
+)
 @pytest.mark.parametrize("page", ["#ffffff", "#0b0f19"])
 def test_network_colours_stand_out_on_light_and_dark(colour, page):
     assert contrast(colour, page) >= 3

@@ -13,7 +13,7 @@ from abn.figures.style import BASELINE_COLOUR, DMB_COLOUR, axis, new_figure, pla
 # Differences of hundredths of a point and of eighty points stand in one figure: proportional up to about this many
 # points, logarithmic beyond.
 STRETCH = 0.1
-TICKS = (0.1, 1.0, 10.0, 100.0)
+FINE_TICKS, COARSE_TICKS = (0.1, 1.0), (1.0, 10.0, 100.0)
 
 
 def variance_parts(names: Sequence[str], between: Sequence[float], within: Sequence[float]) -> go.Figure:
@@ -91,13 +91,15 @@ def frozen_conditions(labels: Sequence[str], trained: np.ndarray, reestimated: n
             ],
             hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
-    ticks = [-tick for tick in reversed(TICKS)] + [0.0, *TICKS]
+    coarse = np.nanmax(np.abs(values[:, :, 1:]), initial=0.0) > 5
+    above = COARSE_TICKS if coarse else FINE_TICKS  # on a narrow page there is no room for both
+    ticks = [-tick for tick in reversed(above)] + [0.0, *above]
     figure.update_layout(
         margin={"b": 116},
         showlegend=True,
         xaxis=axis(
             "free − frozen, in points of accuracy<br>(stretched about 0)", tickvals=_stretched(np.array(ticks)),
-            ticktext=[signed(tick) for tick in ticks], zeroline=True, zerolinewidth=2,
+            ticktext=[signed(tick) for tick in ticks], zeroline=True, zerolinewidth=2, tickangle=0,
         ),
         yaxis=axis(
             None, tickvals=list(range(len(labels))), range=[len(labels) - 0.5, -0.5], zeroline=False,

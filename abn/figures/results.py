@@ -162,7 +162,7 @@ def learning_curves(arms: Sequence[ArmRuns]) -> go.Figure:
             continue
         figure.add_scatter(
             x=np.array(epochs, np.float32), y=np.array(accuracies, np.float32), mode="lines+markers",
-            line={"color": colour, "width": 1.5}, marker={"color": colour, "symbol": symbol, "size": 6},
+            line={"color": colour, "width": 1}, marker={"color": colour, "symbol": symbol, "size": 4},
             customdata=seeds, name=plain(arm.label),
             hovertemplate=f"<b>{plain(arm.label)}</b>, seed %{{customdata}}<br>"
             "epoch %{x}: %{y:.2f} %<extra></extra>",

@@ -103,6 +103,50 @@ from 0.
 
 """
 
+RESULTS_NONE = """
+No results yet: nothing here says whether the claim holds. `python -m benchmarks.reproduce --data DIR` trains every network
+from several seeds, and this tab then answers from what it writes to `results/`.
+"""
+
+RESULTS_NO_PAIR = "**Not answered yet:** no table here has a seed that finished both ResNet-S and ResNet-DMB."
+
+RESULTS_CLAIM = """
+The claim: {dmb:.2f} % of the test images for ResNet-DMB against {static:.2f} % for ResNet-S, {difference} points, by one run
+each, of which the paper takes the best epoch on the test set.
+"""
+
+RESULTS = """
+*What this does not show: whether other data, other networks or another recipe would say the same. A difference that these
+seeds do not show may still be there; the table says how many would detect one of the paper's size.*
+"""
+
+ARMS = """
+Every **arm** is trained by the same recipe from the same seeds, and differs from the others in one thing. **ResNet-S:** plain
+convolutions. **ResNet-DMB:** the paper's network. **Bank only:** its bank and gates without `W`, the paper's own idea alone.
+**No gates:** `W` and one static bias in place of the bank. **SE:** squeeze-and-excitation in place of the modulation.
+**Awake:** ResNet-DMB, changed so that its bank is used.
+"""
+
+RESULTS_NO_TABLE = "There is no table of these runs; the note below says why."
+RESULTS_NO_CURVES = "There are no curves: the runs were tested after their last epoch alone."
+
+CURVES = """
+The **learning curves**: test accuracy after each epoch, a line a run.
+
+"""
+
+AUDIT = """
+## What does the trained modulation do?
+The same network over all test images, with its factors as they are and frozen in several ways. After the factors comes a
+batch normalisation, bn2; frozen factors change what it gets, so each way is also shown with bn2's statistics re-estimated.
+*What this does not show: what a network trained without the modulation would reach. That is the comparison above.*
+"""
+
+AUDIT_NONE = """
+## What does the trained modulation do?
+Not measured yet: `python -m benchmarks.audit checkpoints/resnet-dmb --data DIR` answers it over all test images.
+"""
+
 GLOSSARY = """
 ## What the page shows
 `x` is the input of a block's second convolution and `c` its mean over the pixels. {dmb} computes

@@ -12,6 +12,7 @@ from gradio.components import Component
 from PIL import Image
 
 from abn.data import Cifar10
+from abn.experiment_folder import Results
 from abn.export import PictureFile
 from abn.pairs import OWN, Pair, Pairs
 from abn.pictures import describe, enlarge, fit, show_used_part
@@ -27,6 +28,7 @@ from abn.ui import (
     networks,
     picture_column,
     responses_tab,
+    results_tab,
     take_away,
     words,
 )
@@ -40,7 +42,11 @@ KEEP_SECONDS = 3600  # uploads older than this are deleted at the next sweep, of
 
 
 def build_page(
-    pairs: Pairs, examples: Sequence[Path], data: Cifar10 | None = None, keep: int = KEEP_SECONDS
+    pairs: Pairs,
+    examples: Sequence[Path],
+    data: Cifar10 | None = None,
+    keep: int = KEEP_SECONDS,
+    results: Results | None = None,
 ) -> gr.Blocks:
     """The whole page and its API.
 
@@ -48,6 +54,7 @@ def build_page(
         examples: pictures to offer, the first of which is inspected when the page opens.
         data: where given, real test images can be drawn.
         keep: after how many seconds an upload is deleted, at the next sweep, of which there is one as often.
+        results: of the experiment, where there are any.
     """
     own = pairs.own
     origins = Origins(examples, data)
@@ -92,7 +99,9 @@ def build_page(
                         gr.Label(num_top_classes=5, elem_id=f"top-{side}", min_width=300, label=network.label)
                         for side, network in zip(("baseline", "dmb"), own.networks, strict=True)
                     ]
-                tabs, taking, tabs_refit, settings = _tabs(pairs, shown, maps, controls, compute)
+                tabs, taking, tabs_refit, settings = _tabs(
+                    pairs, shown, maps, controls, compute, results or Results()
+                )
         refit = refit_all([introduction, pictures_refit, attribution_controls.refit(controls), tabs_refit])
         with other_networks:
             networks.build(pairs, pair, shown, [places["left"], places["right"]], refit)
@@ -185,6 +194,7 @@ def _tabs(
     maps: gr.State,
     controls: attribution_controls.AttributionControls,
     compute: gr.Button,
+    results: Results,
 ) -> tuple[gr.Tabs, gr.Tab, Refit, dict[str, Component]]:
     """Add the tabs.
 
@@ -207,8 +217,10 @@ def _tabs(
         with gr.Tab("Responses", id="responses", elem_id="tab-responses"):
             responses_tab.build(shown)
         taking = gr.Tab("Take away", id="take-away", elem_id="tab-take-away")
+        with gr.Tab("Results", id="results", elem_id="tab-results"):
+            results_settings = results_tab.build(results)
         with gr.Tab("Glossary", id="glossary", elem_id="tab-glossary"):
             glossary = _glossary(own)
     for tab in tabs.children:
         link.follow_tab(tab, tab.id, FIT_PLOTS)
-    return tabs, taking, refit_all([factors_refit, gates_refit, glossary]), settings
+    return tabs, taking, refit_all([factors_refit, gates_refit, glossary]), {**settings, **results_settings}
