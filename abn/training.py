@@ -127,10 +127,11 @@ def train(
         disable=not progress, mininterval=1, dynamic_ncols=True,
     )  # fmt: skip
 
-    def keep() -> None:
+    def keep() -> dict:
         run_state.store(out, run.settings(), model, optimizer, log)
         after_epoch(log)
         bar.write(json.dumps(log[-1]), file=sys.stderr)
+        return log[-1]
 
     with bar:
         for epoch in range(len(log), recipe.epochs):
@@ -145,7 +146,7 @@ def train(
                 record |= {f"{split}_accuracy": round(accuracy, 4), f"{split}_loss": round(loss, 6)}
             record |= {"workers": workers.world_size, "device": hardware, "torch": str(torch.__version__)}
             log.append(record)
-            workers.from_first(keep)
+            log[-1] = workers.from_first(keep)  # seconds and device are rank 0's
     return model.eval(), log
 
 
