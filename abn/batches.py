@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pad
 
 from abn.data import Cifar10, DataError, normalise, to_pixels
+from abn.workers import ALONE, Workers
 
 HOLDOUT_SEED = 2024  # the same images are held out whatever the run's own seed
 
@@ -71,11 +72,18 @@ class Batches:
     """Shuffled, cropped and flipped batches of one training split.
 
     A random crop after padding and a horizontal flip with probability 1/2; one gather a batch makes both. The
-    last, smaller batch is kept.
+    last, smaller batch is kept. Of several workers each makes its own share of every batch.
     """
 
-    def __init__(self, split: Split, batch_size: int, seed: int, augmentation: Augmentation | None = None) -> None:
-        self.labels, self.batch_size, self.seed = split.labels, batch_size, seed
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation | None = None,
+        workers: Workers = ALONE,
+    ) -> None:
+        self.labels, self.batch_size, self.seed, self.workers = split.labels, batch_size, seed, workers
         self.augmentation = augmentation or Augmentation()
         self.size = split.pixels.shape[-1]
         padded = pad(split.pixels, [self.augmentation.padding], padding_mode=self.augmentation.padding_mode)
@@ -84,8 +92,12 @@ class Batches:
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
 
+    def length(self, batch: int) -> int:
+        """How many images a batch (0-based) of an epoch has, over all workers."""
+        return min(self.batch_size, len(self.labels) - batch * self.batch_size)
+
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(B, 3, H, W) normalised images and (B,) labels; the same for the same seed and epoch."""
+        """(B, 3, H, W) normalised images and (B,) labels, this worker's; the same for the same seed and epoch."""
         generator = self._generator(epoch)
         n, device = len(self.labels), self.labels.device
         size = self._size(epoch)
@@ -94,7 +106,7 @@ class Batches:
         flips = self._flips(epoch, order, generator)
         line = torch.arange(size, device=device)
         for start in range(0, n, self.batch_size):
-            chosen = slice(start, start + self.batch_size)
+            chosen = self.workers.share(start, min(start + self.batch_size, n))
             index, (dy, dx), flip = order[chosen], offsets[chosen].unbind(1), flips[chosen]
             rows = dy[:, None] + line
             columns = dx[:, None] + torch.where(flip[:, None], line.flip(0), line)

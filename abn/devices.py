@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
@@ -51,3 +52,10 @@ def describe_hardware(device: torch.device) -> str:
         names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     return f"CPU, {torch.get_num_threads()} threads ({model})"
+
+
+def make_deterministic() -> None:
+    """Ask PyTorch for the same bits in every run on a CUDA device; a CPU gives them anyway."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False

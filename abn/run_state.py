@@ -30,8 +30,8 @@ class TrainingError(RuntimeError):
     """A run that cannot start or go on; the message says why and what to do."""
 
 
-def start(out: Path) -> list[dict]:
-    """Make the folder of a new run; its log is empty.
+def start(out: Path) -> None:
+    """Make the folder of a new run.
 
     Raises:
         TrainingError: where it can be no folder, or holds a run already.
@@ -42,11 +42,10 @@ def start(out: Path) -> list[dict]:
         raise TrainingError(f"{out} cannot be made a folder ({error.strerror}); name another --out") from error
     if (out / STATE_FILE).exists():
         raise TrainingError(f"{out} already holds a run; pass --resume to go on with it, or name another --out")
-    return []
 
 
-def restore(out: Path, settings: dict, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
-    """Load the last finished epoch into the network and its optimizer, and answer with the log.
+def restore(out: Path, settings: dict) -> dict | None:
+    """The state after the last finished epoch, on the CPU, for `load`; None where there is no run yet.
 
     Args:
         settings: what the run was fixed by, which must be what it was.
@@ -56,7 +55,8 @@ def restore(out: Path, settings: dict, model: nn.Module, optimizer: torch.optim.
     """
     path = out / STATE_FILE
     if not path.exists():
-        return start(out)
+        start(out)
+        return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"settings", "model", "optimizer", "log"} - set(state)
@@ -70,10 +70,17 @@ def restore(out: Path, settings: dict, model: nn.Module, optimizer: torch.optim.
             f"{out} holds a run with other settings ({', '.join(differing)}: "
             f"{[state['settings'].get(key) for key in differing]}); resume with the same, or name another --out"
         )
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
     with _writing(out, len(state["log"])):
         _store_log(out, state["log"])  # a kill between the two files leaves the log an epoch behind
+    return state
+
+
+def load(state: dict | None, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
+    """Put weights and momenta where they belong, and answer with the log; an empty one for None."""
+    if state is None:
+        return []
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
     return state["log"]
 
 

@@ -1,4 +1,4 @@
-"""Training: the loop and its evaluation.
+"""Training: the loop and its command.
 
     python -m abn.training --arch resnet-dmb --recipe paper --data DIR --out DIR
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -25,32 +24,14 @@ from torch import nn
 from tqdm import tqdm
 
 from abn import run_state
-from abn.batches import Batches, Split, split_data
-from abn.data import Cifar10, DataError, load_cifar10, normalise
-from abn.devices import DeviceError, choose_device, describe_hardware, gains_by_bfloat16
+from abn.batches import Batches, split_data
+from abn.data import Cifar10, DataError, load_cifar10
+from abn.devices import DeviceError, describe_hardware, gains_by_bfloat16, make_deterministic
+from abn.evaluation import evaluate
 from abn.recipes import RECIPES, Recipe
 from abn.resnet import ARCHITECTURES, ResNet
 from abn.run_state import TrainingError
-
-EVALUATION_BATCH = 1000
-
-
-@torch.inference_mode()
-def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
-    """Accuracy in percent and mean cross-entropy in nats, in eval mode and float32, without autocast.
-
-    On CUDA the convolutions round their inputs to TF32 where PyTorch's setting allows it, as it does by default.
-    """
-    was_training = model.training
-    model.eval()
-    correct, loss = 0, 0.0
-    for start in range(0, len(split), EVALUATION_BATCH):
-        labels = split.labels[start : start + EVALUATION_BATCH]
-        logits = model(normalise(split.pixels[start : start + EVALUATION_BATCH]))
-        correct += (logits.argmax(1) == labels).sum().item()
-        loss += F.cross_entropy(logits, labels, reduction="sum").item()
-    model.train(was_training)
-    return 100 * correct / len(split), loss / len(split)
+from abn.workers import ALONE, Workers, joined
 
 
 @dataclass(frozen=True)
@@ -103,22 +84,26 @@ def train(
     compile_network: bool = False,
     progress: bool = True,
     after_epoch: Callable[[list[dict]], None] = lambda log: None,
+    workers: Workers = ALONE,
 ) -> tuple[ResNet, list[dict]]:
     """Train a network; after every epoch its state and log stand in `out`.
 
     Args:
         variant: what `run.architecture` stands for where it is no name in `ARCHITECTURES`.
         resume: go on from the last finished epoch in `out`, where there is one.
-        after_epoch: is given the log so far whenever an epoch is stored, and once at the start.
+        after_epoch: is given the log so far whenever an epoch is stored, and once at the start; on rank 0 alone.
+        workers: the processes that train together, each of which calls this alike. A run may go on with another
+            number of them, as it may on another device; the log says with how many each epoch was made.
 
     Returns:
         The trained network in eval mode, and the log: a dictionary an epoch.
 
     Raises:
-        TrainingError: when `out` holds another run, when the loss is no longer a number, or when the
-            state cannot be written.
+        TrainingError: when `out` holds another run, when the loss is no longer a number, when the
+            state cannot be written, or when a batch is too small for the workers; on all of them alike.
     """
     train_split, eval_split = split_data(data, run.holdout, device)
+    workers.require_shares(len(train_split), run.recipe.batch_size)
     torch.manual_seed(run.seed)
     variant = variant or Variant(ARCHITECTURES[run.architecture])
     model = variant.build().to(device, memory_format=torch.channels_last)
@@ -127,16 +112,28 @@ def train(
         variant.parameter_groups(model), lr=recipe.lr, momentum=recipe.momentum,
         weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, fused=device.type != "mps",
     )  # fmt: skip
-    log = run_state.restore(out, run.settings(), model, optimizer) if resume else run_state.start(out)
-    batches = Batches(train_split, recipe.batch_size, run.seed, recipe.augmentation)
-    network = torch.compile(model, dynamic=False) if compile_network else model
-    after_epoch(log)
+    found = workers.from_first(lambda: run_state.restore(out, run.settings()) if resume else run_state.start(out))
+    log = run_state.load(found, model, optimizer)
+    batches = Batches(train_split, recipe.batch_size, run.seed, recipe.augmentation, workers)
+    network = workers.wrap(model)
+    if compile_network:
+        # Around DistributedDataParallel, which Dynamo then splits so that gradients travel during the backward pass.
+        network = torch.compile(network, dynamic=False)
+    hardware = workers.describe(describe_hardware(device))
+    workers.from_first(lambda: after_epoch(log))
 
     bar = tqdm(
         total=recipe.epochs * len(batches), initial=len(log) * len(batches), unit="batch",
         disable=not progress, mininterval=1, dynamic_ncols=True,
         leave=None,  # under another bar it goes when it is done
     )  # fmt: skip
+
+    def keep() -> dict:
+        run_state.store(out, run.settings(), model, optimizer, log)
+        after_epoch(log)
+        bar.write(json.dumps(log[-1]), file=sys.stderr)
+        return log[-1]
+
     with bar:
         for epoch in range(len(log), recipe.epochs):
             bar.set_description(f"{run.architecture} epoch {epoch + 1}/{recipe.epochs}")
@@ -144,14 +141,13 @@ def train(
             record = _train_epoch(network, optimizer, recipe, batches, epoch, bar)
             record["seconds"] = round(time.perf_counter() - started, 1)
             if (epoch + 1) % run.evaluate_every == 0 or epoch + 1 == recipe.epochs:
-                accuracy, loss = evaluate(model, eval_split)
+                workers.spread_statistics(model)
+                accuracy, loss = evaluate(model, eval_split, workers)
                 split = "holdout" if run.holdout else "test"
                 record |= {f"{split}_accuracy": round(accuracy, 4), f"{split}_loss": round(loss, 6)}
-            record |= {"device": describe_hardware(device), "torch": str(torch.__version__)}
+            record |= {"workers": workers.world_size, "device": hardware, "torch": str(torch.__version__)}
             log.append(record)
-            run_state.store(out, run.settings(), model, optimizer, log)
-            after_epoch(log)
-            bar.write(json.dumps(record), file=sys.stderr)
+            log[-1] = workers.from_first(keep)  # seconds and device are rank 0's
     return model.eval(), log
 
 
@@ -159,7 +155,7 @@ def _train_epoch(
     network: nn.Module, optimizer: torch.optim.SGD, recipe: Recipe, batches: Batches, epoch: int, bar: tqdm
 ) -> dict:
     network.train()
-    device = batches.labels.device
+    device, workers = batches.labels.device, batches.workers
     bfloat16 = gains_by_bfloat16(device)
     loss_sum = torch.zeros((), device=device)
     correct = torch.zeros((), device=device, dtype=torch.long)
@@ -171,28 +167,29 @@ def _train_epoch(
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             logits = network(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        loss.backward()
+        loss.backward(workers.gradient_weight(loss, len(labels), batches.length(batch)))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         # Sums stay on the device: asking for their values would make the host wait for every step.
         loss_sum += loss.detach() * len(labels)
         correct += (logits.detach().argmax(1) == labels).sum()
-        seen += len(labels)
+        seen += batches.length(batch)
         bar.update()
         if batch % 20 == 0 or batch == len(batches) - 1:
-            mean_loss = (loss_sum / seen).item()
+            mean_loss = (workers.sum(loss_sum) / seen).item()
+            accuracy = 100 * workers.sum(correct).item() / seen
             if not math.isfinite(mean_loss):
                 raise _diverged(mean_loss, epoch, batch, rate)
-            bar.set_postfix(loss=f"{mean_loss:.3f}", acc=f"{100 * correct.item() / seen:.1f}%", refresh=False)
+            bar.set_postfix(loss=f"{mean_loss:.3f}", acc=f"{accuracy:.1f}%", refresh=False)
     # The last step comes after the last loss: what it did to the weights has to be looked at itself.
-    norm = torch.stack([parameter.detach().float().norm() for parameter in network.parameters()]).sum().item()
-    if not math.isfinite(norm):
+    norm = torch.stack([parameter.detach().float().norm() for parameter in network.parameters()]).sum()
+    if not math.isfinite(workers.sum(norm).item()):
         raise _diverged(math.nan, epoch, batch, rate)
     return {
         "epoch": epoch + 1,
         "learning_rate": rate,
-        "train_loss": round((loss_sum / seen).item(), 6),
-        "train_accuracy": round(100 * correct.item() / seen, 4),
+        "train_loss": round(mean_loss, 6),
+        "train_accuracy": round(accuracy, 4),
     }
 
 
@@ -201,13 +198,6 @@ def _diverged(loss: float, epoch: int, batch: int, rate: float) -> TrainingError
         f"the loss is {loss} in epoch {epoch + 1}, batch {batch + 1} (learning rate {rate:.3g}); the last finished "
         "epoch is kept: look for broken images, or start anew with a lower --lr and another --out"
     )
-
-
-def make_deterministic() -> None:
-    """Ask PyTorch for the same bits in every run on a CUDA device; a CPU gives them anyway."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -239,27 +229,37 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parse_arguments(argv)
+    with joined("abn.training") as workers:
+        _train_as_told(parse_arguments(argv), workers)
+
+
+def _train_as_told(args: argparse.Namespace, workers: Workers) -> None:
     recipe = RECIPES[args.recipe]
     recipe = replace(recipe, epochs=args.epochs or recipe.epochs, lr=args.lr or recipe.lr)
     run = Run(args.arch, recipe, args.seed, args.holdout, args.evaluate_every)
     try:
-        device = choose_device(args.device)
+        device = workers.agree(lambda: workers.choose_device(args.device))
         if args.deterministic:
             make_deterministic()
-        data = load_cifar10(args.data, args.download)
-        model, log = train(run, data, args.out, device, resume=args.resume, compile_network=args.compile)
-        from abn.checkpoints import CheckpointError, save_trained  # after the run, which does not need safetensors
-
-        try:
-            folder = save_trained(model, args.out / "checkpoint", run, log, data)
-        except CheckpointError as error:
-            raise TrainingError(f"the run is finished, but: {error}; then pass --resume to write it anew") from error
+        data = workers.agree(lambda: load_cifar10(args.data, args.download))
+        model, log = train(
+            run, data, args.out, device, resume=args.resume, compile_network=args.compile, workers=workers
+        )
+        folder = workers.from_first(lambda: _save(model, args.out / "checkpoint", run, log, data))
     except (DataError, DeviceError, TrainingError) as error:
         sys.exit(f"abn.training: {error}")
     except KeyboardInterrupt:
         sys.exit("abn.training: stopped; pass --resume to go on from the last finished epoch")
     print(f"checkpoint in {folder}")
+
+
+def _save(model: ResNet, folder: Path, run: Run, log: list[dict], data: Cifar10) -> Path:
+    from abn.checkpoints import CheckpointError, save_trained  # after the run, which does not need safetensors
+
+    try:
+        return save_trained(model, folder, run, log, data)
+    except CheckpointError as error:
+        raise TrainingError(f"the run is finished, but: {error}; then pass --resume to write it anew") from error
 
 
 if __name__ == "__main__":
