@@ -1,6 +1,6 @@
 """What modulation costs: ResNet-DMB over ResNet-S, forward and in training, in one run.
 
-    python -m benchmarks.modulation_cost [--batches 512 1] [--training-batch 128] [--rounds 20] [--no-compile]
+    python -m benchmarks.modulation_cost [--batches 512 1] [--training-batch 128] [--rounds 20] [--compile]
 
 The forward pass is that of the page: eval mode, float32. The training step is `abn.training.train_epoch`'s. 1.00
 would be free.
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batches", type=int, nargs="*", default=[512, 1], help="images of the forward passes")
     parser.add_argument("--training-batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="also compiled")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=False, help="also compiled")
     parser.add_argument("--threads", type=int, help="of the CPU; all its cores if left out")
     args = parser.parse_args(argv)
     if args.threads:

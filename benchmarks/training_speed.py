@@ -1,6 +1,6 @@
 """How near training comes to the hardware: the project's own loop, its limit, and an ordinary script, in one run.
 
-    python -m benchmarks.training_speed [--arch resnet-dmb] [--steps 4] [--rounds 5] [--no-compile] [--threads 2]
+    python -m benchmarks.training_speed [--arch resnet-dmb] [--steps 4] [--rounds 5] [--compile] [--threads 2]
 
 In a round all take turns: an epoch of `--steps` batches by `abn.training.train_epoch`, augmentation and bookkeeping
 included; forward, loss and backward of the same network on one batch that is ready; the loop of
@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=RECIPE.batch_size, help="images a step")
     parser.add_argument("--steps", type=int, default=4, help="of each loop in a round; 100 or more on a GPU")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="torch.compile")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=False, help="torch.compile")
     parser.add_argument("--threads", type=int, help="of the CPU; all its cores if left out")
     args = parser.parse_args(argv)
     if args.threads:
