@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import pad
 
-from abn.data import Cifar10, DataError, normalise, to_pixels
+from abn.data import MEAN, STD, Cifar10, DataError, normalise, to_pixels
 from abn.workers import ALONE, Workers
 
 HOLDOUT_SEED = 2024  # the same images are held out whatever the run's own seed
@@ -88,6 +88,8 @@ class Batches:
         self.size = split.pixels.shape[-1]
         padded = pad(split.pixels, [self.augmentation.padding], padding_mode=self.augmentation.padding_mode)
         self.padded = padded.permute(0, 2, 3, 1).contiguous()  # (N, H, W, 3): the gather's result is channels_last
+        # Copied to the device once: a copy from the host makes it wait for what it was asked before.
+        self.mean, self.std = (torch.tensor(values, device=split.labels.device) for values in (MEAN, STD))
 
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
@@ -111,7 +113,7 @@ class Batches:
             rows = dy[:, None] + line
             columns = dx[:, None] + torch.where(flip[:, None], line.flip(0), line)
             crops = self.padded[index[:, None, None], rows[:, :, None], columns[:, None, :]]
-            yield normalise(crops.permute(0, 3, 1, 2)), self.labels[index]
+            yield normalise(crops.permute(0, 3, 1, 2), self.mean, self.std), self.labels[index]
 
     def _generator(self, epoch: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)

@@ -136,18 +136,21 @@ def _read_torchvision(folder: Path, download: bool) -> Cifar10:
     return Cifar10(**arrays)
 
 
-def normalise(pixels: Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> Tensor:
+def normalise(
+    pixels: Tensor, mean: tuple[float, ...] | Tensor = MEAN, std: tuple[float, ...] | Tensor = STD
+) -> Tensor:
     """Pixels to what the networks are given.
 
     Args:
         pixels: (N, 3, H, W), uint8 0…255 or floating 0…1.
+        mean, std: three numbers each; as tensors on the pixels' device they need no copy to it.
 
     Returns:
         (N, 3, H, W) float32, ``(pixels - mean) / std`` on the scale 0…1.
     """
     scale = 255.0 if pixels.dtype == torch.uint8 else 1.0
-    shift = torch.tensor(mean, device=pixels.device).view(3, 1, 1)
-    width = torch.tensor(std, device=pixels.device).view(3, 1, 1)
+    shift = torch.as_tensor(mean, device=pixels.device).view(3, 1, 1)
+    width = torch.as_tensor(std, device=pixels.device).view(3, 1, 1)
     return (pixels.float() / scale - shift) / width
 
 

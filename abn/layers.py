@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -151,6 +152,28 @@ class DynamicMultiBiasLinear(nn.Module):
         return preactivation(linear_term, gate_weights, self.biases)
 
 
+class _PixelSum(torch.autograd.Function):
+    """(N, C, H, W) → (N, C), the sum over the pixels in `dtype`.
+
+    PyTorch's own writes the gradient out for every pixel, and not in channels_last, where `dtype` is not that of `x`;
+    this one's is a view of (N, C) numbers.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, dtype: torch.dtype) -> Tensor:
+        return x.sum(dim=(2, 3), dtype=dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, torch.dtype], output: Tensor) -> None:
+        ctx.shape, ctx.dtype = inputs[0].shape, inputs[0].dtype
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.to(ctx.dtype)[:, :, None, None].expand(ctx.shape), None
+
+
 class DynamicModulatedConv2d(nn.Module):
     """A convolution whose output channels are rescaled for every image: ``f ⊙ Conv(x)``.
 
@@ -188,7 +211,7 @@ class DynamicModulatedConv2d(nn.Module):
         """
         with torch.autocast(x.device.type, enabled=False):
             precision = torch.promote_types(x.dtype, torch.float32)
-            return self.gate_dmb.parts(x.mean(dim=(2, 3), dtype=precision))
+            return self.gate_dmb.parts(_PixelSum.apply(x, precision) / (x.shape[2] * x.shape[3]))
 
     def factors(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) → (N, C_out) factors in (0, 2), float32 also under autocast."""

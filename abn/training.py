@@ -108,10 +108,7 @@ def train(
     variant = variant or Variant(ARCHITECTURES[run.architecture])
     model = variant.build().to(device, memory_format=torch.channels_last)
     recipe = run.recipe
-    optimizer = torch.optim.SGD(
-        variant.parameter_groups(model), lr=recipe.lr, momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, fused=device.type != "mps",
-    )  # fmt: skip
+    optimizer = make_optimizer(variant.parameter_groups(model), recipe, device)
     found = workers.from_first(lambda: run_state.restore(out, run.settings()) if resume else run_state.start(out))
     log = run_state.load(found, model, optimizer)
     batches = Batches(train_split, recipe.batch_size, run.seed, recipe.augmentation, workers)
@@ -138,7 +135,7 @@ def train(
         for epoch in range(len(log), recipe.epochs):
             bar.set_description(f"{run.architecture} epoch {epoch + 1}/{recipe.epochs}")
             started = time.perf_counter()
-            record = _train_epoch(network, optimizer, recipe, batches, epoch, bar)
+            record = train_epoch(network, optimizer, recipe, batches, epoch, bar)
             record["seconds"] = round(time.perf_counter() - started, 1)
             if (epoch + 1) % run.evaluate_every == 0 or epoch + 1 == recipe.epochs:
                 workers.spread_statistics(model)
@@ -151,9 +148,25 @@ def train(
     return model.eval(), log
 
 
-def _train_epoch(
+def make_optimizer(parameter_groups: list[dict], recipe: Recipe, device: torch.device) -> torch.optim.SGD:
+    """The recipe's optimiser, which updates all weights in one kernel where the device has it."""
+    return torch.optim.SGD(
+        parameter_groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov, fused=device.type != "mps",
+    )  # fmt: skip
+
+
+def train_epoch(
     network: nn.Module, optimizer: torch.optim.SGD, recipe: Recipe, batches: Batches, epoch: int, bar: tqdm
 ) -> dict:
+    """Train on every batch of an epoch, and count the batches on `bar`.
+
+    Returns:
+        Epoch (from 1), last learning rate, mean loss in nats and accuracy in percent while training.
+
+    Raises:
+        TrainingError: when the loss or a weight is no longer a number.
+    """
     network.train()
     device, workers = batches.labels.device, batches.workers
     bfloat16 = gains_by_bfloat16(device)

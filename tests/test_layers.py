@@ -163,6 +163,17 @@ def test_a_bfloat16_input_is_pooled_in_float32():
     assert torch.equal(layer.factors(x), layer.factors(x.float()))
 
 
+def test_the_gradient_of_the_pooled_input_is_a_view_in_the_inputs_precision():
+    layer = DynamicModulatedConv2d(4, 4)
+    x = torch.rand(2, 4, 8, 8).bfloat16().requires_grad_()
+    gradient = torch.autograd.grad(layer.factors(x)[:, 1].sum(), x)[0]
+    assert gradient.untyped_storage().nbytes() == 2 * 4 * 2  # N × C numbers of two bytes, for all the pixels
+    wide = x.detach().float().requires_grad_()
+    m = layer.gate_dmb(wide.mean(dim=(2, 3)))
+    expected = torch.autograd.grad(factors_of(m)[:, 1].sum(), wide)[0]
+    torch.testing.assert_close(gradient, expected.bfloat16(), rtol=2**-7, atol=0)
+
+
 def test_double_precision_is_kept():
     layer = DynamicModulatedConv2d(2, 2).double()
     x = torch.randn(1, 2, 4, 4, dtype=torch.float64)

@@ -214,8 +214,9 @@ class _BlockWithBias(BasicBlock):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
 
+@pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_neutral_factors_equal_plain_convolutions_bit_for_bit(modulated, images, training):
+def test_neutral_factors_equal_plain_convolutions_bit_for_bit(modulated, images, training, bfloat16):
     plain = ResNet(_BlockWithBias, "plain")
     plain.load_state_dict(
         {
@@ -230,7 +231,7 @@ def test_neutral_factors_equal_plain_convolutions_bit_for_bit(modulated, images,
     def neutral(_, modulation):
         return modulation.with_factors(torch.ones_like(modulation.factors))
 
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         assert torch.equal(twin.train(training)(images, neutral), plain.train(training)(images))
     statistics = plain.state_dict()
     for name, value in twin.state_dict().items():
@@ -469,3 +470,19 @@ def test_autocast_computes_in_bfloat16_with_float32_factors(modulated, images, t
     with torch.no_grad():
         twin.load_state_dict(modulated.state_dict())
         torch.testing.assert_close(logits.float(), twin(images), rtol=0.1, atol=0.3)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
+def test_a_block_can_be_compiled_whole_for_training(bfloat16):
+    """Traced in one piece, without a compiler of machine code; numbers and gradients stay the same."""
+    torch.manual_seed(3)
+    block = awaken(DMBBlock(4, 4)).train()
+    x, answers = torch.randn(2, 4, 8, 8), []
+    for run in (block, torch.compile(block, backend="aot_eager", fullgraph=True, dynamic=False)):
+        pictures = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            y = run(pictures)
+        gradients = torch.autograd.grad(y.float().square().sum(), [pictures, *block.parameters()])
+        answers.append([y, *gradients])
+    for one, other in zip(*answers, strict=True):
+        torch.testing.assert_close(other, one, rtol=0.02 if bfloat16 else 1e-5, atol=0.1 if bfloat16 else 1e-5)

@@ -123,7 +123,7 @@ def test_a_state_that_is_none_is_refused(tmp_path, kind):
 @pytest.mark.parametrize("resume", [False, True])
 def test_an_output_that_can_be_no_folder_is_refused_before_training(tmp_path, monkeypatch, resume):
     (tmp_path / "file").write_text("kept")
-    monkeypatch.setattr(training, "_train_epoch", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(training, "train_epoch", lambda *_: pytest.fail("trained"))
     with pytest.raises(TrainingError, match="file cannot be made a folder .*name another --out"):
         go(tiny_run(), tmp_path / "file", resume=resume)
     assert (tmp_path / "file").read_text() == "kept"

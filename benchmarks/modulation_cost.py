@@ -1,0 +1,75 @@
+"""What modulation costs: ResNet-DMB over ResNet-S, forward and in training, in one run.
+
+    python -m benchmarks.modulation_cost [--batches 512 1] [--training-batch 128] [--rounds 20] [--compile]
+
+The forward pass is that of the page: eval mode, float32. The training step is `abn.training.train_epoch`'s. 1.00
+would be free.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+
+import torch
+
+from abn.devices import choose_device, describe_hardware
+from abn.resnet import ARCHITECTURES
+from benchmarks.timing import interleaved, ratio
+from benchmarks.training_speed import noise_batches, own_loop, own_network
+
+NETWORKS = ("resnet-s", "resnet-dmb")
+
+
+def forward(architecture: str, device: torch.device, batch: int, compile_network: bool) -> Callable[[], object]:
+    """A pass of a network in eval mode."""
+    torch.manual_seed(0)
+    model = ARCHITECTURES[architecture]().to(device).eval()
+    network = torch.compile(model, dynamic=False) if compile_network else model
+    images = torch.randn(batch, 3, 32, 32, device=device)
+
+    def run() -> None:
+        with torch.no_grad():
+            network(images)
+
+    return run
+
+
+def training_step(architecture: str, device: torch.device, batch: int, compile_network: bool) -> Callable[[], object]:
+    """A step of training, its batch and its bookkeeping included."""
+    return own_loop(*own_network(architecture, device, compile_network), noise_batches(batch, 1, device))
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.modulation_cost", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batches", type=int, nargs="*", default=[512, 1], help="images of the forward passes")
+    parser.add_argument("--training-batch", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=False, help="also compiled")
+    parser.add_argument("--threads", type=int, help="of the CPU; all its cores if left out")
+    args = parser.parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = choose_device(args.device)
+    print(f"{describe_hardware(device)}, torch {torch.__version__}; n = {args.rounds} rounds, medians")
+    print("| | images | | ResNet-S, ms | ResNet-DMB, ms | ResNet-DMB / ResNet-S |")
+    print("|---|---|---|---|---|---|")
+    kinds = [("forward", forward, batch) for batch in args.batches]
+    kinds += [("training step", training_step, args.training_batch)]
+    for kind, make, batch in kinds:
+        for compiled in (False, True) if args.compile else (False,):
+            torch.compiler.reset()  # past a number of networks it would go back to eager ones, with a warning alone
+            seconds = interleaved({name: make(name, device, batch, compiled) for name in NETWORKS}, args.rounds)
+            static, modulated = (seconds[name] for name in NETWORKS)
+            times = " | ".join(f"{1000 * statistics.median(taken):.1f}" for taken in (static, modulated))
+            print(
+                f"| {kind} | {batch} | {'compiled' if compiled else 'eager'} | {times} | "
+                f"{ratio(modulated, static):.3f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
