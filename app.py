@@ -59,11 +59,11 @@ def main(argv: list[str] | None = None) -> None:
         data = load_cifar10(args.data) if args.data else None
     except (CheckpointError, DataError, ReferenceFileError, DeviceError, DeviceMemoryError) as error:
         sys.exit(f"app.py: {error}")
-    use_own_folder()
+    uploads = use_own_folder()
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
     # Strangers are not told what is on this machine: folders only where the page is served to this machine alone.
     local = args.host in ("127.0.0.1", "localhost", "::1") and "SPACE_ID" not in os.environ
-    page = build_page(Pairs(inspector, folders=local), examples, data, args.keep)
+    page = build_page(Pairs(inspector, folders=local, scratch=uploads), examples, data, args.keep)
     serve(page, args.host, args.port, mcp=args.mcp)
 
 

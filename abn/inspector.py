@@ -53,19 +53,23 @@ class Network:
 
 
 def open_network(
-    source: str | Path | HubSource, *, max_bytes: int = MOST_BYTES, public_only: bool = False
+    source: str | Path | HubSource,
+    *,
+    max_bytes: int = MOST_BYTES,
+    public_only: bool = False,
+    cache: Path | None = None,
 ) -> Network:
     """A checkpoint with its reference.
 
     Args:
         source: a folder, a Hub id, or what `abn.sources.locate` made of one.
-        max_bytes, public_only: of what comes from the Hub, see `load_checkpoint`.
+        max_bytes, public_only, cache: of what comes from the Hub, see `load_checkpoint`.
 
     Raises:
         CheckpointError: for a source that cannot be had or used.
         ReferenceFileError: for a reference that cannot be read or belongs to other weights.
     """
-    model = load_checkpoint(source, max_bytes=max_bytes, public_only=public_only)
+    model = load_checkpoint(source, max_bytes=max_bytes, public_only=public_only, cache=cache)
     info = model.info
     label = LABELS.get(model.architecture, model.architecture)
     return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), info.notice)

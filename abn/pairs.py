@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from abn.checkpoint_info import CheckpointError
 from abn.inspector import Inspector, Network, open_network
@@ -35,17 +38,23 @@ class Pairs:
 
     A visitor's choice is a `Pair`, which is small and names no loaded network: what was forgotten meanwhile is
     loaded anew, a Hub's checkpoint from the very commit it was chosen at.
+
+    What strangers name from the Hub is kept in memory alone: its files are deleted once they are read, or found to
+    be of no use. So strangers neither fill the disk nor touch the cache of whoever runs the server.
     """
 
-    def __init__(self, own: Inspector, *, folders: bool, most: int = MOST_NETWORKS) -> None:
+    def __init__(
+        self, own: Inspector, *, folders: bool, most: int = MOST_NETWORKS, scratch: Path | None = None
+    ) -> None:
         """
         Args:
             own: of the networks the app was started with.
-            folders: whether visitors may name folders of this machine; else Hub ids alone.
+            folders: whether visitors may name folders of this machine; else they are strangers: Hub ids alone.
             most: networks kept beside the app's own.
+            scratch: where strangers' networks are fetched to; None for the system's temporary folder.
         """
         self.own, self.folders = own, folders
-        self._most = most
+        self._most, self._scratch = most, scratch
         self._loaded: OrderedDict[Place, Future[Network]] = OrderedDict()
         self._lock = threading.Lock()
         self._loading = threading.BoundedSemaphore(MOST_AT_ONCE)
@@ -113,12 +122,16 @@ class Pairs:
 
     def _open(self, place: Place, public_only: bool) -> Network:
         if not isinstance(place, HubSource):
-            return open_network(place, max_bytes=MOST_BYTES, public_only=False)
+            return open_network(place, max_bytes=MOST_BYTES)
         if not self._loading.acquire(blocking=False):
             raise CheckpointError("other networks are being loaded just now; try again in a minute", str(place))
+        # A name that is not taken, and no folder yet: what stops its making is among the failures that are explained.
+        own_cache = Path(self._scratch or tempfile.gettempdir()) / f"hub-{uuid4().hex}" if public_only else None
         try:
-            return open_network(place, max_bytes=MOST_BYTES, public_only=public_only)
+            return open_network(place, max_bytes=MOST_BYTES, public_only=public_only, cache=own_cache)
         finally:
+            if own_cache is not None:
+                shutil.rmtree(own_cache, ignore_errors=True)
             self._loading.release()
 
     def _forget(self, place: Place) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from abn import pairs as module
 from abn.checkpoints import CheckpointError, save_checkpoint
-from abn.inspector import Network, open_network
+from abn.inspector import Inspector, Network, open_network
 from abn.pairs import MOST_BYTES, OWN, Pair, Pairs
 from abn.sources import HubSource
 from tests.conftest import awake
+from tests.hub_server import FILES, REPO
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -33,7 +34,7 @@ def loads(monkeypatch, checkpoints):
     """What was loaded, and whether as for a stranger; a Hub id is answered from small checkpoints, at one commit."""
     loaded = []
 
-    def open_counted(place, *, max_bytes, public_only):
+    def open_counted(place, *, max_bytes, public_only=False, cache=None):
         assert max_bytes == MOST_BYTES
         loaded.append((place, public_only))
         if not isinstance(place, HubSource):
@@ -177,3 +178,55 @@ def test_the_hub_is_asked_for_so_many_networks_at_once_and_no_more(own, loads, m
     for thread in threads:
         thread.join()
     assert own.choose("", "late/resnet-dmb").dmb.repo == "late/resnet-dmb"
+
+
+# --- what strangers' networks leave on the disk ---
+
+
+@pytest.fixture
+def upload(hub, second):
+    """The files of `second` on the Hub; answers with their commit."""
+    hub.repositories[REPO].commit({path.name: path.read_bytes() for path in second.iterdir()})
+    return hub.repositories[REPO].revisions["main"]
+
+
+def test_a_strangers_network_leaves_no_file(inspector, upload, second, cache, tmp_path, pictures):
+    (tmp_path / "scratch").mkdir()
+    pairs = Pairs(inspector, folders=False, scratch=tmp_path / "scratch", most=1)
+    pair = pairs.choose(REPO, "")
+    assert pair.baseline == HubSource(REPO, upload)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not cache.exists()
+    here = Inspector(open_network(second), inspector.dmb, inspector.device)
+    seen, expected = (each.inspect(pictures[0]).baseline.probabilities for each in (pairs.inspector(pair), here))
+    assert np.array_equal(seen, expected)
+
+
+def test_what_is_forgotten_is_fetched_anew_and_again_leaves_no_file(inspector, upload, hub, cache, tmp_path):
+    pairs = Pairs(inspector, folders=False, scratch=tmp_path / "scratch", most=1)
+    pair = pairs.choose(REPO, "")
+    other = {**hub.repositories[REPO].commits[upload], "README.md": b"another card"}
+    pairs.choose(f"{REPO}@{hub.repositories[REPO].commit(other, 'other')}", "")
+    assert pairs.inspector(pair).baseline.model.info.commit == upload
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not cache.exists()
+
+
+def test_what_is_of_no_use_leaves_no_file_either(inspector, hub, cache, tmp_path):
+    hub.repositories[REPO].commit({**FILES, "config.json": b"{"})
+    with pytest.raises(CheckpointError, match="config.json"):
+        Pairs(inspector, folders=False, scratch=tmp_path / "scratch").choose(REPO, "")
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not cache.exists()
+
+
+def test_what_the_host_has_in_the_cache_stays_as_it_is(inspector, upload, cache, tmp_path):
+    open_network(REPO)
+    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+    Pairs(inspector, folders=False, scratch=tmp_path / "scratch").choose(REPO, "")
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
+
+
+def test_the_owner_of_the_machine_keeps_what_was_fetched(own, upload, cache):
+    own.choose(REPO, "")
+    assert [path.name for path in cache.glob("models--*/snapshots/*")] == [upload]
