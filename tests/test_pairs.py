@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import pytest
 from abn import pairs as module
 from abn.checkpoints import CheckpointError, save_checkpoint
 from abn.inspector import Inspector, Network, open_network
-from abn.pairs import MOST_BYTES, OWN, Pair, Pairs
+from abn.pairs import MOST_BYTES, OWN, Choice, Pair, Pairs
 from abn.sources import HubSource
 from tests.conftest import awake
 from tests.hub_server import FILES, REPO
@@ -87,7 +88,8 @@ def test_a_folder_that_is_chosen_again_is_read_again(own, second, loads):
 
 
 def test_many_at_once_load_once(own, second, loads):
-    threads = [threading.Thread(target=own.inspector, args=(Pair(None, second.resolve()),)) for _ in range(6)]
+    pair = Pair(None, Choice(second.resolve(), json.loads((second / "config.json").read_text())["weights_sha256"]))
+    threads = [threading.Thread(target=own.inspector, args=(pair,)) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -104,9 +106,28 @@ def test_the_least_used_is_forgotten_and_loaded_anew(inspector, second, checkpoi
     assert len(loads) == 3
 
 
-def test_a_hubs_choice_stays_at_its_commit(own, loads):
+def test_other_weights_than_those_chosen_are_refused(inspector, checkpoints, tmp_path):
+    folder = save_checkpoint(awake("resnet-dmb", 6), tmp_path / "mine")
+    pairs = Pairs(inspector, folders=True, most=1)
+    pair = pairs.choose("", str(folder))
+    pairs.choose("", str(checkpoints / "resnet-dmb"))  # and the first is forgotten
+    save_checkpoint(awake("resnet-dmb", 7), folder)
+    with pytest.raises(
+        CheckpointError, match=r"^mine: the weights are others than when .* choose the networks anew$"
+    ):
+        pairs.inspector(pair)
+    again = pairs.choose("", str(folder))
+    assert again.dmb.place == pair.dmb.place
+    assert pairs.inspector(again).dmb.model.info.weights_sha256 == again.dmb.weights_sha256
+    with pytest.raises(CheckpointError, match="choose the networks anew"):
+        pairs.inspector(pair)  # also where the new ones are loaded already
+
+
+def test_a_hubs_choice_stays_at_its_commit(own, inspector, loads):
     pair = own.choose("", "somebody/resnet-dmb")
-    assert pair == Pair(None, HubSource("somebody/resnet-dmb", COMMIT))
+    assert pair == Pair(
+        None, Choice(HubSource("somebody/resnet-dmb", COMMIT), inspector.dmb.model.info.weights_sha256)
+    )
     own.inspector(pair)
     assert len(loads) == 1  # kept under its commit
     own.choose("", "somebody/resnet-dmb")
@@ -126,7 +147,7 @@ def test_a_failure_is_not_kept(own, second, monkeypatch, loads):
             with pytest.raises(CheckpointError, match="not today"):
                 own.choose("", str(second))
     assert len(calls) == 2
-    assert own.choose("", str(second)).dmb == second.resolve()
+    assert own.choose("", str(second)).dmb.place == second.resolve()
 
 
 def test_networks_that_cannot_be_compared_are_refused(own, checkpoints, tmp_path):
@@ -151,7 +172,7 @@ def test_a_folder_with_a_hubs_name_is_not_opened_for_a_stranger(inspector, loads
     (tmp_path / "somebody" / "resnet-dmb").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     pair = Pairs(inspector, folders=False).choose("", "somebody/resnet-dmb")
-    assert pair.dmb == HubSource("somebody/resnet-dmb", COMMIT)
+    assert pair.dmb.place == HubSource("somebody/resnet-dmb", COMMIT)
     assert loads == [(HubSource("somebody/resnet-dmb", "main"), True)]  # and nothing that only our token may read
 
 
@@ -177,7 +198,7 @@ def test_the_hub_is_asked_for_so_many_networks_at_once_and_no_more(own, loads, m
     release.set()
     for thread in threads:
         thread.join()
-    assert own.choose("", "late/resnet-dmb").dmb.repo == "late/resnet-dmb"
+    assert own.choose("", "late/resnet-dmb").dmb.place.repo == "late/resnet-dmb"
 
 
 # --- what strangers' networks leave on the disk ---
@@ -194,7 +215,7 @@ def test_a_strangers_network_leaves_no_file(inspector, upload, second, cache, tm
     (tmp_path / "scratch").mkdir()
     pairs = Pairs(inspector, folders=False, scratch=tmp_path / "scratch", most=1)
     pair = pairs.choose(REPO, "")
-    assert pair.baseline == HubSource(REPO, upload)
+    assert pair.baseline.place == HubSource(REPO, upload)
     assert list((tmp_path / "scratch").iterdir()) == []
     assert not cache.exists()
     here = Inspector(open_network(second), inspector.dmb, inspector.device)

@@ -59,7 +59,8 @@ COPY = """() => {
 
 def pair_places(pair: Pair) -> list[str]:
     """(left, right) as a link names them: Hub ids with their commit, "" for the app's own and for a folder."""
-    return [str(place) if isinstance(place, HubSource) else "" for place in (pair.baseline, pair.dmb)]
+    places = [choice and choice.place for choice in (pair.baseline, pair.dmb)]
+    return [str(place) if isinstance(place, HubSource) else "" for place in places]
 
 
 def parse(component: Component, option: Option | None, text: str) -> Any:
