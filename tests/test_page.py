@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import numpy as np
@@ -230,6 +231,54 @@ def test_the_networks_differ_on_the_image_drawn_for_that(page):
     page.get_by_role("button", name="Draw one they disagree on").click()
     expect(page.locator("#truth")).to_contain_text("its true class is")
     expect(page.locator("#agreement")).to_contain_text("They disagree")
+
+
+@pytest.fixture
+def search(monkeypatch):
+    """Holds a search for a disagreement back; returns what lets its answer go, and waits until it has gone."""
+    go_on, found = threading.Event(), threading.Event()
+    find = Inspector.find_disagreement
+
+    def slow(*arguments):
+        assert go_on.wait(60)
+        found.set()
+        return find(*arguments)
+
+    def release():
+        go_on.set()
+        assert found.wait(60)
+
+    monkeypatch.setattr(Inspector, "find_disagreement", slow)
+    yield release
+    go_on.set()
+
+
+def start_search(page):
+    page.get_by_role("button", name="Draw one they disagree on").click()
+    expect(page.locator("#picture [data-testid=status-tracker]")).to_contain_text("processing")
+
+
+def test_a_search_that_ends_after_a_file_was_opened_changes_nothing(
+    visit, search, inspector, first_example, tmp_path
+):
+    page = visit("?tab=take-away")
+    start_search(page)
+    (tmp_path / "result.json").write_bytes(to_json(export_of(inspector, first_example)))
+    page.locator("input[type=file][accept*='json']").set_input_files(tmp_path / "result.json")
+    expect(page.locator("#failure")).to_contain_text("Shown from a file")
+    search()
+    page.wait_for_timeout(3000)
+    expect(page.locator("#failure")).to_contain_text("Shown from a file")
+    expect(page.locator("#truth")).to_be_empty()
+
+
+def test_a_search_that_ends_after_other_networks_were_chosen_changes_nothing(page, search, other_checkpoint):
+    start_search(page)
+    load_networks(page, baseline=other_checkpoint)
+    expect(page.locator("#top-baseline")).to_contain_text("ResNet-DMB (my-net)")
+    search()
+    page.wait_for_timeout(3000)
+    expect(page.locator("#truth")).to_be_empty()
 
 
 def test_the_table_of_all_channels_can_be_searched(page, first_example):

@@ -31,6 +31,7 @@ from abn.ui import (
     words,
 )
 from abn.ui.edge import escape, told
+from abn.ui.latest import Latest
 from abn.ui.picture_column import HIDDEN, Origins
 from abn.ui.picture_input import GuardedBlocks
 from abn.ui.shown import Compared, Refit, Shown, compared_in, compared_networks, refit_all
@@ -63,10 +64,11 @@ def build_page(
         pair = gr.State(OWN)  # as long as the session, like what stands on the page
         shown = gr.State(None)
         maps = gr.State(None)
+        choices = Latest()  # of networks, or of a file's result in their place
         places = {name: gr.Textbox("", visible="hidden") for name in ("picture", "left", "right")}
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                picture, mode, pictures_refit = picture_column.build(pairs, pair, origins, data, keep)
+                picture, mode, pictures_refit, searches = picture_column.build(pairs, pair, origins, data, keep)
                 sees = gr.Image(
                     label="What the networks see (32 × 32)", interactive=False, elem_id="sees", format="png",
                     elem_classes="pixelated", height=240, buttons=[],
@@ -95,7 +97,7 @@ def build_page(
                 tabs, taking, tabs_refit, settings = _tabs(pairs, shown, maps, controls, compute)
         refit = refit_all([introduction, pictures_refit, attribution_controls.refit(controls), tabs_refit])
         with other_networks:
-            networks.build(pairs, pair, shown, [places["left"], places["right"]], refit)
+            networks.build(pairs, pair, shown, [places["left"], places["right"]], refit, choices)
 
         def present(seen: Shown) -> list[Any]:
             """The updates of `presented`."""
@@ -148,9 +150,12 @@ def build_page(
             take_away.build(
                 pairs, own.methods, shown, maps,
                 lambda seen: [*present(seen), None, "", None, *refit.update(compared_in(seen.result))],
-                [*presented, picture, fitting, used, *refit.components],
+                [*presented, picture, fitting, used, *refit.components], choices, searches,
             )  # fmt: skip
-        link.build(page, pairs, origins, pair, picture, places, controls, {"fit": mode, **settings}, tabs, refit)
+        link.build(
+            page, pairs, origins, pair, shown, picture, places, controls, {"fit": mode, **settings}, tabs, refit,
+            choices,
+        )  # fmt: skip
         api.add_endpoints(own.inspect, own.attribute, own.methods, own.class_names, own.dmb.label)
     return page
 
