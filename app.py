@@ -18,8 +18,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 from abn.checkpoints import CheckpointError
 from abn.data import DataError, load_cifar10
 from abn.devices import DeviceError, choose_device
-from abn.inspector import Inspector, load_network
+from abn.inspector import Inspector
 from abn.memory import DeviceMemoryError
+from abn.networks import BASELINE, DMB, load_network
 from abn.pairs import Pairs
 from abn.reference import ReferenceFileError
 from abn.ui.page import KEEP_SECONDS, build_page
@@ -27,7 +28,6 @@ from abn.ui.serving import serve
 from abn.ui.uploads import use_own_folder
 
 HOME = Path(__file__).resolve().parent
-BASELINE, DMB = HOME / "checkpoints" / "resnet-s", HOME / "checkpoints" / "resnet-dmb"
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

@@ -12,7 +12,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from abn.checkpoint_info import CheckpointError
-from abn.inspector import Inspector, Network, open_network
+from abn.inspector import Inspector
+from abn.networks import Network, open_network
 from abn.sources import HubSource, locate
 
 MOST_NETWORKS = 8  # kept beside the app's own; each is some tens of megabytes with its reference

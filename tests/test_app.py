@@ -66,27 +66,6 @@ def test_an_unusable_bundled_checkpoint_ends_it(tmp_path, monkeypatch):
         app.main([])
 
 
-def test_a_hub_id_that_cannot_be_had_falls_back_and_says_so(checkpoints, monkeypatch):
-    from abn.inspector import load_network
-
-    monkeypatch.setattr("abn.inspector.load_checkpoint", refuse_hub(checkpoints))
-    network = load_network("somebody/resnet", checkpoints / "resnet-dmb")
-    assert network.label == "ResNet-DMB"
-    assert "somebody/resnet" in network.notice
-    assert "came with this app" in network.notice
-
-
-def refuse_hub(checkpoints):
-    from abn.checkpoints import CheckpointError, load_checkpoint
-
-    def load(source, **_):
-        if source == "somebody/resnet":
-            raise CheckpointError("there is no such repository", source)
-        return load_checkpoint(source)
-
-    return load
-
-
 def test_a_free_port_is_found_beside_a_taken_one():
     first = free_port("127.0.0.1")
     assert first >= FIRST_PORT

@@ -11,7 +11,8 @@ import pytest
 
 from abn import pairs as module
 from abn.checkpoints import CheckpointError, save_checkpoint
-from abn.inspector import Inspector, Network, open_network
+from abn.inspector import Inspector
+from abn.networks import Network, open_network
 from abn.pairs import MOST_BYTES, OWN, Choice, Pair, Pairs
 from abn.sources import HubSource
 from tests.conftest import awake
