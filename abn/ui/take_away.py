@@ -119,7 +119,7 @@ def build(
         open_result,
         opening,
         [maps, *presented],
+        cancels=[*searches],
         api_visibility="private",
         show_progress_on=holds,
-        cancels=[*searches],
     )
