@@ -39,6 +39,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, help="the first free one from 7860 on, unless named")
+    parser.add_argument(
+        "--public", action="store_true",
+        help="strangers reach the page, as through a proxy on this machine: they name Hub ids and no folder of it",
+    )  # fmt: skip
     parser.add_argument("--keep", type=int, default=KEEP_SECONDS, metavar="SECONDS", help="how long uploads are kept")
     parser.add_argument("--mcp", action="store_true", help="also serve the endpoints as MCP tools (gradio[mcp])")
     args = parser.parse_args(argv)
@@ -62,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     uploads = use_own_folder()
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
     # Strangers are not told what is on this machine: folders only where the page is served to this machine alone.
-    local = args.host in ("127.0.0.1", "localhost", "::1") and "SPACE_ID" not in os.environ
+    local = args.host in ("127.0.0.1", "localhost", "::1") and not args.public and "SPACE_ID" not in os.environ
     page = build_page(Pairs(inspector, folders=local, scratch=uploads), examples, data, args.keep)
     serve(page, args.host, args.port, mcp=args.mcp)
 
