@@ -15,6 +15,7 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+from abn import zero_gpu
 from abn.checkpoints import CheckpointError
 from abn.data import DataError, load_cifar10
 from abn.devices import DeviceError, choose_device
@@ -56,9 +57,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
     try:
-        device = choose_device(args.device)
-        inspector = Inspector(
-            load_network(args.baseline or None, BASELINE), load_network(args.dmb or None, DMB), device
+        make, device = Inspector, args.device
+        if zero_gpu.is_lent():  # then this process has no GPU, though torch says so
+            make, device = zero_gpu.BorrowingInspector, "cpu"
+        inspector = make(
+            load_network(args.baseline or None, BASELINE), load_network(args.dmb or None, DMB), choose_device(device)
         )
         data = load_cifar10(args.data) if args.data else None
     except (CheckpointError, DataError, ReferenceFileError, DeviceError, DeviceMemoryError) as error:

@@ -15,6 +15,7 @@ from abn.attribution import METHODS, attribute
 from abn.attribution_pair import AttributionPair, pair_of_each
 from abn.checkpoint_info import CheckpointError
 from abn.data import normalise, to_pixels
+from abn.devices import describe_hardware
 from abn.inspection import Inspection, inspect
 from abn.memory import DeviceMemoryError, in_parts_that_fit
 from abn.networks import Network
@@ -60,6 +61,11 @@ class Inspector:
             replace(network, label=label, model=_moved(network, device).requires_grad_(False).eval())
             for network, label in zip((baseline, dmb), _different_labels(baseline, dmb), strict=True)
         )
+
+    @property
+    def hardware(self) -> str:
+        """What it computes on, in words."""
+        return describe_hardware(self.device)
 
     @property
     def networks(self) -> tuple[Network, Network]:

@@ -97,7 +97,7 @@ class Pairs:
             own if choice is None else self._chosen(choice)
             for choice, own in zip((pair.baseline, pair.dmb), self.own.networks, strict=True)
         )
-        return Inspector(baseline, dmb, self.own.device)
+        return type(self.own)(baseline, dmb, self.own.device)
 
     def _chosen(self, choice: Choice) -> Network:
         network = self._network(choice.place, public_only=not self.folders)
