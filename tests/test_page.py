@@ -237,15 +237,16 @@ def test_the_networks_differ_on_the_image_drawn_for_that(page):
 @pytest.fixture
 def search(monkeypatch):
     """A search for a disagreement that goes on for as long as the test."""
-    go_on, find = threading.Event(), Inspector.find_disagreement
+    go_on, ended = threading.Event(), threading.Event()
 
-    def slow(*arguments):
+    def slow(*_):
         go_on.wait(600)
-        return find(*arguments)
+        ended.set()
 
     monkeypatch.setattr(Inspector, "find_disagreement", slow)
     yield
     go_on.set()
+    assert ended.wait(60)
 
 
 def start_search(page):
