@@ -79,7 +79,7 @@ def build_page(
                 gr.Button("Copy the link", size="sm").click(None, None, None, js=link.COPY, api_visibility="private")
                 with gr.Accordion("Which part of the picture is used", open=False):
                     used = gr.Image(
-                        show_label=False, interactive=False, buttons=[],
+                        show_label=False, interactive=False, buttons=[], elem_id="used",
                         alt_text="The picture as sent, dark where it is not used",
                     )  # fmt: skip
                 controls = attribution_controls.build(own.methods, own.class_names, own.dmb.label)
