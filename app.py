@@ -15,12 +15,14 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+from abn import zero_gpu
 from abn.checkpoints import CheckpointError
 from abn.data import DataError, load_cifar10
 from abn.devices import DeviceError, choose_device
 from abn.experiment_folder import read_results
-from abn.inspector import Inspector, load_network
+from abn.inspector import Inspector
 from abn.memory import DeviceMemoryError
+from abn.networks import BASELINE, DMB, load_network
 from abn.pairs import Pairs
 from abn.reference import ReferenceFileError
 from abn.ui.page import KEEP_SECONDS, build_page
@@ -28,7 +30,6 @@ from abn.ui.serving import serve
 from abn.ui.uploads import use_own_folder
 
 HOME = Path(__file__).resolve().parent
-BASELINE, DMB = HOME / "checkpoints" / "resnet-s", HOME / "checkpoints" / "resnet-dmb"
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -40,6 +41,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, help="the first free one from 7860 on, unless named")
+    parser.add_argument(
+        "--public", action="store_true",
+        help="strangers reach the page, as through a proxy on this machine: they name Hub ids and no folder of it",
+    )  # fmt: skip
     parser.add_argument("--keep", type=int, default=KEEP_SECONDS, metavar="SECONDS", help="how long uploads are kept")
     parser.add_argument("--mcp", action="store_true", help="also serve the endpoints as MCP tools (gradio[mcp])")
     args = parser.parse_args(argv)
@@ -53,19 +58,21 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
     try:
-        device = choose_device(args.device)
-        inspector = Inspector(
-            load_network(args.baseline or None, BASELINE), load_network(args.dmb or None, DMB), device
+        make, device = Inspector, args.device
+        if zero_gpu.is_lent():  # then this process has no GPU, though torch says so
+            make, device = zero_gpu.BorrowingInspector, "cpu"
+        inspector = make(
+            load_network(args.baseline or None, BASELINE), load_network(args.dmb or None, DMB), choose_device(device)
         )
         data = load_cifar10(args.data) if args.data else None
     except (CheckpointError, DataError, ReferenceFileError, DeviceError, DeviceMemoryError) as error:
         sys.exit(f"app.py: {error}")
-    use_own_folder()
+    uploads = use_own_folder()
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
     # Strangers are not told what is on this machine: folders only where the page is served to this machine alone.
-    local = args.host in ("127.0.0.1", "localhost", "::1") and "SPACE_ID" not in os.environ
-    results = read_results(HOME / "results")
-    page = build_page(Pairs(inspector, folders=local), examples, data, args.keep, results)
+    local = args.host in ("127.0.0.1", "localhost", "::1") and not args.public and "SPACE_ID" not in os.environ
+    pairs = Pairs(inspector, folders=local, scratch=uploads)
+    page = build_page(pairs, examples, data, args.keep, read_results(HOME / "results"))
     serve(page, args.host, args.port, mcp=args.mcp)
 
 

@@ -183,6 +183,7 @@ def load_checkpoint(
     timeout: float = TIMEOUT,
     max_bytes: int = MOST_BYTES,
     public_only: bool = False,
+    cache: Path | None = None,
 ) -> ResNet:
     """Load a network from a folder or from the Hub.
 
@@ -195,6 +196,8 @@ def load_checkpoint(
             arrives larger is cut off. A folder may be of any size.
         public_only: for a source that a stranger named: no folder here, no token of ours, nothing that a token
             fetched earlier, and no cached copy where the Hub cannot be reached.
+        cache: folder to fetch into; None for huggingface_hub's own cache. The network does not need it any more
+            once it is loaded.
 
     Returns:
         The network on the CPU, in eval mode, with the `CheckpointInfo` as its attribute `info`.
@@ -217,7 +220,7 @@ def load_checkpoint(
     from abn.hub import Request, fetch  # huggingface_hub is not needed for a folder, nor to save
 
     required, optional = (CONFIG_FILE, WEIGHTS_FILE), (REFERENCE_FILE,)
-    request = Request(place.repo, place.revision, required, optional, timeout, max_bytes, public_only)
+    request = Request(place.repo, place.revision, required, optional, timeout, max_bytes, public_only, cache)
     fetched = fetch(request, name)
     if fetched.notice:
         warn(f"{name}: {fetched.notice}", stacklevel=2)

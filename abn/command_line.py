@@ -22,13 +22,13 @@ from abn.attribution_methods import METHODS, Method, find_method
 from abn.checkpoint_info import CheckpointError
 from abn.devices import DeviceError, choose_device
 from abn.export import KINDS, ExportError
-from abn.inspector import Inspector, load_network
+from abn.inspector import Inspector
 from abn.memory import DeviceMemoryError
+from abn.networks import BASELINE, CHECKPOINTS, DMB, load_network
 from abn.picture_files import find_pictures
 from abn.pictures import FITS
 from abn.reference import ReferenceFileError
 
-CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 PROGRAM = "python -m abn.inspector"
 SOME_FAILED, NOTHING_DONE, STOPPED = 1, 2, 130
 
@@ -115,8 +115,8 @@ def inspect_pictures(argv: list[str]) -> int:
     args = parse_arguments(argv)
     try:
         inspector = Inspector(
-            load_network(args.baseline or os.environ.get("ABN_BASELINE") or None, CHECKPOINTS / "resnet-s"),
-            load_network(args.dmb or os.environ.get("ABN_DMB") or None, CHECKPOINTS / "resnet-dmb"),
+            load_network(args.baseline or os.environ.get("ABN_BASELINE") or None, BASELINE),
+            load_network(args.dmb or os.environ.get("ABN_DMB") or None, DMB),
             choose_device(args.device),
         )
         for name in filter(None, (args.target, args.against)):

@@ -37,6 +37,7 @@ class Request:
         max_bytes: that are taken in all, however many are announced or sent.
         public: the repository has to be one that anybody may read now: no token is sent, and what a token fetched
             earlier is not used.
+        cache: folder to fetch into; None for huggingface_hub's own cache.
     """
 
     repo: str
@@ -46,6 +47,7 @@ class Request:
     timeout: float = 10.0
     max_bytes: int = 10**9
     public: bool = False
+    cache: Path | None = None
 
     @property
     def token(self) -> bool | None:
@@ -54,8 +56,8 @@ class Request:
 
     @property
     def folder(self) -> Path:
-        """The repository's folder in huggingface_hub's cache."""
-        return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.repo, repo_type="model")
+        """The repository's folder in the cache."""
+        return Path(self.cache or constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.repo, repo_type="model")
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def _resolve(request: Request) -> tuple[str, set[str] | None]:
 
 def _download(request: Request, commit: str, name: str) -> Path:
     options = {"etag_timeout": request.timeout, "token": request.token, "tqdm_class": Metered}
-    path = Path(hf_hub_download(request.repo, name, revision=commit, **options))
+    path = Path(hf_hub_download(request.repo, name, revision=commit, cache_dir=request.cache, **options))
     if not _is_intact(path):
         _forget(path)
         raise FaultError(damaged(name))
@@ -144,7 +146,7 @@ def _download(request: Request, commit: str, name: str) -> Path:
 
 def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | None, watch: Watch) -> str | None:
     """Fetch a file that may be missing; answer with a notice where it exists and cannot be had."""
-    known = try_to_load_from_cache(request.repo, name, revision=commit)
+    known = try_to_load_from_cache(request.repo, name, cache_dir=request.cache, revision=commit)
     known_absent = known is not None and not isinstance(known, str)
     if known_absent or (there is not None and name not in there):
         return None
@@ -164,7 +166,9 @@ def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | 
 def _from_cache(request: Request) -> Fetched | None:
     """What an earlier load left of this revision, if it is complete."""
     try:
-        cached = HfApi().resolve_revision(request.repo, revision=request.revision, local_files_only=True)
+        cached = HfApi().resolve_revision(
+            request.repo, revision=request.revision, cache_dir=request.cache, local_files_only=True
+        )
     except RevisionResolutionError:
         return None
     folder = request.folder / "snapshots" / cached.resolved

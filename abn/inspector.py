@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,83 +13,17 @@ from torch import Tensor
 
 from abn.attribution import METHODS, attribute
 from abn.attribution_pair import AttributionPair, pair_of_each
-from abn.checkpoints import MOST_BYTES, CheckpointError, load_checkpoint
+from abn.checkpoint_info import CheckpointError
 from abn.data import normalise, to_pixels
+from abn.devices import describe_hardware
 from abn.inspection import Inspection, inspect
 from abn.memory import DeviceMemoryError, in_parts_that_fit
-from abn.reference import Reference, ReferenceFileError, load_reference
+from abn.networks import Network
 from abn.resnet import ResNet
 from abn.results import BlockResult, NetworkResult, PictureResult
-from abn.sources import HubSource, locate
+from abn.usual import Reference
 
-LABELS = {"resnet-s": "ResNet-S", "resnet-dmb": "ResNet-DMB"}
 SEARCH_BATCH = 64  # images looked through at once for a disagreement
-
-
-@dataclass(frozen=True)
-class Network:
-    """One loaded checkpoint, on the device.
-
-    Attributes:
-        label: for people, e.g. "ResNet-DMB".
-        reference: what is usual over the data set; None where the checkpoint carries none.
-        notice: what a person should know about how it was loaded, or None.
-    """
-
-    label: str
-    model: ResNet
-    reference: Reference | None = None
-    notice: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Of the checkpoint, for people: its folder's name or its Hub id, never a path."""
-        info = self.model.info
-        if info.commit is not None:
-            repo, _, revision = info.source.partition("@")
-            return f"{repo}@{revision[:7]}" if revision == info.commit else info.source
-        return "" if info.folder is None else info.folder.resolve().name
-
-
-def open_network(
-    source: str | Path | HubSource, *, max_bytes: int = MOST_BYTES, public_only: bool = False
-) -> Network:
-    """A checkpoint with its reference.
-
-    Args:
-        source: a folder, a Hub id, or what `abn.sources.locate` made of one.
-        max_bytes, public_only: of what comes from the Hub, see `load_checkpoint`.
-
-    Raises:
-        CheckpointError: for a source that cannot be had or used.
-        ReferenceFileError: for a reference that cannot be read or belongs to other weights.
-    """
-    model = load_checkpoint(source, max_bytes=max_bytes, public_only=public_only)
-    info = model.info
-    label = LABELS.get(model.architecture, model.architecture)
-    return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), info.notice)
-
-
-def load_network(source: str | None, bundled: Path) -> Network:
-    """A checkpoint with its reference; the bundled one where none is named or a Hub id cannot be had or used.
-
-    Args:
-        source: a folder, a Hub id, or None for the bundled checkpoint.
-        bundled: the folder of the checkpoint that came with the code.
-
-    Raises:
-        CheckpointError, ReferenceFileError: for a named folder, or the bundled one, as `open_network` does.
-    """
-    if source is None:
-        return open_network(bundled)
-    place = locate(source)
-    try:
-        return open_network(source)
-    except (CheckpointError, ReferenceFileError) as error:
-        if not isinstance(place, HubSource):
-            raise
-        notice = f"{str(error).rstrip('.')}. The checkpoint that came with this app is shown in its place."
-    return replace(open_network(bundled), notice=notice)
 
 
 @dataclass(frozen=True)
@@ -128,6 +61,11 @@ class Inspector:
             replace(network, label=label, model=_moved(network, device).requires_grad_(False).eval())
             for network, label in zip((baseline, dmb), _different_labels(baseline, dmb), strict=True)
         )
+
+    @property
+    def hardware(self) -> str:
+        """What it computes on, in words."""
+        return describe_hardware(self.device)
 
     @property
     def networks(self) -> tuple[Network, Network]:

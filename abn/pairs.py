@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from abn.checkpoint_info import CheckpointError
-from abn.inspector import Inspector, Network, open_network
+from abn.inspector import Inspector
+from abn.networks import Network, open_network
 from abn.sources import HubSource, locate
 
 MOST_NETWORKS = 8  # kept beside the app's own; each is some tens of megabytes with its reference
@@ -19,11 +23,19 @@ Place = Path | HubSource
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A network that was chosen: where it is, and with which weights."""
+
+    place: Place
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
 class Pair:
     """What one visitor compares; None on a side is the network the app was started with."""
 
-    baseline: Place | None = None
-    dmb: Place | None = None
+    baseline: Choice | None = None
+    dmb: Choice | None = None
 
 
 OWN = Pair()
@@ -34,18 +46,25 @@ class Pairs:
     """The inspectors of all visitors, safe under threads.
 
     A visitor's choice is a `Pair`, which is small and names no loaded network: what was forgotten meanwhile is
-    loaded anew, a Hub's checkpoint from the very commit it was chosen at.
+    loaded anew, a Hub's checkpoint from the very commit it was chosen at, and a folder's only if its weights are
+    still those that were chosen: no result mixes two networks.
+
+    What strangers name from the Hub is kept in memory alone: its files are deleted once they are read, or found to
+    be of no use. So strangers neither fill the disk nor touch the cache of whoever runs the server.
     """
 
-    def __init__(self, own: Inspector, *, folders: bool, most: int = MOST_NETWORKS) -> None:
+    def __init__(
+        self, own: Inspector, *, folders: bool, most: int = MOST_NETWORKS, scratch: Path | None = None
+    ) -> None:
         """
         Args:
             own: of the networks the app was started with.
-            folders: whether visitors may name folders of this machine; else Hub ids alone.
+            folders: whether visitors may name folders of this machine; else they are strangers: Hub ids alone.
             most: networks kept beside the app's own.
+            scratch: where strangers' networks are fetched to; None for the system's temporary folder.
         """
         self.own, self.folders = own, folders
-        self._most = most
+        self._most, self._scratch = most, scratch
         self._loaded: OrderedDict[Place, Future[Network]] = OrderedDict()
         self._lock = threading.Lock()
         self._loading = threading.BoundedSemaphore(MOST_AT_ONCE)
@@ -61,7 +80,7 @@ class Pairs:
             CheckpointError: for what cannot be used, or two networks that cannot be compared.
             ReferenceFileError: for a reference that belongs to other weights.
         """
-        pair = Pair(*(self._place(name.strip(), folders and self.folders) for name in (baseline, dmb)))
+        pair = Pair(*(self._choice(name.strip(), folders and self.folders) for name in (baseline, dmb)))
         self.inspector(pair)
         return pair
 
@@ -69,26 +88,39 @@ class Pairs:
         """The inspector of a pair.
 
         Raises:
-            CheckpointError: as `choose` does, e.g. for a folder that is gone by now.
+            CheckpointError: as `choose` does, e.g. for a folder that is gone by now or has other weights.
             ReferenceFileError: likewise.
         """
         if pair == OWN:
             return self.own
         baseline, dmb = (
-            own if place is None else self._network(place, public_only=not self.folders)
-            for place, own in zip((pair.baseline, pair.dmb), self.own.networks, strict=True)
+            own if choice is None else self._chosen(choice)
+            for choice, own in zip((pair.baseline, pair.dmb), self.own.networks, strict=True)
         )
-        return Inspector(baseline, dmb, self.own.device)
+        return type(self.own)(baseline, dmb, self.own.device)
 
-    def _place(self, name: str, folders: bool) -> Place | None:
+    def _chosen(self, choice: Choice) -> Network:
+        network = self._network(choice.place, public_only=not self.folders)
+        found = network.model.info.weights_sha256
+        if found != choice.weights_sha256:
+            raise CheckpointError(
+                f"the weights are others than when it was chosen (SHA-256 {found[:12]}… and not "
+                f"{choice.weights_sha256[:12]}…); choose the networks anew",
+                network.name,
+            )
+        return network
+
+    def _choice(self, name: str, folders: bool) -> Choice | None:
         if not name:
             return None
         place = locate(name, hub_only=not folders)
         if isinstance(place, Path):
-            self._forget(place.resolve())  # it may have been trained on, or measured, since
-            return place.resolve()
-        commit = self._network(place, public_only=not folders).model.info.commit
-        return HubSource(place.repo, commit)
+            place = place.resolve()
+            self._forget(place)  # it may have been trained on, or measured, since
+        info = self._network(place, public_only=not folders).model.info
+        return Choice(
+            HubSource(place.repo, info.commit) if isinstance(place, HubSource) else place, info.weights_sha256
+        )
 
     def _network(self, place: Place, public_only: bool) -> Network:
         with self._lock:
@@ -113,12 +145,16 @@ class Pairs:
 
     def _open(self, place: Place, public_only: bool) -> Network:
         if not isinstance(place, HubSource):
-            return open_network(place, max_bytes=MOST_BYTES, public_only=False)
+            return open_network(place, max_bytes=MOST_BYTES)
         if not self._loading.acquire(blocking=False):
             raise CheckpointError("other networks are being loaded just now; try again in a minute", str(place))
+        # A name that is not taken, and no folder yet: what stops its making is among the failures that are explained.
+        own_cache = Path(self._scratch or tempfile.gettempdir()) / f"hub-{uuid4().hex}" if public_only else None
         try:
-            return open_network(place, max_bytes=MOST_BYTES, public_only=public_only)
+            return open_network(place, max_bytes=MOST_BYTES, public_only=public_only, cache=own_cache)
         finally:
+            if own_cache is not None:
+                shutil.rmtree(own_cache, ignore_errors=True)
             self._loading.release()
 
     def _forget(self, place: Place) -> None:

@@ -16,7 +16,8 @@ from abn.export import Export, ExportError, export_of, read_export
 from abn.export.bundle import RESULT_FILE
 from abn.export.manifest import Manifest, Origin
 from abn.export.opening import LARGEST_EXPORT
-from abn.inspector import Inspector, Network, open_network
+from abn.inspector import Inspector
+from abn.networks import Network, open_network
 from abn.results import BlockResult, NetworkResult
 from abn.sources import locate
 

@@ -21,11 +21,11 @@ import torch
 from captum.attr import InputXGradient, IntegratedGradients, NoiseTunnel, Occlusion, Saliency
 from torch import Tensor
 
-import app
 from abn.attribution import METHODS, attribute
 from abn.checkpoints import load_checkpoint
 from abn.data import normalise, to_pixels
 from abn.devices import choose_device, describe_hardware
+from abn.networks import DMB
 from abn.resnet import ResNet
 from benchmarks.timing import interleaved, ratio
 
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument("--checkpoint", default=str(app.DMB))
+    parser.add_argument("--checkpoint", default=str(DMB))
     args = parser.parse_args()
     device = choose_device(args.device)
     model = load_checkpoint(args.checkpoint).to(device).eval()

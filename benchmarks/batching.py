@@ -14,10 +14,9 @@ import statistics
 
 import torch
 
-import app
 from abn.devices import choose_device, describe_hardware
 from abn.inspection import inspect
-from abn.inspector import load_network
+from abn.networks import BASELINE, DMB, load_network
 from benchmarks.timing import interleaved, ratio
 
 
@@ -29,9 +28,7 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=10, help="milliseconds for which requests are gathered")
     args = parser.parse_args()
     device = choose_device(args.device)
-    models = [
-        load_network(None, folder).model.to(device).requires_grad_(False).eval() for folder in (app.BASELINE, app.DMB)
-    ]
+    models = [load_network(None, folder).model.to(device).requires_grad_(False).eval() for folder in (BASELINE, DMB)]
     print(f"{describe_hardware(device)}, torch {torch.__version__}, {args.rounds} rounds")
     print(
         "| pictures | one, ms | one by one / together | mean answer one by one, ms | "

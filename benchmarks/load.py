@@ -21,9 +21,9 @@ from itertools import islice
 import numpy as np
 import torch
 
-import app
 from abn.devices import describe_hardware
-from abn.inspector import Inspector, load_network
+from abn.inspector import Inspector
+from abn.networks import BASELINE, DMB, load_network
 from benchmarks.mutations import good_files
 from benchmarks.requests import TOLERANCE, Request, difference, mix
 from benchmarks.server import served
@@ -117,7 +117,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(f"--url: {error}")
     device = torch.device("cpu")
-    inspector = Inspector(load_network(None, app.BASELINE), load_network(None, app.DMB), device)
+    inspector = Inspector(load_network(None, BASELINE), load_network(None, DMB), device)
     files = good_files(np.random.default_rng(args.seed))
     requests = list(islice(mix(args.seed, inspector.class_names, files), args.requests))
     started = time.perf_counter()

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from gradio_client import Client, handle_file
 
-import app
 from abn.data import normalise, to_pixels
 from abn.devices import choose_device, describe_hardware
 from abn.drawing import block_factors
-from abn.inspector import Inspector, load_network
+from abn.inspector import Inspector
+from abn.networks import BASELINE, DMB, load_network
 from abn.pairs import Pairs
 from abn.pictures import enlarge, fit, read_picture
 from abn.ui.page import build_page
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
     device = choose_device("auto")
-    inspector = Inspector(load_network(None, app.BASELINE), load_network(None, app.DMB), device)
+    inspector = Inspector(load_network(None, BASELINE), load_network(None, DMB), device)
     page, empty = build_page(Pairs(inspector, folders=False), []), empty_page()
     url = launch(page, HOST, free_port(HOST))
     _, empty_url, _ = empty.launch(

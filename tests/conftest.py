@@ -76,7 +76,8 @@ def checkpoints(tmp_path_factory, pictures, labels) -> Path:
 
 @pytest.fixture(scope="session")
 def inspector(checkpoints):
-    from abn.inspector import Inspector, load_network
+    from abn.inspector import Inspector
+    from abn.networks import load_network
 
     networks = [load_network(None, checkpoints / name) for name in ("resnet-s", "resnet-dmb")]
     return Inspector(*networks, torch.device("cpu"))
@@ -96,7 +97,8 @@ def export(inspector, pictures):
 def two_modulated(tmp_path_factory):
     """An inspector of two ResNet-DMBs with three classes, K = 2 and 3, and no reference."""
     from abn.checkpoints import save_checkpoint
-    from abn.inspector import Inspector, load_network
+    from abn.inspector import Inspector
+    from abn.networks import load_network
     from abn.resnet import resnet_dmb
 
     networks = []

@@ -185,6 +185,11 @@ def test_the_keyboard_alone_chooses_an_example_a_way_to_show_it_and_a_channel(pa
     expect(page.locator("#channel-text")).to_contain_text(f"{block} channel 17: linear term {exact.linear_term:+.5f}")
 
 
+def test_a_picture_that_does_nothing_when_pressed_is_no_stop(page):
+    shown = page.locator("#sees .image-container > button:has(img)")
+    expect(shown).to_have_attribute("tabindex", "-1")
+
+
 def test_the_keyboard_alone_opens_a_row_an_accordion_and_a_tab(page):
     tab_to(page, "^Gate weights$")
     page.keyboard.press("Enter")

@@ -59,32 +59,38 @@ def test_exits_with_one_sentence(checkpoints, monkeypatch, arguments, message):
     assert "\n" not in caught.value.code
 
 
+@pytest.mark.parametrize(
+    ("arguments", "space", "folders"),
+    [
+        ([], False, True),
+        (["--host", "localhost"], False, True),
+        (["--public"], False, False),  # behind a proxy, which comes from this machine too
+        (["--host", "0.0.0.0"], False, False),
+        ([], True, False),
+    ],
+)
+def test_folders_are_for_a_page_that_this_machine_alone_reaches(
+    checkpoints, monkeypatch, tmp_path, arguments, space, folders
+):
+    served = []
+    monkeypatch.setattr(app, "BASELINE", checkpoints / "resnet-s")
+    monkeypatch.setattr(app, "DMB", checkpoints / "resnet-dmb")
+    monkeypatch.setattr(app, "use_own_folder", lambda: tmp_path)
+    monkeypatch.setattr(app, "build_page", lambda pairs, *_: pairs)
+    monkeypatch.setattr(app, "serve", lambda pairs, *_, **__: served.append(pairs.folders))
+    for name in ("ABN_BASELINE", "ABN_DMB", "GRADIO_SERVER_NAME", "SPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    if space:
+        monkeypatch.setenv("SPACE_ID", "somebody/space")
+    app.main(arguments)
+    assert served == [folders]
+
+
 def test_an_unusable_bundled_checkpoint_ends_it(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text("{")
     monkeypatch.setattr(app, "BASELINE", tmp_path)
     with pytest.raises(SystemExit, match="config.json"):
         app.main([])
-
-
-def test_a_hub_id_that_cannot_be_had_falls_back_and_says_so(checkpoints, monkeypatch):
-    from abn.inspector import load_network
-
-    monkeypatch.setattr("abn.inspector.load_checkpoint", refuse_hub(checkpoints))
-    network = load_network("somebody/resnet", checkpoints / "resnet-dmb")
-    assert network.label == "ResNet-DMB"
-    assert "somebody/resnet" in network.notice
-    assert "came with this app" in network.notice
-
-
-def refuse_hub(checkpoints):
-    from abn.checkpoints import CheckpointError, load_checkpoint
-
-    def load(source, **_):
-        if source == "somebody/resnet":
-            raise CheckpointError("there is no such repository", source)
-        return load_checkpoint(source)
-
-    return load
 
 
 def test_a_free_port_is_found_beside_a_taken_one():

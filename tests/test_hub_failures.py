@@ -21,7 +21,7 @@ import torch
 
 from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES
-from abn.inspector import load_network
+from abn.networks import load_network
 from abn.resnet import resnet_s
 from tests import hub_server
 from tests.conftest import HOME
@@ -214,7 +214,7 @@ def test_a_folder_that_cannot_be_used_is_an_error_not_a_notice(files, bundled, t
 
 SCRIPT = """
 import sys
-from abn.inspector import load_network
+from abn.networks import load_network
 print(load_network(sys.argv[1], sys.argv[2]).model.info.commit)
 """
 

@@ -7,9 +7,9 @@ import torch
 from abn.attribution import attribute
 from abn.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from abn.data import CLASS_NAMES, normalise, to_pixels
-from abn.inspector import Inspector, Network, load_network
+from abn.inspector import Inspector
+from abn.networks import Network, load_network
 from abn.pairs import Pairs
-from abn.reference import ReferenceFileError
 from abn.results import BlockResult
 from abn.ui import words
 from abn.ui.page import build_page
@@ -134,15 +134,6 @@ def test_networks_of_other_classes_are_not_compared(inspector, tmp_path):
     folder = save_checkpoint(awake("resnet-s"), tmp_path / "other", class_names=[f"c{i}" for i in range(10)])
     with pytest.raises(CheckpointError, match="compared on the same classes"):
         Inspector(load_network(None, folder), inspector.dmb, CPU)
-
-
-def test_a_reference_of_other_weights_is_refused(checkpoints, tmp_path):
-    folder = save_checkpoint(awake("resnet-dmb", seed=9), tmp_path / "dmb")
-    (folder / "reference.safetensors").write_bytes(
-        (checkpoints / "resnet-dmb" / "reference.safetensors").read_bytes()
-    )
-    with pytest.raises(ReferenceFileError, match="belongs to the weights"):
-        load_network(None, folder)
 
 
 def test_without_a_reference_the_page_says_what_is_missing(checkpoints, pictures, tmp_path):

@@ -21,7 +21,8 @@ from tests.conftest import HOME
 @pytest.fixture
 def run(checkpoints, monkeypatch, capsys, tmp_path):
     """Runs the command in `tmp_path` with the tests' checkpoints; answers with exit code, stdout and stderr."""
-    monkeypatch.setattr(command_line, "CHECKPOINTS", checkpoints)
+    monkeypatch.setattr(command_line, "BASELINE", checkpoints / "resnet-s")
+    monkeypatch.setattr(command_line, "DMB", checkpoints / "resnet-dmb")
     monkeypatch.delenv("ABN_BASELINE", raising=False)
     monkeypatch.delenv("ABN_DMB", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import numpy as np
@@ -15,7 +16,8 @@ from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES
 from abn.drawing import block_factors
 from abn.export import export_of, to_json
-from abn.inspector import Inspector, open_network
+from abn.inspector import Inspector
+from abn.networks import open_network
 from abn.pictures import fit, read_picture
 from tests.conftest import awake
 
@@ -230,6 +232,49 @@ def test_the_networks_differ_on_the_image_drawn_for_that(page):
     page.get_by_role("button", name="Draw one they disagree on").click()
     expect(page.locator("#truth")).to_contain_text("its true class is")
     expect(page.locator("#agreement")).to_contain_text("They disagree")
+
+
+@pytest.fixture
+def search(monkeypatch):
+    """A search for a disagreement that goes on for as long as the test."""
+    go_on, ended = threading.Event(), threading.Event()
+
+    def slow(*_):
+        go_on.wait(600)
+        ended.set()
+
+    monkeypatch.setattr(Inspector, "find_disagreement", slow)
+    yield
+    go_on.set()
+    assert ended.wait(60)
+
+
+def start_search(page):
+    page.get_by_role("button", name="Draw one they disagree on").click()
+    expect(page.locator("#picture [data-testid=status-tracker]")).to_contain_text("processing")
+
+
+def given_up(page):
+    """Expects that the server is told to drop an answer that is still waited for."""
+    return page.expect_request(lambda request: request.url.endswith("/cancel"))
+
+
+@pytest.mark.usefixtures("search")
+def test_a_search_is_given_up_when_a_file_is_opened(visit, inspector, first_example, tmp_path):
+    page = visit("?tab=take-away")
+    start_search(page)
+    (tmp_path / "result.json").write_bytes(to_json(export_of(inspector, first_example)))
+    with given_up(page):
+        page.locator("input[type=file][accept*='json']").set_input_files(tmp_path / "result.json")
+    expect(page.locator("#failure")).to_contain_text("Shown from a file")
+
+
+@pytest.mark.usefixtures("search")
+def test_a_search_is_given_up_when_other_networks_are_chosen(page, other_checkpoint):
+    start_search(page)
+    with given_up(page):
+        load_networks(page, baseline=other_checkpoint)
+    expect(page.locator("#top-baseline")).to_contain_text("ResNet-DMB (my-net)")
 
 
 def test_the_table_of_all_channels_can_be_searched(page, first_example):

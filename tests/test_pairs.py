@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 
@@ -10,10 +11,12 @@ import pytest
 
 from abn import pairs as module
 from abn.checkpoints import CheckpointError, save_checkpoint
-from abn.inspector import Network, open_network
-from abn.pairs import MOST_BYTES, OWN, Pair, Pairs
+from abn.inspector import Inspector
+from abn.networks import Network, open_network
+from abn.pairs import MOST_BYTES, OWN, Choice, Pair, Pairs
 from abn.sources import HubSource
 from tests.conftest import awake
+from tests.hub_server import FILES, REPO
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -33,7 +36,7 @@ def loads(monkeypatch, checkpoints):
     """What was loaded, and whether as for a stranger; a Hub id is answered from small checkpoints, at one commit."""
     loaded = []
 
-    def open_counted(place, *, max_bytes, public_only):
+    def open_counted(place, *, max_bytes, public_only=False, cache=None):
         assert max_bytes == MOST_BYTES
         loaded.append((place, public_only))
         if not isinstance(place, HubSource):
@@ -86,7 +89,8 @@ def test_a_folder_that_is_chosen_again_is_read_again(own, second, loads):
 
 
 def test_many_at_once_load_once(own, second, loads):
-    threads = [threading.Thread(target=own.inspector, args=(Pair(None, second.resolve()),)) for _ in range(6)]
+    pair = Pair(None, Choice(second.resolve(), json.loads((second / "config.json").read_text())["weights_sha256"]))
+    threads = [threading.Thread(target=own.inspector, args=(pair,)) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -103,9 +107,28 @@ def test_the_least_used_is_forgotten_and_loaded_anew(inspector, second, checkpoi
     assert len(loads) == 3
 
 
-def test_a_hubs_choice_stays_at_its_commit(own, loads):
+def test_other_weights_than_those_chosen_are_refused(inspector, checkpoints, tmp_path):
+    folder = save_checkpoint(awake("resnet-dmb", 6), tmp_path / "mine")
+    pairs = Pairs(inspector, folders=True, most=1)
+    pair = pairs.choose("", str(folder))
+    pairs.choose("", str(checkpoints / "resnet-dmb"))  # and the first is forgotten
+    save_checkpoint(awake("resnet-dmb", 7), folder)
+    with pytest.raises(
+        CheckpointError, match=r"^mine: the weights are others than when .* choose the networks anew$"
+    ):
+        pairs.inspector(pair)
+    again = pairs.choose("", str(folder))
+    assert again.dmb.place == pair.dmb.place
+    assert pairs.inspector(again).dmb.model.info.weights_sha256 == again.dmb.weights_sha256
+    with pytest.raises(CheckpointError, match="choose the networks anew"):
+        pairs.inspector(pair)  # also where the new ones are loaded already
+
+
+def test_a_hubs_choice_stays_at_its_commit(own, inspector, loads):
     pair = own.choose("", "somebody/resnet-dmb")
-    assert pair == Pair(None, HubSource("somebody/resnet-dmb", COMMIT))
+    assert pair == Pair(
+        None, Choice(HubSource("somebody/resnet-dmb", COMMIT), inspector.dmb.model.info.weights_sha256)
+    )
     own.inspector(pair)
     assert len(loads) == 1  # kept under its commit
     own.choose("", "somebody/resnet-dmb")
@@ -125,7 +148,7 @@ def test_a_failure_is_not_kept(own, second, monkeypatch, loads):
             with pytest.raises(CheckpointError, match="not today"):
                 own.choose("", str(second))
     assert len(calls) == 2
-    assert own.choose("", str(second)).dmb == second.resolve()
+    assert own.choose("", str(second)).dmb.place == second.resolve()
 
 
 def test_networks_that_cannot_be_compared_are_refused(own, checkpoints, tmp_path):
@@ -150,7 +173,7 @@ def test_a_folder_with_a_hubs_name_is_not_opened_for_a_stranger(inspector, loads
     (tmp_path / "somebody" / "resnet-dmb").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     pair = Pairs(inspector, folders=False).choose("", "somebody/resnet-dmb")
-    assert pair.dmb == HubSource("somebody/resnet-dmb", COMMIT)
+    assert pair.dmb.place == HubSource("somebody/resnet-dmb", COMMIT)
     assert loads == [(HubSource("somebody/resnet-dmb", "main"), True)]  # and nothing that only our token may read
 
 
@@ -176,4 +199,56 @@ def test_the_hub_is_asked_for_so_many_networks_at_once_and_no_more(own, loads, m
     release.set()
     for thread in threads:
         thread.join()
-    assert own.choose("", "late/resnet-dmb").dmb.repo == "late/resnet-dmb"
+    assert own.choose("", "late/resnet-dmb").dmb.place.repo == "late/resnet-dmb"
+
+
+# --- what strangers' networks leave on the disk ---
+
+
+@pytest.fixture
+def upload(hub, second):
+    """The files of `second` on the Hub; answers with their commit."""
+    hub.repositories[REPO].commit({path.name: path.read_bytes() for path in second.iterdir()})
+    return hub.repositories[REPO].revisions["main"]
+
+
+def test_a_strangers_network_leaves_no_file(inspector, upload, second, cache, tmp_path, pictures):
+    (tmp_path / "scratch").mkdir()
+    pairs = Pairs(inspector, folders=False, scratch=tmp_path / "scratch", most=1)
+    pair = pairs.choose(REPO, "")
+    assert pair.baseline.place == HubSource(REPO, upload)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not cache.exists()
+    here = Inspector(open_network(second), inspector.dmb, inspector.device)
+    seen, expected = (each.inspect(pictures[0]).baseline.probabilities for each in (pairs.inspector(pair), here))
+    assert np.array_equal(seen, expected)
+
+
+def test_what_is_forgotten_is_fetched_anew_and_again_leaves_no_file(inspector, upload, hub, cache, tmp_path):
+    pairs = Pairs(inspector, folders=False, scratch=tmp_path / "scratch", most=1)
+    pair = pairs.choose(REPO, "")
+    other = {**hub.repositories[REPO].commits[upload], "README.md": b"another card"}
+    pairs.choose(f"{REPO}@{hub.repositories[REPO].commit(other, 'other')}", "")
+    assert pairs.inspector(pair).baseline.model.info.commit == upload
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not cache.exists()
+
+
+def test_what_is_of_no_use_leaves_no_file_either(inspector, hub, cache, tmp_path):
+    hub.repositories[REPO].commit({**FILES, "config.json": b"{"})
+    with pytest.raises(CheckpointError, match="config.json"):
+        Pairs(inspector, folders=False, scratch=tmp_path / "scratch").choose(REPO, "")
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not cache.exists()
+
+
+def test_what_the_host_has_in_the_cache_stays_as_it_is(inspector, upload, cache, tmp_path):
+    open_network(REPO)
+    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+    Pairs(inspector, folders=False, scratch=tmp_path / "scratch").choose(REPO, "")
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
+
+
+def test_the_owner_of_the_machine_keeps_what_was_fetched(own, upload, cache):
+    own.choose(REPO, "")
+    assert [path.name for path in cache.glob("models--*/snapshots/*")] == [upload]

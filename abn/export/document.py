@@ -14,7 +14,6 @@ import numpy as np
 
 from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
-from abn.devices import describe_hardware
 from abn.export import stored
 from abn.export.manifest import (
     Manifest,
@@ -77,7 +76,7 @@ def export_of(
         *origins,
         question,
         device=str(inspector.device),
-        hardware=describe_hardware(inspector.device),
+        hardware=inspector.hardware,
         versions=installed_versions(),
     )
     return Export(result, manifest, pair)

@@ -182,7 +182,7 @@ class _Page:
 
 
 def _not_shown(sentence: str) -> str:
-    return f'<p class="aside"><em>What this does not show:</em> {escape(sentence)}</p>'
+    return f'<p class="aside"><em>{notes.NOT_SHOWN}</em> {escape(sentence)}</p>'
 
 
 def _data_url(pixels: np.ndarray) -> str:

@@ -206,7 +206,7 @@ def _foot(export: Export, not_shown: str, room: int) -> list[str]:
     """What a picture that travels alone has to say of itself."""
     manifest = export.manifest
     name = f"{manifest.picture.name}, " if manifest.picture.name else ""
-    lines = wrap(f"What this does not show: {not_shown}", room, SMALL_FONT)
+    lines = wrap(f"{notes.NOT_SHOWN} {not_shown}", room, SMALL_FONT)
     return lines + wrap(
         f"Picture: {name}pixels {manifest.pixels_sha256[:12]}. Weights: {manifest.baseline.label} "
         f"{manifest.baseline.weights_sha256[:12]}, {manifest.dmb.label} {manifest.dmb.weights_sha256[:12]}.",

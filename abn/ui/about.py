@@ -1,5 +1,7 @@
 """The page's fixed texts: what is seen, what it does not show, and the terms."""
 
+from abn import notes
+
 TITLE = "# Adaptive Bias Networks: a microscope for channel modulation\n"
 
 INTRODUCTION = """
@@ -65,37 +67,50 @@ REMOVED = "There is no picture. What stands below, if anything, belongs to the l
 
 KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most {minutes} minutes."
 
-TOPS = """
-Each network's five highest classes, by **raw softmax**. Choose a class to make it the target of the attribution.
-*What this does not show: how likely an answer is to be right. The networks are confident about anything, also about
-pictures of none of their classes.*
-"""
 
-FACTORS = """
+def _with_note(text: str, not_shown: str) -> str:
+    return f"{text}*{notes.NOT_SHOWN} {not_shown}*\n"
+
+
+TOPS = _with_note(
+    """
+Each network's five highest classes, by **raw softmax**. Choose a class to make it the target of the attribution.
+""",
+    notes.PROBABILITIES,
+)
+
+FACTORS = _with_note(
+    """
 Each cell is one channel of one block; its colour shows the **factor** that the channel was multiplied with, by default as
 its distance from what is usual for the channel over the data set. Choose a cell, a row of a table, or a block and a channel
 below to see the exact sum behind the factor. Drag along narrow cells to widen them; a double click shows all again.
-*What this does not show: whether a channel matters for the answer. An unusual factor may change nothing.*
-"""
+""",
+    notes.FACTORS,
+)
 
-GATES = """
+GATES = _with_note(
+    """
 Each block mixes its {biases} **bias vectors** by **gate weights** that sum to 1. Each dot is one weight's distance from an
 equal share, 1/{biases}, in thousandths.
-*What this does not show: what a bias vector stands for, or whether the bank is needed at all.*
-"""
+""",
+    notes.GATES,
+)
 
-RESPONSES = """
+RESPONSES = _with_note(
+    """
 Each box is how one network's **responses** spread in one block: its second convolution's mean output in every channel,
 **before** any factor.
-*What this does not show: corresponding channels. The two networks were trained apart, so channel 17 of one has
-nothing to do with channel 17 of the other, and they are never subtracted.*
-"""
+""",
+    notes.RESPONSES,
+)
 
-ATTRIBUTION = """
+ATTRIBUTION = _with_note(
+    """
 Which pixels spoke for the **target** class (red) and which against it (blue), by the chosen method. Both networks share one
 scale.
-*What this does not show: that a network would answer otherwise without those pixels, or that its reason is a good one.*
-"""
+""",
+    notes.ATTRIBUTION,
+)
 
 REGIONS = """
 The sums of each map over 4 × 4 regions, in the map's unit ({unit}). Rows count from the top, columns from the left, both

@@ -19,9 +19,10 @@ from abn.sources import HubSource
 from abn.ui import about
 from abn.ui.attribution_controls import AttributionControls
 from abn.ui.edge import told
+from abn.ui.latest import Latest, Superseded
 from abn.ui.picture_column import Origins
 from abn.ui.picture_input import PictureInput
-from abn.ui.shown import Refit, compared_networks
+from abn.ui.shown import Refit, Shown, compared_networks
 
 HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
 LARGEST = 10**6  # of a whole number; no network has as many channels
@@ -59,7 +60,8 @@ COPY = """() => {
 
 def pair_places(pair: Pair) -> list[str]:
     """(left, right) as a link names them: Hub ids with their commit, "" for the app's own and for a folder."""
-    return [str(place) if isinstance(place, HubSource) else "" for place in (pair.baseline, pair.dmb)]
+    places = [choice and choice.place for choice in (pair.baseline, pair.dmb)]
+    return [str(place) if isinstance(place, HubSource) else "" for place in places]
 
 
 def parse(component: Component, option: Option | None, text: str) -> Any:
@@ -87,12 +89,14 @@ def build(
     pairs: Pairs,
     origins: Origins,
     pair: gr.State,
+    shown: gr.State,
     picture: PictureInput,
     places: Mapping[str, gr.Textbox],
     controls: AttributionControls,
     settings: Mapping[str, Component],
     tabs: gr.Tabs,
     refit: Refit,
+    choices: Latest,
 ) -> None:
     """Read a link's settings when the page opens, and write them when they change.
 
@@ -100,6 +104,7 @@ def build(
         places: out of sight: "picture", the shown picture's origin; "left" and "right", as `pair_places` names them.
         settings: beside those of `controls`, by the name they have in a link.
         refit: everything that has the networks' names in it.
+        choices: the link's networks change nothing where the visitor has chosen others meanwhile.
     """
     options = {option.name: option for method in controls.methods.values() for option in method.options}
     settings = {
@@ -111,18 +116,23 @@ def build(
     def open_networks(request: gr.Request) -> list[Any]:
         """First the networks: the classes a link may name are theirs."""
         asked = [_value(request, name) for name in ("left", "right")]
+        unchanged = [gr.skip()] * (3 + len(refit.components))
         if not any(asked):
-            return [gr.skip()] * (3 + len(refit.components))
+            return unchanged
+        number = choices.begin(request.session_hash)
         try:
             # Whoever made the link does not get to look for folders on this machine.
             chosen = pairs.choose(*asked, folders=False)
+            choices.require(request.session_hash, number)
+        except Superseded:
+            return unchanged
         except (CheckpointError, ReferenceFileError, DeviceMemoryError) as error:
             gr.Warning(html.escape(about.LINK_NETWORKS.format(reason=error), quote=False))
-            return [gr.skip()] * (3 + len(refit.components))
+            return unchanged
         return [chosen, *pair_places(chosen), *refit.update(compared_networks(pairs.inspector(chosen)))]
 
     @told
-    def open_link(request: gr.Request, own_picture: Any, pair: Pair) -> list[Any]:
+    def open_link(request: gr.Request, own_picture: Any, seen: Shown | None, pair: Pair) -> list[Any]:
         refused, values = [], []
         inspector = pairs.inspector(pair)
         class_names = inspector.class_names
@@ -150,9 +160,13 @@ def build(
         if refused:
             gr.Warning(html.escape(about.LINK_REFUSED.format(what=", ".join(refused)), quote=False))
         tab = _value(request, "tab")
-        # A visitor on a slow line may have sent a picture of their own by then.
-        shown = gr.skip() if own_picture is not None or found is None else found
-        return [shown, gr.Tabs(selected=tab) if tab in tab_names else gr.skip(), *values]
+        # A visitor on a slow line may have sent a picture of their own by then, or opened a file.
+        own = own_picture is not None or (seen is not None and seen.opened is not None)
+        return [
+            gr.skip() if own or found is None else found,
+            gr.Tabs(selected=tab) if tab in tab_names else gr.skip(),
+            *values,
+        ]
 
     # No limit here: a link's slow network is not to keep other visitors' pages from opening.
     opened = page.load(
@@ -162,7 +176,7 @@ def build(
         concurrency_limit=None,
         **HIDDEN,
     )
-    read = opened.then(open_link, [picture, pair], [picture, tabs, *settings.values()], **HIDDEN)
+    read = opened.then(open_link, [picture, shown, pair], [picture, tabs, *settings.values()], **HIDDEN)
     read.then(None, None, None, js=READ, api_visibility="private")
 
     written = {**places, **settings}

@@ -45,6 +45,9 @@ NAMES = """() => {
       set(group, {role: 'group', 'aria-label': text(group, '[data-testid=block-label]') + ': its highest classes'}));
     document.querySelectorAll('#examples .thumbnail-item').forEach((button, i, all) =>
       set(button, {'aria-label': `Example ${i + 1} of ${all.length}: ${button.querySelector('img')?.alt}`}));
+    // Gradio makes a button of every picture; these do nothing when they are pressed.
+    document.querySelectorAll(':is(#sees, #used) .image-container button:has(img)').forEach(
+      button => set(button, {tabindex: '-1'}));
     // Chromium stops at a list that scrolls, and loses its place when the list then closes.
     document.querySelectorAll('[role=listbox]').forEach(list => set(list, {tabindex: '-1'}));
   };

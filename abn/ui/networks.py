@@ -10,13 +10,16 @@ import gradio as gr
 from abn.pairs import OWN, Pairs
 from abn.ui import about
 from abn.ui.edge import escape, told
+from abn.ui.latest import Latest, Superseded
 from abn.ui.link import pair_places
 from abn.ui.shown import Compared, Refit, Shown, compared_networks
 
 QUEUE = "networks"  # a slow Hub keeps the few places of this queue, and nothing else, waiting
 
 
-def build(pairs: Pairs, pair: gr.State, shown: gr.State, places: Sequence[gr.Textbox], refit: Refit) -> None:
+def build(
+    pairs: Pairs, pair: gr.State, shown: gr.State, places: Sequence[gr.Textbox], refit: Refit, choices: Latest
+) -> None:
     """Add the fields and their events.
 
     Args:
@@ -24,6 +27,7 @@ def build(pairs: Pairs, pair: gr.State, shown: gr.State, places: Sequence[gr.Tex
         shown: holds a `Shown`, or None. Labels over a result that was read from a file stay the file's.
         places: left and right network as a link names them.
         refit: everything that has the networks' names in it.
+        choices: networks that arrive after a newer choice change nothing.
     """
     kind = "Hub id or folder" if pairs.folders else "Hub id"
     gr.Markdown(about.NETWORKS_FOLDERS if pairs.folders else about.NETWORKS)
@@ -41,15 +45,21 @@ def build(pairs: Pairs, pair: gr.State, shown: gr.State, places: Sequence[gr.Tex
     status = gr.Markdown(elem_id="networks-status")
 
     @told
-    def choose(baseline: str, dmb: str, seen: Shown | None):
+    def choose(request: gr.Request, baseline: str, dmb: str, seen: Shown | None):
+        number = choices.begin(request.session_hash)
         chosen = pairs.choose(baseline, dmb)
         inspector = pairs.inspector(chosen)
+        try:
+            choices.require(request.session_hash, number)
+        except Superseded:
+            return [gr.skip()] * len(outputs)
         notices = [network.notice for network in inspector.networks if network.notice]
         names = " and ".join(f"**{escape(network.label)}**" for network in inspector.networks)
         text = " ".join([f"You compare {names}; nobody else's page changes.", *map(escape, notices)])
         return [chosen, text, *pair_places(chosen), *relabelled(compared_networks(inspector, chosen == OWN), seen)]
 
-    def reset(seen: Shown | None):
+    def reset(request: gr.Request, seen: Shown | None):
+        choices.begin(request.session_hash)
         return ["", "", OWN, "", "", "", *relabelled(compared_networks(pairs.own, own=True), seen)]
 
     def relabelled(compared: Compared, seen: Shown | None) -> list[Any]:

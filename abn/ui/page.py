@@ -33,6 +33,7 @@ from abn.ui import (
     words,
 )
 from abn.ui.edge import escape, told
+from abn.ui.latest import Latest
 from abn.ui.picture_column import HIDDEN, Origins
 from abn.ui.picture_input import GuardedBlocks
 from abn.ui.shown import Compared, Refit, Shown, compared_in, compared_networks, refit_all
@@ -70,10 +71,11 @@ def build_page(
         pair = gr.State(OWN)  # as long as the session, like what stands on the page
         shown = gr.State(None)
         maps = gr.State(None)
+        choices = Latest()  # of networks, or of a file's result in their place
         places = {name: gr.Textbox("", visible="hidden") for name in ("picture", "left", "right")}
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                picture, mode, pictures_refit = picture_column.build(pairs, pair, origins, data, keep)
+                picture, mode, pictures_refit, searches = picture_column.build(pairs, pair, origins, data, keep)
                 sees = gr.Image(
                     label="What the networks see (32 × 32)", interactive=False, elem_id="sees", format="png",
                     elem_classes="pixelated", height=240, buttons=[],
@@ -84,7 +86,7 @@ def build_page(
                 gr.Button("Copy the link", size="sm").click(None, None, None, js=link.COPY, api_visibility="private")
                 with gr.Accordion("Which part of the picture is used", open=False):
                     used = gr.Image(
-                        show_label=False, interactive=False, buttons=[],
+                        show_label=False, interactive=False, buttons=[], elem_id="used",
                         alt_text="The picture as sent, dark where it is not used",
                     )  # fmt: skip
                 controls = attribution_controls.build(own.methods, own.class_names, own.dmb.label)
@@ -104,7 +106,7 @@ def build_page(
                 )
         refit = refit_all([introduction, pictures_refit, attribution_controls.refit(controls), tabs_refit])
         with other_networks:
-            networks.build(pairs, pair, shown, [places["left"], places["right"]], refit)
+            networks.build(pairs, pair, shown, [places["left"], places["right"]], refit, choices)
 
         def present(seen: Shown) -> list[Any]:
             """The updates of `presented`."""
@@ -157,9 +159,12 @@ def build_page(
             take_away.build(
                 pairs, own.methods, shown, maps,
                 lambda seen: [*present(seen), None, "", None, *refit.update(compared_in(seen.result))],
-                [*presented, picture, fitting, used, *refit.components],
+                [*presented, picture, fitting, used, *refit.components], choices, searches,
             )  # fmt: skip
-        link.build(page, pairs, origins, pair, picture, places, controls, {"fit": mode, **settings}, tabs, refit)
+        link.build(
+            page, pairs, origins, pair, shown, picture, places, controls, {"fit": mode, **settings}, tabs, refit,
+            choices,
+        )  # fmt: skip
         api.add_endpoints(own.inspect, own.attribute, own.methods, own.class_names, own.dmb.label)
     return page
 

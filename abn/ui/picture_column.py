@@ -76,14 +76,15 @@ def _digest(pixels: np.ndarray) -> bytes:
 
 def build(
     pairs: Pairs, pair: gr.State, origins: Origins, data: Cifar10 | None, keep: int
-) -> tuple[PictureInput, gr.Radio, Refit]:
+) -> tuple[PictureInput, gr.Radio, Refit, list[Dependency]]:
     """Add the components.
 
     Args:
         keep: after how many seconds an upload is deleted, at the next sweep, of which there is one as often.
 
     Returns:
-        The picture, how it is fitted, and what follows the networks.
+        The picture, how it is fitted, what follows the networks, and the events whose answer is a picture that may
+        come late: whatever puts something else on the page cancels them.
     """
     picture = PictureInput(label="Picture", elem_id="picture", height=300)
     gr.Markdown(about.KEPT.format(minutes=-(-2 * keep // 60)), elem_classes="aside")
@@ -91,7 +92,7 @@ def build(
     gallery = _gallery(pairs.own, origins, follows) if origins.examples else None
     slow = [] if data is None else [_test_image_buttons(pairs, pair, data, picture, follows)]
 
-    # What a person does next discards the answer of a search that still goes on.
+    # What a person does next discards the answer of a search that still goes on, as do other networks than it asked.
     if gallery is not None:
 
         def example(event: gr.SelectData):
@@ -102,7 +103,7 @@ def build(
 
         gallery.select(example, None, picture, cancels=slow, **HIDDEN)
     if slow:
-        picture.input(None, None, None, cancels=slow, **HIDDEN)
+        gr.on([picture.input, pair.change], None, None, None, cancels=slow, **HIDDEN)
     mode = gr.Radio(
         [(FIT_LABELS.get(name, name), name) for name in FITS], value="crop", label="Fit to a square by", elem_id="fit"
     )
@@ -110,7 +111,7 @@ def build(
         tuple(component for component, _ in follows),
         lambda compared: [type(component)(visible=fits(compared)) for component, fits in follows],
     )
-    return picture, mode, refit
+    return picture, mode, refit, slow
 
 
 def _gallery(own: Inspector, origins: Origins, follows: list[tuple[Any, Any]]) -> gr.Gallery:

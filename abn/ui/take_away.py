@@ -8,6 +8,7 @@ from functools import partial
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 from gradio.processing_utils import save_bytes_to_cache
 
 from abn import export
@@ -17,6 +18,7 @@ from abn.export import Export
 from abn.pairs import OWN, Pairs
 from abn.ui import about
 from abn.ui.edge import escape, told
+from abn.ui.latest import Latest
 from abn.ui.shown import Shown
 
 Maps = tuple[Shown, AttributionPair] | None
@@ -58,6 +60,8 @@ def build(
     maps: gr.State,
     present: Callable[[Shown], list],
     presented: Sequence[Component],
+    choices: Latest,
+    searches: Sequence[Dependency],
 ) -> None:
     """Add the tab's components.
 
@@ -65,6 +69,8 @@ def build(
         shown: holds a `Shown`, or None before the first picture.
         maps: holds a `Shown` with the `AttributionPair` found for it, or None.
         present: the updates of `presented` for a result that was read from a file, `shown` among them.
+        choices: an opened file is newer than the networks that are still being loaded.
+        searches: events whose answer would take the opened file's place.
     """
     gr.Markdown(about.TAKE_AWAY)
     holds = gr.Markdown(elem_id="take-away-holds")
@@ -94,10 +100,11 @@ def build(
         return about.WITH_MAPS.format(method=methods[pair.method].label, target=escape(pair.target))
 
     @told
-    def open_result(data: bytes | None):
+    def open_result(request: gr.Request, data: bytes | None):
         if data is None:
             raise ValueError("No file was sent: choose a result.json.")
         found = export.read_export(data)
+        choices.begin(request.session_hash)
         seen = Shown(OWN, found.result, found.manifest.picture, opened=found)
         return [None if found.attribution is None else (seen, found.attribution), *present(seen)]
 
@@ -108,4 +115,11 @@ def build(
         )  # fmt: skip
         filled.success(None, None, None, js=PRESS, api_visibility="private")
     gr.on([shown.change, maps.change], say, [shown, maps], holds, api_visibility="private", show_progress="hidden")
-    opening.upload(open_result, opening, [maps, *presented], api_visibility="private", show_progress_on=holds)
+    opening.upload(
+        open_result,
+        opening,
+        [maps, *presented],
+        cancels=[*searches],
+        api_visibility="private",
+        show_progress_on=holds,
+    )

@@ -1,0 +1,89 @@
+"""A checkpoint as it is looked into: the network, what is usual for it, and what people call it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from abn.checkpoint_info import CheckpointError
+from abn.checkpoints import MOST_BYTES, load_checkpoint
+from abn.reference_file import ReferenceFileError, load_reference
+from abn.resnet import ResNet
+from abn.sources import HubSource, locate
+from abn.usual import Reference
+
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
+"""The folder with the checkpoints that came with the code."""
+BASELINE, DMB = CHECKPOINTS / "resnet-s", CHECKPOINTS / "resnet-dmb"
+
+LABELS = {"resnet-s": "ResNet-S", "resnet-dmb": "ResNet-DMB"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """One loaded checkpoint, on the device.
+
+    Attributes:
+        label: for people, e.g. "ResNet-DMB".
+        reference: what is usual over the data set; None where the checkpoint carries none.
+        notice: what a person should know about how it was loaded, or None.
+    """
+
+    label: str
+    model: ResNet
+    reference: Reference | None = None
+    notice: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the checkpoint, for people: its folder's name or its Hub id, never a path."""
+        info = self.model.info
+        if info.commit is not None:
+            repo, _, revision = info.source.partition("@")
+            return f"{repo}@{revision[:7]}" if revision == info.commit else info.source
+        return "" if info.folder is None else info.folder.resolve().name
+
+
+def open_network(
+    source: str | Path | HubSource,
+    *,
+    max_bytes: int = MOST_BYTES,
+    public_only: bool = False,
+    cache: Path | None = None,
+) -> Network:
+    """A checkpoint with its reference.
+
+    Args:
+        source: a folder, a Hub id, or what `abn.sources.locate` made of one.
+        max_bytes, public_only, cache: of what comes from the Hub, see `load_checkpoint`.
+
+    Raises:
+        CheckpointError: for a source that cannot be had or used.
+        ReferenceFileError: for a reference that cannot be read or belongs to other weights.
+    """
+    model = load_checkpoint(source, max_bytes=max_bytes, public_only=public_only, cache=cache)
+    info = model.info
+    label = LABELS.get(model.architecture, model.architecture)
+    return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), info.notice)
+
+
+def load_network(source: str | None, bundled: Path) -> Network:
+    """A checkpoint with its reference; the bundled one where none is named or a Hub id cannot be had or used.
+
+    Args:
+        source: a folder, a Hub id, or None for the bundled checkpoint.
+        bundled: the folder of the checkpoint that came with the code.
+
+    Raises:
+        CheckpointError, ReferenceFileError: for a named folder, or the bundled one, as `open_network` does.
+    """
+    if source is None:
+        return open_network(bundled)
+    place = locate(source)
+    try:
+        return open_network(source)
+    except (CheckpointError, ReferenceFileError) as error:
+        if not isinstance(place, HubSource):
+            raise
+        notice = f"{str(error).rstrip('.')}. The checkpoint that came with this app is shown in its place."
+    return replace(open_network(bundled), notice=notice)

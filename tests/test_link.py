@@ -1,0 +1,85 @@
+"""Networks of a link, which may take long, beside what the visitor chooses meanwhile."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from abn.export import export_of, to_json
+from abn.pairs import OWN, Pair, Pairs
+from abn.ui.page import build_page
+
+CHOSEN = Pair(None, None)
+
+
+class SlowPairs(Pairs):
+    """Answers a link's networks with a pair, after whatever `meanwhile` does."""
+
+    def __init__(self, inspector) -> None:
+        super().__init__(inspector, folders=True)
+        self.meanwhile = lambda: None
+
+    def choose(self, baseline, dmb, *, folders=True):
+        if not folders:
+            self.meanwhile()
+        return CHOSEN
+
+
+@pytest.fixture(scope="module")
+def pairs(inspector):
+    return SlowPairs(inspector)
+
+
+@pytest.fixture(scope="module")
+def handlers(pairs, examples):
+    """The page's handlers by name."""
+    return {each.name: each.fn for each in build_page(pairs, examples).fns.values()}
+
+
+def visitor(name: str, **query: str) -> SimpleNamespace:
+    return SimpleNamespace(session_hash=name, query_params=query)
+
+
+def is_skip(update) -> bool:
+    return update == gr.skip()
+
+
+def test_a_links_networks_are_taken(pairs, handlers):
+    pairs.meanwhile = lambda: None
+    assert handlers["open_networks"](visitor("a", left="user/repo"))[0] is CHOSEN
+
+
+@pytest.mark.parametrize("act", ["choose", "reset", "open_result"])
+@pytest.mark.parametrize("whose", ["a", "b"])
+def test_a_links_networks_change_nothing_after_the_visitors_own_choice(
+    pairs, handlers, inspector, first_example, act, whose
+):
+    arguments = {
+        "choose": ("", "somebody/other", None),
+        "reset": (None,),
+        "open_result": (to_json(export_of(inspector, first_example)),),
+    }
+    pairs.meanwhile = lambda: handlers[act](visitor(whose), *arguments[act])
+    answer = handlers["open_networks"](visitor("a", left="user/repo"))
+    # The choice of another visitor is no reason.
+    assert all(map(is_skip, answer)) if whose == "a" else answer[0] is CHOSEN
+
+
+def test_networks_change_nothing_after_a_file_was_opened(pairs, handlers, inspector, first_example, monkeypatch):
+    data = to_json(export_of(inspector, first_example))
+
+    def choose(self, *names, folders=True):
+        handlers["open_result"](visitor("a"), data)
+        return OWN
+
+    monkeypatch.setattr(SlowPairs, "choose", choose)
+    assert all(map(is_skip, handlers["choose"](visitor("a"), "", "somebody/other", None)))
+
+
+def test_a_links_picture_does_not_take_the_place_of_an_opened_file(handlers, inspector, first_example):
+    opened = handlers["open_result"](visitor("a"), to_json(export_of(inspector, first_example)))[1]
+    assert opened.opened is not None
+    assert is_skip(handlers["open_link"](visitor("a"), None, opened, OWN)[0])
+    assert not is_skip(handlers["open_link"](visitor("a"), None, None, OWN)[0])
