@@ -38,13 +38,16 @@ HOLDOUT = 5000
 FILE = "awaken.json"
 
 _no_decay = partial(gate_parameters_apart, weight_decay=0.0)
+_fast = partial(gate_parameters_apart, lr_scale=10.0)
 CANDIDATES: dict[str, Variant] = {
     "as the paper has it": Variant(resnet_dmb),
     "no weight decay on B, G, g": Variant(resnet_dmb, _no_decay),
-    "10 × learning rate on B, G, g": Variant(resnet_dmb, partial(gate_parameters_apart, lr_scale=10.0)),
+    "10 × learning rate on B, G, g": Variant(resnet_dmb, _fast),
     "temperature 0.1": Variant(partial(awake, standardise=False, temperature=0.1)),
     "standardised c": Variant(awake),
     "standardised c, no weight decay on B, G, g": Variant(awake, _no_decay),
+    "temperature 0.1, 10 × learning rate": Variant(partial(awake, standardise=False, temperature=0.1), _fast),
+    "standardised c, temperature 0.1, 10 × learning rate": Variant(partial(awake, temperature=0.1), _fast),
 }
 """From the smallest change to the largest."""
 
