@@ -25,12 +25,13 @@ import torch
 from abn.batches import Split, split_data
 from abn.data import Cifar10, DataError, load_cifar10, normalise
 from abn.devices import DeviceError, choose_device, describe_hardware
+from abn.evaluation import EVALUATION_BATCH
 from abn.files import replace_file
 from abn.inspection import inspect
 from abn.layers import joined
 from abn.recipes import RECIPES
 from abn.resnet import ResNet, resnet_dmb
-from abn.training import EVALUATION_BATCH, Run, TrainingError, Variant, train
+from abn.training import Run, TrainingError, Variant, train
 from abn.variants import awake, gate_parameters_apart
 from benchmarks.audit_statistics import bank_share, bank_variation, entropy
 
