@@ -5,7 +5,7 @@ Each is a block that differs from `abn.resnet`'s in one place. With ``m`` the pr
     bank only   m = B α                     the paper's own idea alone, W = 0
     no gates    m = W c + b                 a static bias in the bank's place
     SE          f = sigmoid(W₂ relu(W₁ c))  squeeze-and-excitation (Hu et al. 2018) of the convolution's output
-    awake       α = softmax(G ĉ + g)        ĉ is c standardised, so that the gates can tell images apart
+    awake       α = softmax((G ĉ + g) / T)  ĉ is c standardised, so that the gates can tell images apart
 
 A factor that is the same for every image needs no variant: the batch normalisation behind it absorbs it.
 """

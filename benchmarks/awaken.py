@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ from abn.recipes import RECIPES
 from abn.resnet import ResNet, resnet_dmb
 from abn.training import Run, TrainingError, Variant, train
 from abn.variants import awake, gate_parameters_apart
+from benchmarks.arms import ARMS
+from benchmarks.audit_report import IDLE
 from benchmarks.audit_statistics import bank_share, bank_variation, entropy
 
 HOLDOUT = 5000
@@ -48,7 +50,7 @@ CANDIDATES: dict[str, Variant] = {
     "standardised c": Variant(awake),
     "standardised c, no weight decay on B, G, g": Variant(awake, _no_decay),
     "temperature 0.1, 10 × learning rate": Variant(partial(awake, standardise=False, temperature=0.1), _fast),
-    "standardised c, temperature 0.1, 10 × learning rate": Variant(partial(awake, temperature=0.1), _fast),
+    "standardised c, temperature 0.1, 10 × learning rate": ARMS["awake"],
 }
 """From the smallest change to the largest."""
 
@@ -94,11 +96,20 @@ def markdown(found: Mapping) -> str:
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['candidate']} | {row['entropy']:.4f} | {row['bank_share']:.3f} | {row['bank_variation']:.3f} | "
+        f"| {row['candidate']} | {row['entropy']:.4f} | {row['bank_share']:.3f} | {row['bank_variation']:.4f} | "
         f"{row['holdout_accuracy']:.2f} |"
         for row in found["candidates"]
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", verdict(found["candidates"])])
+
+
+def verdict(rows: Sequence[Mapping]) -> str:
+    """Which is the first change that wakes the bank, if any does."""
+    used = next((row["candidate"] for row in rows if row["bank_variation"] >= IDLE), None)
+    share = f"{100 * IDLE:.0f} % of what varies between images"
+    if used is None:
+        return f"None of them makes the bank {share}, below which it counts as idle."
+    return f"The smallest change tried under which the bank is at least {share}: {used}."
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

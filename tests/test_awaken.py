@@ -33,6 +33,12 @@ def test_a_bank_that_is_the_same_for_every_image_has_no_share_of_the_variation()
     assert got["bank_variation"] == 0
 
 
+def test_the_verdict_names_the_first_change_that_reaches_the_threshold():
+    rows = [{"candidate": name, "bank_variation": share} for name, share in (("a", 0.049), ("b", 0.05), ("c", 0.9))]
+    assert awaken.verdict(rows).endswith("varies between images: b.")
+    assert awaken.verdict(rows[:1]).startswith("None of them makes the bank 5 %")
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     data = pictures(24)

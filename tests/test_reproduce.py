@@ -99,11 +99,11 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_an_undisturbed_one(experimen
 
     evaluate, calls = training.evaluate, []
 
-    def stopping(model, split):
+    def stopping(*arguments):
         calls.append(1)
         if len(calls) == 2:  # in the second epoch of the first run
             raise StoppedError
-        return evaluate(model, split)
+        return evaluate(*arguments)
 
     monkeypatch.setattr(training, "evaluate", stopping)
     with pytest.raises(StoppedError):

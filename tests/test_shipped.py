@@ -11,6 +11,7 @@ import torch
 from abn.checkpoints import load_checkpoint
 from abn.experiment import read_runs
 from abn.reference import load_reference
+from benchmarks import awaken
 from benchmarks.audit_report import answers
 from benchmarks.table import TABLE_FILE, make_table, markdown
 from tests.conftest import HOME
@@ -92,3 +93,9 @@ def test_an_audits_answers_follow_from_its_figures_and_stand_in_readme(path):
     assert found["free"]["trained"]["accuracy"] == pytest.approx(config["accuracy"])
     readme = (HOME / "README.md").read_text()
     assert all(each["answer"] in readme for each in found["answers"])
+
+
+def test_what_wakes_the_bank_stands_in_readme_as_it_was_found():
+    found = json.loads((HOME / "results" / "awaken.json").read_text())
+    assert [row["candidate"] for row in found["candidates"]] == list(awaken.CANDIDATES)
+    assert awaken.markdown(found) in (HOME / "README.md").read_text()

@@ -149,8 +149,8 @@ def problems(found: Sequence[str]) -> str:
 
 
 def _block(command: str) -> str:
-    """A command as a block of code, which no text of a file can leave."""
-    return "\n```bash\n" + " ".join(command.replace("`", "'").split()) + "\n```\n"
+    """A command as a block of code, which no text of a file can leave; of no language: its colours lack contrast."""
+    return "\n```\n" + " ".join(command.replace("`", "'").split()) + "\n```\n"
 
 
 def audited(audit: Audit) -> str:
