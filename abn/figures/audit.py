@@ -98,7 +98,7 @@ def frozen_conditions(labels: Sequence[str], trained: np.ndarray, reestimated: n
         margin={"b": 116},
         showlegend=True,
         xaxis=axis(
-            "free − frozen, in points of accuracy<br>(stretched about 0)", tickvals=_stretched(np.array(ticks)),
+            "free − frozen, in points<br>(stretched about 0)", tickvals=_stretched(np.array(ticks)),
             ticktext=[signed(tick) for tick in ticks], zeroline=True, zerolinewidth=2, tickangle=0,
         ),
         yaxis=axis(
