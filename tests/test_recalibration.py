@@ -12,7 +12,7 @@ def test_re_estimated_statistics_are_those_behind_the_factors_on_average_over_th
     (_, _, images), *_ = tiny_pictures(2).batches(2, torch.device("cpu"))
     copy = reestimated(model, [(images, None), (2 * images, None)])
     h = [torch.relu((batch - 0.25) * (1 + 1e-5) ** -0.5) for batch in (images, 2 * images)]
-    behind = [(model.block.factors(part) * part[:, :, 0, 0]).detach() for part in h]
+    behind = [(model.block.factors(part, part) * part[:, :, 0, 0]).detach() for part in h]
     torch.testing.assert_close(copy.block.bn2.running_mean, sum(part.mean(0) for part in behind) / 2)
     torch.testing.assert_close(copy.block.bn2.running_var, sum(part.var(0) for part in behind) / 2)
     assert torch.equal(copy.block.bn1.running_mean, torch.full((3,), 0.25))
