@@ -25,6 +25,7 @@ from abn.export import KINDS, ExportError
 from abn.inspector import Inspector
 from abn.memory import DeviceMemoryError
 from abn.networks import BASELINE, CHECKPOINTS, DMB, load_network
+from abn.options import require_at_least_one
 from abn.picture_files import find_pictures
 from abn.pictures import FITS
 from abn.reference import ReferenceFileError
@@ -58,8 +59,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--zip", action="store_true", help="one zip a picture in place of a folder")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="pictures at once (64)")
     args = parser.parse_args(argv)
-    if args.batch_size < 1:
-        parser.error(f"--batch-size is {args.batch_size}; expected at least 1")
+    require_at_least_one(parser, args, "batch_size")
     args.kinds = list(dict.fromkeys(filter(None, args.kinds.split(","))))
     unknown = [kind for kind in args.kinds if kind not in KINDS]
     if unknown or not args.kinds:

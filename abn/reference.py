@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from abn.data import CLASS_NAMES, MEAN, STD, load_cifar10, normalise, to_pixels
 from abn.inspection import inspect, require_evaluation_mode
+from abn.options import require_at_least_one
 from abn.reference_file import REFERENCE_FILE, ReferenceFileError, load_reference, save_reference
 from abn.resnet import ResNet
 from abn.usual import QUANTILES, BlockReference, Reference, Statistics
@@ -127,8 +128,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
     parser.add_argument("--batch-size", type=int, default=500, metavar="N", help="images at once (default 500)")
     args = parser.parse_args(argv)
-    if args.batch_size < 1:
-        parser.error(f"--batch-size is {args.batch_size}; expected at least 1")
+    require_at_least_one(parser, args, "batch_size")
     return args
 
 

@@ -28,6 +28,7 @@ from abn.batches import Batches, split_data
 from abn.data import Cifar10, DataError, load_cifar10
 from abn.devices import DeviceError, describe_hardware, gains_by_bfloat16, make_deterministic
 from abn.evaluation import evaluate
+from abn.options import require_at_least_one
 from abn.recipes import RECIPES, Recipe
 from abn.resnet import ARCHITECTURES, ResNet
 from abn.run_state import TrainingError
@@ -230,10 +231,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--deterministic", action="store_true", help="the same weights in every run on CUDA, slower")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network; needs a C++ compiler")
     args = parser.parse_args(argv)
-    for name in ("epochs", "evaluate_every"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')} is {value}; expected at least 1")
+    require_at_least_one(parser, args, "epochs", "evaluate_every")
     if args.lr is not None and not (math.isfinite(args.lr) and args.lr > 0):
         parser.error(f"--lr is {args.lr}; expected a positive number")
     if not 0 <= args.seed < 2**32:

@@ -26,6 +26,7 @@ from abn.data import CLASS_NAMES, Cifar10, load_cifar10, to_pixels
 from abn.devices import choose_device, describe_hardware
 from abn.files import replace_file
 from abn.memory import DeviceMemoryError
+from abn.options import require_at_least_one
 from benchmarks.audit_conditions import REESTIMATION_BATCH, Images
 from benchmarks.audit_report import tables
 from benchmarks.audit_run import audit, require_bank
@@ -47,10 +48,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--reestimate", type=int, default=5000, metavar="N", help="training images for bn2, the first ones (5000)"
     )
     args = parser.parse_args(argv)
-    for name in ("batch", "images", "reestimate"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name} is {value}; expected at least 1")
+    require_at_least_one(parser, args, "batch", "images", "reestimate")
     return args
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from abn.usual import RESOLUTION
+from benchmarks.words import signed
 
 COLLAPSED = 0.99
 """Gates whose mean entropy is this share of log K or more count as uniform: with K = 4, weights of 0.25 ± 0.04."""
@@ -90,7 +91,7 @@ def _verdict(difference: Results, positive: str, undecided: str, negative: str) 
 
 
 def _points(difference: Results) -> str:
-    points, low, high = (f"{difference[key]:+.2f}".replace("-", "−") for key in ("difference", "low", "high"))
+    points, low, high = (signed(difference[key]) for key in ("difference", "low", "high"))
     return f"{points} points (95 % interval {low} to {high})"
 
 

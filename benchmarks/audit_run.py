@@ -113,8 +113,6 @@ def _block(name: str, m: Modulation, test: Images) -> dict[str, Any]:
     """
     labels, gates = test.labels.numpy(), m.gate_weights.numpy()
     split = variance_split(m.factors.numpy(), labels)
-    linear_term = m.linear_term.numpy()
-    bias_term = gates.astype(float) @ m.bias_bank.numpy().T.astype(float)
     between, within = split.between.mean(), split.within.mean()
     variance = between + within
     return {
@@ -125,14 +123,23 @@ def _block(name: str, m: Modulation, test: Images) -> dict[str, Any]:
         "within_class": float(within),
         "relative_sd": float(split.relative_sd.mean()),
         "within_share": float(within / variance) if variance > 0 else 0.0,
-        "entropy": entropy(gates),
         "gates": [float(weight) for weight in gates.mean(axis=0, dtype=float)],
         "leads": [float(share) for share in leads(gates)],
-        "bank_share": bank_share(linear_term, bias_term),
-        "bank_variation": bank_variation(linear_term, bias_term),
+        **use_of_bank(m),
         "channel_mean": _rounded(split.mean),
         "channel_between_class": _rounded(split.between),
         "channel_within_class": _rounded(split.within),
+    }
+
+
+def use_of_bank(m: Modulation) -> dict[str, float]:
+    """Entropy of the gates, the bank's share of the pre-activation, and its share of what varies, of one block."""
+    gates, linear_term = m.gate_weights.numpy(), m.linear_term.numpy()
+    bias_term = gates.astype(float) @ m.bias_bank.numpy().T.astype(float)
+    return {
+        "entropy": entropy(gates),
+        "bank_share": bank_share(linear_term, bias_term),
+        "bank_variation": bank_variation(linear_term, bias_term),
     }
 
 

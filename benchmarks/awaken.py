@@ -21,21 +21,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from abn.batches import Split, split_data
-from abn.data import Cifar10, DataError, load_cifar10, normalise
+from abn.data import MEAN, STD, Cifar10, DataError, load_cifar10
 from abn.devices import DeviceError, choose_device, describe_hardware
 from abn.evaluation import EVALUATION_BATCH
 from abn.files import replace_file
-from abn.inspection import inspect
-from abn.layers import joined
+from abn.options import require_at_least_one
 from abn.recipes import RECIPES
 from abn.resnet import ResNet, resnet_dmb
 from abn.training import Run, TrainingError, Variant, train
 from abn.variants import awake, gate_parameters_apart
 from benchmarks.arms import ARMS
+from benchmarks.audit_conditions import Images, record
 from benchmarks.audit_report import IDLE
-from benchmarks.audit_statistics import bank_share, bank_variation, entropy
+from benchmarks.audit_run import use_of_bank
 
 HOLDOUT = 5000
 FILE = "awaken.json"
@@ -62,18 +63,9 @@ def measure(model: ResNet, held: Split) -> dict[str, float]:
         model: modulated, in eval mode.
         held: images that it was not trained on.
     """
-    seen = [
-        inspect(model, normalise(held.pixels[start : start + EVALUATION_BATCH])).modulations
-        for start in range(0, len(held), EVALUATION_BATCH)
-    ]
-    found = []
-    for name in seen[0]:
-        m = joined([part[name] for part in seen])
-        gates, linear_term = m.gate_weights.double().cpu().numpy(), m.linear_term.double().cpu().numpy()
-        bias_term = gates @ m.bias_bank.detach().double().cpu().numpy().T
-        found.append((entropy(gates), bank_share(linear_term, bias_term), bank_variation(linear_term, bias_term)))
-    means = np.mean(found, axis=0)
-    return dict(zip(("entropy", "bank_share", "bank_variation"), map(float, means), strict=True))
+    recorded, _ = record(model, Images(held.pixels, held.labels, MEAN, STD), EVALUATION_BATCH, tqdm(disable=True))
+    blocks = [use_of_bank(m) for m in recorded.values()]
+    return {name: float(np.mean([block[name] for block in blocks])) for name in blocks[0]}
 
 
 def try_one(name: str, data: Cifar10, epochs: int, seed: int, runs: Path, device: torch.device, fast: bool) -> dict:
@@ -123,10 +115,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile the networks; needs a C++ compiler")
     args = parser.parse_args(argv)
-    if args.epochs < 1:
-        parser.error(f"--epochs is {args.epochs}; expected at least 1")
-    if args.images < 1:
-        parser.error(f"--images is {args.images}; expected at least 1")
+    require_at_least_one(parser, args, "epochs", "images")
     return args
 
 

@@ -16,6 +16,7 @@ from statsmodels.stats.power import TTestPower
 
 from abn.experiment import ARM_LABELS, PAPER_DIFFERENCE, RunLog
 from benchmarks.arms import parameters
+from benchmarks.words import p_value, signed
 
 SUBJECT = "resnet-dmb"
 LEVEL, POWER = 0.05, 0.8
@@ -131,13 +132,3 @@ def verdict(found: Mapping) -> str:
         f"the paper's {signed(PAPER_DIFFERENCE)} is {'not ruled out either' if inside else 'outside the interval'}"
     )
     return f"No difference from {other} is shown ({interval}, {chance}); {paper}."
-
-
-def signed(points: float) -> str:
-    """Two decimals with a sign, and a true minus."""
-    return f"{points:+.2f}".replace("-", "−")
-
-
-def p_value(p: float) -> str:
-    """ "= 0.03", or "< 0.001"."""
-    return "< 0.001" if p < 0.001 else f"= {p:.2g}"

@@ -27,6 +27,7 @@ from abn.devices import DeviceError, choose_device
 from abn.experiment import RunLog, group_name, read_runs, run_file
 from abn.experiment_checks import ResultsError
 from abn.files import replace_file
+from abn.options import require_at_least_one
 from abn.recipes import RECIPES, Recipe
 from abn.training import Run, TrainingError, train
 from benchmarks.arms import ARMS, in_order, parameters
@@ -203,10 +204,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     unknown = [arm for arm in args.arms if arm not in ARMS]
     if unknown or not args.arms:
         parser.error(f"--arms names {', '.join(unknown) or 'none'}; there are {', '.join(ARMS)}")
-    for name in ("seeds", "epochs", "evaluate_every"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')} is {value}; expected at least 1")
+    require_at_least_one(parser, args, "seeds", "epochs", "evaluate_every")
     index, _, of = args.part.partition("/")
     if not (index.isdecimal() and of.isdecimal() and 1 <= int(index) <= int(of)):
         parser.error(f"--part is {args.part}; expected I/N with I from 1 to N, such as 1/3")

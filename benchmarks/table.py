@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from abn.experiment import ARM_LABELS, PAPER, RunLog
-from benchmarks.contrasts import SUBJECT, p_value, signed, summarise
+from benchmarks.contrasts import SUBJECT, summarise
+from benchmarks.words import p_value, signed
 
 TABLE_FILE = "table.json"
 SEEDS = 10
