@@ -221,6 +221,26 @@ def test_nothing_overlaps_or_scrolls_sideways(visit, width):
         assert page.evaluate(OVERLAPS) == [], tab
 
 
+# Texts of visible plots that lie under plotly's own buttons.
+COVERED = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(e => e.checkVisibility()).flatMap(plot => {
+  const bar = plot.querySelector('.modebar').getBoundingClientRect();
+  return [...plot.querySelectorAll('.main-svg text')].filter(text => {
+    const box = text.getBoundingClientRect();
+    return box.width && Math.min(bar.right, box.right) - Math.max(bar.left, box.left) > 1
+      && Math.min(bar.bottom, box.bottom) - Math.max(bar.top, box.top) > 1;
+  }).map(text => text.textContent);
+})"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_plots_buttons_cover_its_texts(visit, width):
+    page = visit(width=width)
+    for tab in TABS[:-1]:
+        open_tab(page, tab)
+        page.wait_for_timeout(300)
+        assert page.evaluate(COVERED) == [], tab
+
+
 def test_a_colour_bar_keeps_its_colours_when_the_address_changes(page):
     page.get_by_text("raw factor", exact=True).click()
     page.wait_for_function("new URL(location.href).searchParams.get('show') === 'raw'")

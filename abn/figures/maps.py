@@ -19,7 +19,7 @@ from abn.figures.style import (
 )
 
 MAP_HEIGHT = 340  # pixels
-STRIP_HEIGHT = 272
+STRIP_HEIGHT = 296
 
 
 def shared_limit(*maps: np.ndarray, quantile: float = 0.995) -> float:
@@ -122,7 +122,8 @@ def _add_panel(figure: go.Figure, panel: int, of: int, title: str, shape: tuple[
     }
     figure.update_layout(
         {
-            "margin": {"t": 26, "b": 106},
+            # Of several panels the last has its title where plotly's buttons are: they need a line above it.
+            "margin": {"t": 26 if of == 1 else 50, "b": 106},
             f"xaxis{suffix}": axis(
                 "column, pixels" if of == 1 else "column, px",
                 domain=domain,
