@@ -10,13 +10,18 @@ import torch
 
 
 def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every candidate in every round, after one round that is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    """Seconds of every candidate in every round, after one round that is not counted.
+
+    Each round begins with another candidate: what one leaves in the caches does not always help the same next one.
+    """
+    names = list(candidates)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds + 1):
-        for name, run in candidates.items():
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
             _wait()
             started = time.perf_counter()
-            run()
+            candidates[name]()
             _wait()
             if turn:
                 seconds[name].append(time.perf_counter() - started)

@@ -222,7 +222,8 @@ def test_nothing_overlaps_or_scrolls_sideways(visit, width):
 
 
 # Texts of visible plots that lie under plotly's own buttons.
-COVERED = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(e => e.checkVisibility()).flatMap(plot => {
+COVERED = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(e => e.checkVisibility()).flatMap(plot =>
+{
   const bar = plot.querySelector('.modebar').getBoundingClientRect();
   return [...plot.querySelectorAll('.main-svg text')].filter(text => {
     const box = text.getBoundingClientRect();
