@@ -148,7 +148,7 @@ def main() -> None:
                 "ours": lambda images=images, name=name: attribute(model, images, TARGET, name),
                 **there,
             }
-            seconds = interleaved(candidates, args.rounds)
+            seconds = interleaved(candidates, args.rounds, rotate=True)
             cost = statistics.median(seconds["ours"]) / statistics.median(seconds["pass"])
             against = [f"{ratio(seconds[how], seconds['ours']):.2f}" if how in there else "–" for how in theirs]
             ours = attribute(model, images, TARGET, name).values

@@ -9,15 +9,19 @@ from collections.abc import Callable, Mapping
 import torch
 
 
-def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    candidates: Mapping[str, Callable[[], object]], rounds: int, *, rotate: bool = False
+) -> dict[str, list[float]]:
     """Seconds of every candidate in every round, after one round that is not counted.
 
-    Each round begins with another candidate: what one leaves in the caches does not always help the same next one.
+    Args:
+        rotate: begin each round with another candidate, so that what one leaves in the caches does not always help
+            the same next one.
     """
     names = list(candidates)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds + 1):
-        first = turn % len(names)
+        first = turn % len(names) if rotate else 0
         for name in names[first:] + names[:first]:
             _wait()
             started = time.perf_counter()
