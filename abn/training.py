@@ -26,7 +26,13 @@ from tqdm import tqdm
 from abn import run_state
 from abn.batches import Batches, split_data
 from abn.data import Cifar10, DataError, load_cifar10
-from abn.devices import DeviceError, describe_hardware, gains_by_bfloat16, make_deterministic
+from abn.devices import (
+    DeviceError,
+    describe_hardware,
+    gains_by_bfloat16,
+    keep_freed_memory,
+    make_deterministic,
+)
 from abn.evaluation import evaluate
 from abn.options import require_at_least_one
 from abn.recipes import RECIPES, Recipe
@@ -89,6 +95,8 @@ def train(
 ) -> tuple[ResNet, list[dict]]:
     """Train a network; after every epoch its state and log stand in `out`.
 
+    On a CPU this process keeps from then on the memory that it frees (`abn.devices.keep_freed_memory`).
+
     Args:
         variant: what `run.architecture` stands for where it is no name in `ARCHITECTURES`.
         resume: go on from the last finished epoch in `out`, where there is one.
@@ -103,6 +111,8 @@ def train(
         TrainingError: when `out` holds another run, when the loss is no longer a number, when the
             state cannot be written, or when a batch is too small for the workers; on all of them alike.
     """
+    if device.type == "cpu":
+        keep_freed_memory()
     train_split, eval_split = split_data(data, run.holdout, device)
     workers.require_shares(len(train_split), run.recipe.batch_size)
     torch.manual_seed(run.seed)

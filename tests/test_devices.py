@@ -1,0 +1,48 @@
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from abn.devices import choose_device, describe_hardware, keep_freed_memory
+
+ROOT = Path(__file__).parents[1]
+# 100 buffers of 10 MB are written and freed: how many MB of them are still there?
+LEFT = """
+import torch
+{before}
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+at_first = resident()
+buffers = [torch.ones(10_000_000, dtype=torch.uint8) for _ in range(100)]
+assert resident() - at_first > 900
+del buffers
+print(resident() - at_first)
+"""
+
+
+def megabytes_left(before):
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT.format(before=before)], cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_freed_memory_is_kept_once_it_was_asked_for():
+    assert megabytes_left("") < 500
+    assert megabytes_left("from abn.devices import keep_freed_memory; assert keep_freed_memory()") > 900
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert keep_freed_memory() is False
+
+
+@pytest.mark.parametrize(("threads", "said"), [(1, "CPU, 1 thread ("), (3, "CPU, 3 threads (")])
+def test_hardware_is_counted_in_words(monkeypatch, threads, said):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert describe_hardware(choose_device("cpu")).startswith(said)
