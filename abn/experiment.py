@@ -27,6 +27,7 @@ ARM_LABELS = {
 PAPER = {"resnet-s": 91.31, "resnet-dmb": 91.68}  # %, best epoch on the test set, 15 epochs, one run each
 PAPER_DIFFERENCE = 0.37  # points
 PAPER_RECIPE = "paper"
+PAPER_EPOCHS = (15, 50)  # the official implementation's run, and its "full" one
 
 _SKIPPED = "the line is skipped; remove it, or train the run again"
 _RUN = re.compile(r"(?P<arm>.+)-(?P<seed>0|[1-9]\d{0,11})\.jsonl")

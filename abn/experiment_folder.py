@@ -8,12 +8,12 @@ results/audit/<checkpoint>.json                 see abn.experiment_audit
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
-from abn.experiment import ARM_LABELS, PAPER_RECIPE, RunLog, group_name, read_runs
+from abn.experiment import ARM_LABELS, PAPER_EPOCHS, PAPER_RECIPE, RunLog, group_name, read_runs
 from abn.experiment_audit import Audit, parse_audit
 from abn.experiment_checks import ResultsError
 from abn.experiment_table import MAKE_TABLE, Contrast, Table, parse_table
@@ -88,7 +88,8 @@ def _place(audit: Audit) -> tuple[int, str]:
 def _precedence(group: Group) -> tuple:
     contrast = group.contrast("resnet-s")
     seeds = contrast.n if contrast else 0
-    return not seeds, group.recipe != PAPER_RECIPE, -seeds, group.recipe, group.epochs
+    as_the_paper = group.recipe == PAPER_RECIPE and group.epochs in PAPER_EPOCHS
+    return not seeds, not as_the_paper, -seeds, group.recipe, group.epochs
 
 
 def _read_group(folder: Path, recipe: str, epochs: int) -> Group:
@@ -126,13 +127,21 @@ def _read_table(path: Path, recipe: str, epochs: int) -> Table:
 
 def _older_than(table: Table, runs: Sequence[RunLog], where: str) -> list[str]:
     """What says that a table was computed from other runs than these."""
-    counts = Counter(run.arm for run in runs if run.last is not None)
-    return [
-        f"{where} counts {row.n} finished runs of {row.label} and its folder has {counts[row.arm]}, so it was "
-        f"computed from other runs; {MAKE_TABLE}"
-        for row in table.arms
-        if row.n != counts[row.arm]
-    ]
+    last: dict[str, list[float]] = {row.arm: [] for row in table.arms}
+    for run in runs:
+        if run.last is not None and run.arm in last:
+            last[run.arm].append(run.last)
+    problems = []
+    for row in table.arms:
+        found = last[row.arm]
+        if row.n != len(found):
+            what = f"counts {row.n} finished runs of {row.label} and its folder has {len(found)}"
+        elif found and row.last is not None and abs(fmean(found) - row.last.mean) > 1e-6:
+            what = f"has a mean of {row.last.mean:.2f} for {row.label}, whose runs have one of {fmean(found):.2f}"
+        else:
+            continue
+        problems.append(f"{where} {what}, so it was computed from other runs; {MAKE_TABLE}")
+    return problems
 
 
 def _read_text(path: Path) -> str:

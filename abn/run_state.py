@@ -27,7 +27,15 @@ LOG_FILE = "log.jsonl"
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot start or go on; the message says why and what to do."""
+    """A run that cannot start or go on; the message says why and what to do.
+
+    Attributes:
+        fault: why, alone: a program with other options has another remedy.
+    """
+
+    def __init__(self, fault: str, remedy: str = "") -> None:
+        super().__init__(f"{fault}; {remedy}" if remedy else fault)
+        self.fault = fault
 
 
 def start(out: Path) -> None:
@@ -39,9 +47,9 @@ def start(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainingError(f"{out} cannot be made a folder ({error.strerror}); name another --out") from error
+        raise TrainingError(f"{out} cannot be made a folder ({error.strerror})", "name another --out") from error
     if (out / STATE_FILE).exists():
-        raise TrainingError(f"{out} already holds a run; pass --resume to go on with it, or name another --out")
+        raise TrainingError(f"{out} already holds a run", "pass --resume to go on with it, or name another --out")
 
 
 def restore(out: Path, settings: dict) -> dict | None:
@@ -61,14 +69,15 @@ def restore(out: Path, settings: dict) -> dict | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"settings", "model", "optimizer", "log"} - set(state)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, struct.error, TypeError) as error:
-        raise TrainingError(f"{path} is damaged or no state of a run; name another --out") from error
+        raise TrainingError(f"{path} is damaged or no state of a run", "name another --out") from error
     if missing:
-        raise TrainingError(f"{path} is no state of a run: it lacks {sorted(missing)}; name another --out")
+        raise TrainingError(f"{path} is no state of a run: it lacks {sorted(missing)}", "name another --out")
     differing = sorted(key for key, value in settings.items() if state["settings"].get(key) != value)
     if differing:
         raise TrainingError(
             f"{out} holds a run with other settings ({', '.join(differing)}: "
-            f"{[state['settings'].get(key) for key in differing]}); resume with the same, or name another --out"
+            f"{[state['settings'].get(key) for key in differing]})",
+            "resume with the same, or name another --out",
         )
     with _writing(out, len(state["log"])):
         _store_log(out, state["log"])  # a kill between the two files leaves the log an epoch behind
@@ -111,8 +120,8 @@ def _writing(out: Path, epoch: int) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason, remedy = ("the disk is full", "make room") if full else (error.strerror, "mend that")
         raise TrainingError(
-            f"epoch {epoch} could not be stored in {out}: {reason}; "
-            f"what stood there is untouched: {remedy} and pass --resume"
+            f"epoch {epoch} could not be stored in {out}: {reason}; what stood there is untouched",
+            f"{remedy} and pass --resume",
         ) from error
 
 

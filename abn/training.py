@@ -125,8 +125,10 @@ def train(
     batches = Batches(train_split, recipe.batch_size, run.seed, recipe.augmentation, workers)
     network = workers.wrap(model)
     if compile_network:
+        torch.compiler.reset()  # or the variants of earlier runs use up what one process may compile
         # Around DistributedDataParallel, which Dynamo then splits so that gradients travel during the backward pass.
         network = torch.compile(network, dynamic=False)
+    bfloat16 = gains_by_bfloat16(device)
     hardware = workers.describe(describe_hardware(device))
     workers.from_first(lambda: after_epoch(log))
 
@@ -148,6 +150,7 @@ def train(
             started = time.perf_counter()
             record = train_epoch(network, optimizer, recipe, batches, epoch, bar)
             record["seconds"] = round(time.perf_counter() - started, 1)
+            record |= {"precision": "bfloat16" if bfloat16 else "float32", "compiled": compile_network}
             if (epoch + 1) % run.evaluate_every == 0 or epoch + 1 == recipe.epochs:
                 workers.spread_statistics(model)
                 accuracy, loss = evaluate(model, eval_split, workers)
@@ -220,7 +223,8 @@ def train_epoch(
 def _diverged(loss: float, epoch: int, batch: int, rate: float) -> TrainingError:
     return TrainingError(
         f"the loss is {loss} in epoch {epoch + 1}, batch {batch + 1} (learning rate {rate:.3g}); the last finished "
-        "epoch is kept: look for broken images, or start anew with a lower --lr and another --out"
+        "epoch is kept",
+        "look for broken images, or start anew with a lower --lr and another --out",
     )
 
 

@@ -62,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         _require_cifar10(info.class_names)
         test, train = _images(load_cifar10(args.data), info, args)
         path = args.out / f"{_name(args)}.json"
+        _require_place(path, info.weights_sha256)
         settings = {
             "weights_sha256": info.weights_sha256, "images": len(test), "reestimation_images": len(train),
             "reestimation_batch": REESTIMATION_BATCH,
@@ -111,6 +112,19 @@ def _name(args: argparse.Namespace) -> str:
     """Of the results: the checkpoint's, with the number of images of a trial, which takes no audit's place."""
     name = Path(args.checkpoint).resolve().name.partition("@")[0]
     return name if args.images is None else f"{name}-{args.images}"
+
+
+def _require_place(path: Path, weights_sha256: str | None) -> None:
+    """Refuse to replace the audit of other weights: two checkpoints may have folders of one name."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("weights_sha256")
+    except (FileNotFoundError, ValueError, AttributeError):  # nothing there, or nothing that anybody can read
+        return
+    if found != weights_sha256:
+        raise ValueError(
+            f"{path} is the audit of other weights (SHA-256 {str(found)[:12]}…, not {str(weights_sha256)[:12]}…); "
+            "rename or remove it, or name another --out"
+        )
 
 
 def _known(info: CheckpointInfo) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,12 +41,11 @@ def dynamic_or_rescale(blocks: Sequence[Results], at_mean: Results) -> str:
     verdict = _verdict(
         at_mean["reestimated"], "Dynamic", "Just a rescale, as far as accuracy shows", "A rescale would do better"
     )
-    within = sum(block["channels"] * block["within_class"] for block in blocks)
-    variance = within + sum(block["channels"] * block["between_class"] for block in blocks)
+    within = _range([block["within_share"] for block in blocks])
     return (
         f"{verdict}: freezing every factor at its mean costs {_points(at_mean['reestimated'])} once bn2 is "
-        f"re-estimated and {_points(at_mean['trained'])} before, and {_percent(within / variance)} of the factors' "
-        "variance lies within classes."
+        f"re-estimated and {_points(at_mean['trained'])} before; of a block's variance of factors {within} lies "
+        "within classes."
     )
 
 
@@ -66,7 +66,7 @@ def _gates(blocks: Sequence[Results]) -> str:
     lowest = min(block["entropy"] for block in blocks)
     uniform = sum(block["entropy"] >= COLLAPSED for block in blocks)
     state = f"have collapsed to uniform in {_where(uniform, blocks)}" if uniform else "choose in every block"
-    return f"the gates {state} (mean entropy at least {lowest:.4f} log K)"
+    return f"the gates {state} (mean entropy at least {math.floor(1e4 * lowest) / 1e4:.4f} log K)"
 
 
 def _bank(blocks: Sequence[Results]) -> str:

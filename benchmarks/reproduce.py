@@ -29,6 +29,7 @@ from abn.experiment_checks import ResultsError
 from abn.files import replace_file
 from abn.options import require_at_least_one
 from abn.recipes import RECIPES, Recipe
+from abn.run_state import STATE_FILE
 from abn.training import Run, TrainingError, train
 from benchmarks.arms import ARMS, in_order, parameters
 from benchmarks.table import TABLE_FILE, make_table, markdown
@@ -73,9 +74,7 @@ class Experiment:
         Raises:
             ResultsError: for results of another recipe than this one.
         """
-        runs, problems = read_runs(self.results)
-        for problem in problems:
-            print(f"benchmarks.reproduce: {problem}", file=sys.stderr)
+        runs, _ = read_runs(self.results)  # `write_tables` tells of broken lines, once
         for run in runs:
             if run.recipe_sha256 != self.recipe.sha256:
                 raise ResultsError(
@@ -90,13 +89,14 @@ def go_through(experiment: Experiment, part: tuple[int, int], run_one: Trainer) 
     """Do every run of this part that is neither finished nor under way in another process.
 
     Args:
-        part: (i, of): of the list of runs, every `of`-th from the i-th (from 1) on.
+        part: (i, of): of the seeds, every `of`-th from the i-th (from 1) on, each with all its arms: what is compared
+            is trained on one machine.
 
     Returns:
         How many runs were done here, and how many are under way elsewhere.
     """
     index, of = part
-    jobs = in_order(experiment.arms, experiment.seeds)[index - 1 :: of]
+    jobs = [job for job in in_order(experiment.arms, experiment.seeds) if job[1] % of == index - 1]
     done, elsewhere = 0, 0
     epochs = experiment.recipe.epochs
     experiment.runs.mkdir(parents=True, exist_ok=True)
@@ -148,16 +148,21 @@ def trainer(experiment: Experiment, data: Cifar10, device_name: str, compile_net
                 text = experiment.lines(arm, seed, count, log)
                 replace_file(path, lambda temporary: temporary.write_text(text))
 
-        train(
-            Run(arm, experiment.recipe, seed, 0, experiment.every),
-            data,
-            experiment.runs / f"{arm}-{seed}",
-            device,
-            variant=variant,
-            resume=True,
-            compile_network=compile_network,
-            after_epoch=keep,
-        )
+        folder = experiment.runs / f"{arm}-{seed}"
+        if path.exists() and not (folder / STATE_FILE).exists():
+            print(
+                f"benchmarks.reproduce: {path.name} is of a run that was not finished, and its state is not in "
+                f"{folder}: it begins anew; to go on with it, stop this and bring that folder here",
+                file=sys.stderr,
+            )
+        try:
+            train(
+                Run(arm, experiment.recipe, seed, 0, experiment.every), data, folder, device, variant=variant,
+                resume=True, compile_network=compile_network, after_epoch=keep,
+            )  # fmt: skip
+        except TrainingError as error:
+            remedy = "mend that and the same command goes on; or remove that run's folder, or name another --runs"
+            raise TrainingError(f"{arm}, seed {seed}: {error.fault}", remedy) from error
 
     return run_one
 
@@ -171,6 +176,11 @@ def write_tables(out: Path) -> list[Path]:
     written = []
     for folder in sorted({path.parent for path in out.glob("*/*.jsonl")}):
         runs, problems = read_runs(folder)
+        if problems:
+            print(
+                f"benchmarks.reproduce: {folder.name}: {len(problems)} lines or files were skipped or stand twice, "
+                "and do not count:", *problems, sep="\n  ", file=sys.stderr,
+            )  # fmt: skip
         if not runs:
             continue
         table = make_table(runs, problems)
@@ -194,9 +204,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--evaluate-every", type=int, default=1, metavar="N", help="epochs between evaluations")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results, to be committed")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs' states")
-    parser.add_argument(
-        "--part", default="1/1", metavar="I/N", help="do the I-th of N parts, on the I-th of N machines"
-    )
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="do every N-th seed, on the I-th of N machines")
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile the networks; needs a C++ compiler")
     args = parser.parse_args(argv)
@@ -232,6 +240,11 @@ def main(argv: list[str] | None = None) -> None:
             raise ResultsError(f"{args.out.name}/ holds no runs; train some: leave out --table and name --data")
     except (DataError, DeviceError, ResultsError, TrainingError) as error:
         sys.exit(f"benchmarks.reproduce: {error}")
+    except OSError as error:
+        sys.exit(
+            f"benchmarks.reproduce: {error.filename} cannot be written ({error.strerror}); mend that, or name "
+            "another --out or --runs"
+        )
     except KeyboardInterrupt:
         sys.exit("benchmarks.reproduce: stopped; the same command goes on from the last finished epoch")
 

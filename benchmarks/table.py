@@ -28,8 +28,34 @@ def make_table(runs: list[RunLog], problems: list[str]) -> dict:
         "command": f"python -m benchmarks.reproduce --data DIR --recipe {recipe} --epochs {epochs} --seeds {SEEDS}",
         "arms": rows,
         "contrasts": contrasts,
+        "conditions": conditions(runs),
         "problems": problems,
     }
+
+
+def conditions(runs: list[RunLog]) -> list[dict]:
+    """Under what the finished runs were trained: `condition` in words, with the `runs` of which it was so.
+
+    A run that went on elsewhere stands under each of its conditions.
+    """
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        if run.last is None:
+            continue
+        for said in dict.fromkeys(map(_condition, run.records)):
+            found.setdefault(said, []).append(f"{run.arm}-{run.seed}")
+    return [{"condition": said, "runs": names} for said, names in found.items()]
+
+
+def _condition(record: Mapping) -> str:
+    parts = [record["device"], f"torch {record['torch']}"]
+    if "precision" in record:
+        parts.append(record["precision"])
+    if record.get("compiled"):
+        parts.append("compiled")
+    if record.get("workers", 1) > 1:
+        parts.append(f"{record['workers']} workers")
+    return ", ".join(parts)
 
 
 def markdown(table: Mapping) -> str:
@@ -40,7 +66,7 @@ def markdown(table: Mapping) -> str:
         "deviation over seeds:",
         "",
         "| arm | parameters | n | last epoch | best epoch (biased: chosen on the test set) |"
-        + (" the paper, best epoch |" if paper else ""),
+        + (" the paper, best of 15 epochs |" if paper else ""),
         "|---|---|---|---|---|" + ("---|" if paper else ""),
     ]
     for row in table["arms"]:
@@ -64,9 +90,17 @@ def markdown(table: Mapping) -> str:
     missing = [ARM_LABELS[found["arm"]] for found in table["contrasts"] if not found["n"]]
     if missing:
         lines.append(f"- No seed has both {ARM_LABELS[SUBJECT]} and one of these yet: {', '.join(missing)}.")
-    lines.append("")
-    lines += [f"To go on: `{table['command']}`", ""]
+    lines += ["", *_trained_on(table["conditions"]), f"To go on: `{table['command']}`", ""]
     return "\n".join(lines)
+
+
+def _trained_on(found: list[Mapping]) -> list[str]:
+    if not found:
+        return []
+    if len(found) == 1:
+        return [f"All trained on: {found[0]['condition']}.", ""]
+    listed = [f"- {each['condition']}: {', '.join(each['runs'])}" for each in found]
+    return ["Not all were trained under the same conditions, which may differ by more than the arms do:", *listed, ""]
 
 
 def _spread(value: Mapping | None) -> str:

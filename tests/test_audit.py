@@ -237,7 +237,7 @@ def test_classes_without_a_test_image_have_no_mean(store):
 
 def _block(**known):
     return {
-        "channels": 2, "sd": 0.1, "within_class": 0.003, "between_class": 0.001, "entropy": 0.8, "leads": [0.6, 0.4],
+        "channels": 2, "sd": 0.1, "within_share": 0.75, "entropy": 0.8, "leads": [0.6, 0.4],
         "bank_share": 0.2, "bank_variation": 0.3, **known,
     }  # fmt: skip
 
@@ -252,10 +252,13 @@ def _condition(difference, reach, name="mean"):
     [(2.0, "Dynamic: "), (0.25, "Just a rescale, as far as accuracy shows: "), (-2.0, "A rescale would do better: ")],
 )
 def test_dynamic_or_rescale_follows_the_interval(difference, verdict):
-    sentence = dynamic_or_rescale([_block(), _block(channels=6)], _condition(difference, 1.0))
+    sentence = dynamic_or_rescale([_block(), _block(within_share=0.5)], _condition(difference, 1.0))
     assert sentence.startswith(verdict)
     assert f"costs {difference:+.2f} points".replace("-", "−") in sentence
-    assert "+1.50 points (95 % interval +1.25 to +1.75) before, and 75.0 % of the factors' variance" in sentence
+    assert (
+        "+1.50 points (95 % interval +1.25 to +1.75) before; of a block's variance of factors 50.0 % to 75.0 % lies"
+        in sentence
+    )
 
 
 @pytest.mark.parametrize(
@@ -369,6 +372,16 @@ def test_the_command_writes_what_it_prints(command, capsys):
     assert f"| free | {result['free']['accuracy']:.2f} % |" in printed
     for condition in result["conditions"]:
         assert f"| {condition['label']} | {condition['trained']['accuracy']:.2f} % |" in printed
+
+
+def test_the_audit_of_other_weights_is_not_replaced(command, capsys):
+    module.main([command.folder, *command.rest])
+    path = command.out / "resnet-dmb.json"
+    module.main([command.folder, *command.rest])  # of the same ones it is
+    kept = path.read_text(encoding="utf-8").replace('"weights_sha256": "', '"weights_sha256": "0123456789ab')
+    path.write_text(kept, encoding="utf-8")
+    assert "the audit of other weights (SHA-256 0123456789ab…, not " in _exit_message([command.folder, *command.rest])
+    assert path.read_text(encoding="utf-8") == kept
 
 
 def _exit_message(arguments):

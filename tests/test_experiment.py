@@ -166,14 +166,17 @@ def test_no_folder_no_results(tmp_path):
 
 
 def test_the_papers_recipe_comes_first_then_more_seeds(tmp_path):
-    for recipe, epochs, n in (("strong", 10, 9), ("strong", 20, 10), ("paper", 50, 2), ("paper", 15, 5)):
+    made = ("paper", 1, 9), ("strong", 10, 9), ("strong", 20, 10), ("paper", 50, 2), ("paper", 15, 5)
+    for recipe, epochs, n in made:
         contrasts = table()["contrasts"]
         contrasts[0]["n"] = n
         write_json(
             tmp_path / f"{recipe}-{epochs}" / "table.json", table(recipe=recipe, epochs=epochs, contrasts=contrasts)
         )
     groups = read_results(tmp_path).groups
-    assert [(g.recipe, g.epochs) for g in groups] == [("paper", 15), ("paper", 50), ("strong", 20), ("strong", 10)]
+    assert [(g.recipe, g.epochs) for g in groups] == [
+        ("paper", 15), ("paper", 50), ("strong", 20), ("paper", 1), ("strong", 10)
+    ]  # fmt: skip
 
 
 def test_mixed_recipes_spoil_their_own_group_alone(tmp_path):
@@ -208,6 +211,13 @@ def test_a_table_older_than_the_runs_says_so(tmp_path):
     assert group.table is not None
     assert len(group.problems) == 1
     assert "counts 2 finished runs of ResNet-DMB and its folder has 3" in group.problems[0]
+
+
+def test_a_table_of_other_accuracies_says_so(tmp_path):
+    write_run(write_results(tmp_path) / "paper-3", "resnet-s", 1, (52.0, 71.0, 94.0))
+    (group,) = read_results(tmp_path).groups
+    assert len(group.problems) == 1
+    assert "has a mean of 90.50 for ResNet-S, whose runs have one of 92.00, so" in group.problems[0]
 
 
 def test_the_tables_own_problems_are_told_once(tmp_path):

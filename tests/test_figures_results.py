@@ -82,7 +82,7 @@ def test_a_contrast_is_drawn_with_its_interval_about_zero():
 
 
 def test_one_seed_is_an_open_point_without_an_interval():
-    single = trace(contrasts(), "one seed: no interval")
+    single = trace(contrasts(), "no interval (one seed, or no spread)")
     assert single.x.tolist() == [-1.5] and single.y.tolist() == [1]
     assert single.marker.symbol == "circle-open"
     assert single.error_x.array is None

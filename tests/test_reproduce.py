@@ -121,10 +121,12 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_an_undisturbed_one(experimen
 
 
 def test_parts_share_the_runs_without_overlap(experiment):
-    taken = []
+    taken, parts = [], []
     for part in ((1, 3), (2, 3), (3, 3)):
-        go_through(experiment, part, lambda arm, seed, follow: taken.append((arm, seed)))
-    assert sorted(taken) == sorted(in_order(["resnet-s", "se"], 2))
+        go_through(replace(experiment, seeds=4), part, lambda arm, seed, follow: taken.append((arm, seed)))
+        parts.append({seed for _, seed in taken} - set().union(*parts))
+    assert sorted(taken) == sorted(in_order(["resnet-s", "se"], 4))
+    assert parts == [{0, 3}, {1}, {2}]  # a seed's arms, which are compared, stay on one machine
 
 
 def _train_in_another_process(experiment, queue):
@@ -174,7 +176,35 @@ def test_the_table_is_computed_of_all_that_is_there(experiment, tmp_path, capsys
     table = json.loads(path.read_text())
     assert [row["n"] for row in table["arms"]] == [2, 0, 0, 0, 1, 0]
     assert len(table["problems"]) == 1 and "se-1.jsonl, line 1" in table["problems"][0]
-    assert "| ResNet-S | 170 | 2 |" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "| ResNet-S | 170 | 2 |" in captured.out
+    assert "paper-2: 1 lines or files were skipped or stand twice, and do not count:\n  paper-2/se-1" in captured.err
+
+
+def test_what_stops_a_run_is_told_with_this_commands_remedy(experiment, monkeypatch):
+    go(experiment, seeds=1)
+    (experiment.results / "se-0.jsonl").unlink()
+    (experiment.runs / "se-0" / "state.pt").write_bytes(b"cut short")
+    with pytest.raises(TrainingError) as caught:
+        go(experiment, seeds=1)
+    said = str(caught.value)
+    assert said.startswith("se, seed 0: ") and "state.pt is damaged or no state of a run" in said
+    assert said.endswith("; or remove that run's folder, or name another --runs")
+    assert "--resume" not in said and "--out" not in said
+
+
+def test_lines_without_a_state_are_not_lost_unsaid(experiment, tmp_path, capsys):
+    experiment.results.mkdir(parents=True)
+    (experiment.results / "se-0.jsonl").write_text(experiment.lines("se", 0, 1, [LINE | {"epoch": 1}]))
+    go(experiment, arms=["se"], seeds=1)
+    assert "se-0.jsonl is of a run that was not finished, and its state is not in" in capsys.readouterr().err
+    assert len(results(experiment)["se-0.jsonl"].splitlines()) == 2
+
+
+def test_a_results_folder_that_cannot_be_made_is_named(folder):
+    (folder / "file").touch()
+    with pytest.raises(SystemExit, match="cannot be written .*--out or --runs"):
+        main(["--data", str(folder), "--seeds", "1", "--device", "cpu", "--out", str(folder / "file")])
 
 
 def test_the_command_trains_and_prints_the_table(folder, capsys, monkeypatch):
@@ -242,4 +272,6 @@ def test_training_that_fails_is_a_message(folder, monkeypatch):
 
     monkeypatch.chdir(folder)
     monkeypatch.setattr(reproduce, "train", fail)
-    assert message_of("--data", str(folder)) == "benchmarks.reproduce: the loss is nan in epoch 1"
+    assert message_of("--data", str(folder)).startswith(
+        "benchmarks.reproduce: resnet-s, seed 0: the loss is nan in epoch 1; mend that and the same command goes on"
+    )

@@ -153,7 +153,7 @@ def test_a_full_disk_is_called_one_and_the_last_epoch_is_kept(tmp_path, monkeypa
             go(tiny_run(), tmp_path)
     message = str(caught.value)
     assert f"epoch 2 could not be stored in {tmp_path}: the disk is full" in message
-    assert "what stood there is untouched: make room and pass --resume" in message
+    assert "what stood there is untouched; make room and pass --resume" in message
     assert sorted(os.listdir(tmp_path)) == ["log.jsonl", "state.pt"]
     assert len(torch.load(tmp_path / "state.pt", weights_only=True)["log"]) == 1
     network, _ = go(tiny_run(), tmp_path, resume=True)

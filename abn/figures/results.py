@@ -107,7 +107,7 @@ def contrast_intervals(
     high: Sequence[float | None],
     paper: Sequence[float | None],
 ) -> go.Figure:
-    """A row a contrast: its mean and 95 % interval, in points; an open point where one seed gives no interval.
+    """A row a contrast: its mean and 95 % interval, in points; an open point where there is no interval.
 
     Args:
         n: seeds behind each.
@@ -129,7 +129,7 @@ def contrast_intervals(
     has_interval = np.isfinite(low) & np.isfinite(high)
     for name, symbol, rows in (
         ("mean, 95 % interval", "circle", np.flatnonzero(has_interval)),
-        ("one seed: no interval", "circle-open", np.flatnonzero(~has_interval)),
+        ("no interval (one seed, or no spread)", "circle-open", np.flatnonzero(~has_interval)),
     ):
         bars = {"array": (high - mean)[rows], "arrayminus": (mean - low)[rows]}
         figure.add_scatter(

@@ -139,7 +139,7 @@ ARMS = """
 Every **arm** is trained by the same recipe from the same seeds, and differs from the others in one thing. **ResNet-S:** plain
 convolutions. **ResNet-DMB:** the paper's network. **Bank only:** its bank and gates without `W`, the paper's own idea alone.
 **No gates:** `W` and one static bias in place of the bank. **SE:** squeeze-and-excitation in place of the modulation.
-**Awake:** ResNet-DMB, changed so that its bank is used.
+**Awake:** ResNet-DMB, changed so that in short runs its bank is used.
 """
 
 RESULTS_NO_TABLE = "There is no table of these runs; the note below says why."
