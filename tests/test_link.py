@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 
-from abn.export import export_of, to_json
-from abn.pairs import OWN, Pair, Pairs
+from abn.export import PictureFile, export_of, to_json
+from abn.pairs import OWN, Choice, Pair, Pairs
+from abn.sources import HubSource
+from abn.ui import about, link
 from abn.ui.page import build_page
+from abn.ui.shown import Shown
 
 CHOSEN = Pair(None, None)
 
@@ -83,3 +87,20 @@ def test_a_links_picture_does_not_take_the_place_of_an_opened_file(handlers, ins
     assert opened.opened is not None
     assert is_skip(handlers["open_link"](visitor("a"), None, opened, OWN)[0])
     assert not is_skip(handlers["open_link"](visitor("a"), None, None, OWN)[0])
+
+
+def test_the_page_says_what_of_it_the_link_carries(first_example):
+    def said(origin, *places):
+        chosen = [None if place is None else Choice(place, "ab" * 32) for place in places]
+        return link.note(Shown(Pair(*chosen), first_example, PictureFile(), origin))
+
+    hub, folder = HubSource("user/repo", "0" * 40), Path("my-network")
+    assert said("example/ship", None, None) == said("example/ship", hub, None) == about.LINK_SHOWN
+    assert said("", hub, hub) == about.LINK_UPLOAD
+    assert said("example/ship", hub, folder) == f"{about.LINK_SHOWN} {about.LINK_FOLDER}"
+    assert said("", folder, None) == f"{about.LINK_UPLOAD} {about.LINK_FOLDER}"
+
+
+def test_a_link_carries_the_network_of_each_tab(handlers):
+    read = handlers["open_link"](visitor("a", network="dmb", gates_network="dmb"), None, None, OWN)
+    assert read.count("dmb") == 2

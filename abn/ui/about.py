@@ -33,6 +33,9 @@ NETWORKS_FAILED = "**Nothing was changed;** the message at the corner says why."
 LINK_NETWORKS = "The link's networks cannot be had, so this app's own are shown. {reason}"
 LINK_REFUSED = "The link asks for what this page does not have ({what}); the usual is shown instead."
 LINK_SHOWN = "The address of this page is a link to what you see, picture and settings."
+LINK_FOLDER = (
+    "It does not carry a network that was chosen from a folder: whoever opens it sees this app's own in its place."
+)
 LINK_UPLOAD = (
     "The address of this page is a link to your settings and **not to your picture**, which is never shared: whoever "
     "opens it sees an example."

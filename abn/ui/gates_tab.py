@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 import numpy as np
+from gradio.components import Component
 
 from abn import drawing, figures
 from abn.ui import about, words
@@ -11,12 +12,15 @@ from abn.ui.factors_tab import modulated_side
 from abn.ui.shown import Compared, Refit, Shown
 
 
-def build(shown: gr.State, own: Compared) -> Refit:
+def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
     """Add the tab's components, which redraw themselves when `shown` changes.
 
     Args:
         shown: holds a `Shown`, or None before the first picture.
         own: the networks the page opens with.
+
+    Returns:
+        What follows the networks, and the settings by the name they have in a link.
     """
     note = gr.Markdown()
     side = modulated_side(own, "gates-network")
@@ -49,4 +53,5 @@ def build(shown: gr.State, own: Compared) -> Refit:
         [shown.change, side.change], draw, [shown, side], [note, text, plot, table], trigger_mode="always_last",
         api_visibility="private", show_progress="minimal", show_progress_on=plot,
     )  # fmt: skip
-    return Refit((side,), lambda compared: [modulated_side(compared, "gates-network")])
+    refit = Refit((side,), lambda compared: [modulated_side(compared, "gates-network")])
+    return refit, {"gates_network": side}

@@ -64,6 +64,15 @@ def pair_places(pair: Pair) -> list[str]:
     return [str(place) if isinstance(place, HubSource) else "" for place in places]
 
 
+def note(seen: Shown) -> str:
+    """How much of what is shown the address carries, in words."""
+    if seen.opened is not None:
+        return about.LINK_OPENED
+    said = about.LINK_SHOWN if seen.origin else about.LINK_UPLOAD
+    chosen = filter(None, (seen.pair.baseline, seen.pair.dmb))
+    return said if all(isinstance(one.place, HubSource) for one in chosen) else f"{said} {about.LINK_FOLDER}"
+
+
 def parse(component: Component, option: Option | None, text: str) -> Any:
     """A setting's value from a link.
 

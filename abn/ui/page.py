@@ -111,12 +111,11 @@ def build_page(
         def present(seen: Shown) -> list[Any]:
             """The updates of `presented`."""
             result = seen.result
-            if seen.opened is None:
-                notice, note = gr.Markdown(visible=False), about.LINK_SHOWN if seen.origin else about.LINK_UPLOAD
-            else:
-                notice, note = gr.Markdown(words.opened(seen.opened), visible=True), about.LINK_OPENED
+            notice = gr.Markdown(visible=False)
+            if seen.opened is not None:
+                notice = gr.Markdown(words.opened(seen.opened), visible=True)
             return [
-                seen, notice, enlarge(result.pixels), origins.describe(seen.origin), seen.origin, note,
+                seen, notice, enlarge(result.pixels), origins.describe(seen.origin), seen.origin, link.note(seen),
                 words.agreement(result), *map(_top, result.networks),
             ]  # fmt: skip
 
@@ -216,7 +215,7 @@ def _tabs(
         with gr.Tab("Factors", id="factors", elem_id="tab-factors"):
             factors_refit, settings = factors_tab.build(shown, own)
         with gr.Tab("Gate weights", id="gates", elem_id="tab-gates"):
-            gates_refit = gates_tab.build(shown, own)
+            gates_refit, gates_settings = gates_tab.build(shown, own)
         with gr.Tab("Attribution", id="attribution", elem_id="tab-attribution"):
             attribution_tab.build(shown, maps, controls, compute, attribute)
         with gr.Tab("Responses", id="responses", elem_id="tab-responses"):
@@ -228,4 +227,5 @@ def _tabs(
             glossary = _glossary(own)
     for tab in tabs.children:
         link.follow_tab(tab, tab.id, FIT_PLOTS)
-    return tabs, taking, refit_all([factors_refit, gates_refit, glossary]), {**settings, **results_settings}
+    settings |= {**gates_settings, **results_settings}
+    return tabs, taking, refit_all([factors_refit, gates_refit, glossary]), settings
