@@ -80,7 +80,7 @@ def fetch(request: Request, source: str) -> Fetched:
     """
     fault = endpoint_fault()
     if fault is not None:
-        raise CheckpointError(fault.reason, source)
+        raise CheckpointError(fault.reason(request.public), source)
     for wait in (*RETRY_WAITS, None):
         try:
             return _from_hub(request)
@@ -90,13 +90,13 @@ def fetch(request: Request, source: str) -> Fetched:
             break
         time.sleep(max(wait, fault.wait))
     if not fault.unreachable or request.public:
-        raise CheckpointError(fault.reason, source)
+        raise CheckpointError(fault.reason(request.public), source)
     cached = _from_cache(request)
     if cached is None:
-        raise CheckpointError(f"{fault.reason}; nothing of it is cached on this machine", source)
+        raise CheckpointError(f"{fault.reason()}; nothing of it is cached on this machine", source)
     if constants.is_offline_mode():  # what was asked for
         return cached
-    notice = f"{fault.reason}; the copy cached earlier is used (commit {cached.commit[:7]})"
+    notice = f"{fault.reason()}; the copy cached earlier is used (commit {cached.commit[:7]})"
     return Fetched(cached.folder, cached.commit, notice)
 
 
@@ -160,7 +160,7 @@ def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | 
         fault = error.fault
     else:
         return None
-    return None if constants.is_offline_mode() else f"{name} could not be fetched: {fault.reason}"
+    return None if constants.is_offline_mode() else f"{name} could not be fetched: {fault.reason(request.public)}"
 
 
 def _from_cache(request: Request) -> Fetched | None:

@@ -68,7 +68,7 @@ def push_checkpoint(
     files = _read(info)
     fault = endpoint_fault()
     if fault is not None:
-        raise CheckpointError(fault.reason, repo)
+        raise CheckpointError(fault.reason(), repo)
     if get_token() is None:
         reason = "there is no access token; make one with write access in your settings there, then give it"
         raise CheckpointError(f"{reason} (hf auth login, or HF_TOKEN)", repo)
@@ -81,7 +81,7 @@ def push_checkpoint(
         if wait is None or not fault.passing:
             break
         time.sleep(max(wait, fault.wait))
-    raise CheckpointError(fault.reason, repo)
+    raise CheckpointError(fault.reason(), repo)
 
 
 def _require_names(repo: str, revision: str) -> None:

@@ -162,7 +162,7 @@ FAILURES = {
     "quota used up": (disk("shutil.move", errno.EDQUOT, "blobs"), ["disk is full", "make room"]),
     "a read-only disk": (disk("os.makedirs", errno.EROFS, "cache"), ["cannot be written", "permissions", "HF_HOME"]),
     "a cache of others": (disk("os.makedirs", errno.EACCES, "cache"), ["cannot be written", "permissions"]),
-    "a broken disk": (disk("shutil.move", errno.EIO, "blobs"), ["could not be stored", "look at its disk"]),
+    "a broken disk": (disk("shutil.move", errno.EIO, "blobs"), ["could not be stored", "look at the disk"]),
     "no weights": (upload(model_safetensors=None), ["no model.safetensors", "name another one"]),
     "no JSON": (upload(config_json=b"{"), ["config.json is not JSON"]),
     "a reference of nothing": (upload(reference_safetensors=b"?"), ["reference.safetensors"]),

@@ -272,7 +272,7 @@ def test_front_matter_the_hub_does_not_take(hub, folder):
 
 def test_no_connection_offline_and_no_address(hub, folder, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert "offline mode is on (HF_HUB_OFFLINE)" in refused(folder)
+    assert "offline mode is on; unset HF_HUB_OFFLINE" in refused(folder)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     hub.stop()
     reason = refused(folder)
