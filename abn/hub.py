@@ -18,7 +18,18 @@ from huggingface_hub.file_download import REGEX_COMMIT_HASH, repo_folder_name
 
 from abn.checkpoint_info import CheckpointError
 from abn.files import replace_file
-from abn.hub_errors import MET, FaultError, changed, damaged, endpoint_fault, explain, lacks, no_hub, not_public
+from abn.hub_errors import (
+    MET,
+    FaultError,
+    changed,
+    damaged,
+    endpoint_fault,
+    explain,
+    lacks,
+    no_hub,
+    not_public,
+    token_fault,
+)
 from abn.hub_watch import Metered, Watch, watched
 
 RETRY_WAITS = (0.5, 2.0)
@@ -52,7 +63,7 @@ class Request:
     @property
     def token(self) -> bool | None:
         """As huggingface_hub takes it: False for none, None for the one it finds."""
-        return False if self.public else None
+        return False if self.public or constants.is_offline_mode() else None
 
     @property
     def folder(self) -> Path:
@@ -78,7 +89,7 @@ def fetch(request: Request, source: str) -> Fetched:
     Raises:
         CheckpointError: for every failure a message of its own, with the remedy.
     """
-    fault = endpoint_fault()
+    fault = endpoint_fault() or (token_fault() if request.token is None else None)
     if fault is not None:
         raise CheckpointError(fault.reason(request.public), source)
     for wait in (*RETRY_WAITS, None):

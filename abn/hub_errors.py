@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import unicodedata
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import get_token_to_send
 
 from abn.checkpoint_info import PICKLE_REMEDY, PICKLE_SUFFIXES
 from abn.hub_watch import RefusedError, TooLargeError, Watch
@@ -82,6 +84,20 @@ def endpoint_fault() -> Fault | None:
         return None
     remedy = f"HF_ENDPOINT is {constants.ENDPOINT!r}, expected an address such as https://huggingface.co"
     return Fault("there is no Hub at the address that is set here", remedy, LATER)
+
+
+def token_fault() -> Fault | None:
+    """What is wrong with the access token that would be sent, or None; the token itself is never told."""
+    remedy = "log in anew (hf auth login), or mend HF_TOKEN"
+    try:
+        token = get_token_to_send(None) or ""
+    except (OSError, ValueError):  # its file is another's, or no text
+        return Fault("the access token cannot be read", remedy, LATER)
+    odd = next((letter for letter in token if not "!" <= letter <= "~"), None)
+    if odd is None:
+        return None
+    name = unicodedata.name(odd, f"U+{ord(odd):04X}").lower()
+    return Fault(f"the access token has a letter that no token has ({name})", remedy, LATER)
 
 
 def no_hub() -> Fault:

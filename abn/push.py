@@ -19,7 +19,7 @@ from abn import hub
 from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from abn.checkpoint_info import CheckpointError, CheckpointInfo
 from abn.checkpoints import load_checkpoint
-from abn.hub_errors import FaultError, endpoint_fault
+from abn.hub_errors import FaultError, endpoint_fault, token_fault
 from abn.hub_watch import watched
 from abn.model_card import TITLES, model_card
 from abn.push_errors import MET_PUSHING, explain_push, is_public
@@ -66,7 +66,7 @@ def push_checkpoint(
     load_reference(info.folder, info.weights_sha256, info.source)
     _require_names(repo, revision)
     files = _read(info)
-    fault = endpoint_fault()
+    fault = endpoint_fault() or token_fault()
     if fault is not None:
         raise CheckpointError(fault.reason(), repo)
     if get_token() is None:

@@ -254,6 +254,31 @@ def test_a_wrong_token(hub, monkeypatch):
     assert "hf_wrong" not in reason
 
 
+@pytest.mark.parametrize(
+    ("token", "name"),
+    [("hf_“secret”", "left double quotation mark"), ("hf_sec\x07ret", "u+0007"), ("hf sec", "space")],
+)
+@pytest.mark.parametrize("revision", ["main", "0" * 40])
+def test_a_token_that_can_be_none(hub, monkeypatch, token, name, revision):
+    monkeypatch.setenv("HF_TOKEN", token)
+    reason = refused(revision)
+    assert f"a letter that no token has ({name}); log in anew (hf auth login), or mend HF_TOKEN" in reason
+    assert "sec" not in reason
+    assert hub.requests == []
+
+
+def test_a_token_file_that_is_no_text(hub):
+    Path(constants.HF_TOKEN_PATH).write_bytes(b"\xff\xfe")
+    assert "access token cannot be read; log in anew" in refused("0" * 40)
+
+
+def test_a_token_that_can_be_none_is_no_matter_where_none_is_sent(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_“secret”")
+    first = get(public=True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert get(first.commit).folder == first.folder
+
+
 def test_no_repository_with_a_good_token(hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert "no model repository no/body" in refused(repo="no/body")

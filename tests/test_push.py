@@ -239,6 +239,14 @@ def test_a_wrong_token(hub, folder, monkeypatch):
     assert "refuses the access token; log in anew" in refused(folder)
 
 
+def test_a_token_that_can_be_none(hub, folder, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_“secret”")
+    reason = refused(folder)
+    assert "a letter that no token has (left double quotation mark); log in anew" in reason
+    assert "secret" not in reason
+    assert hub.requests == []
+
+
 @pytest.mark.parametrize("repo", [NEW, REPO])
 def test_a_token_that_may_only_read(hub, folder, monkeypatch, repo):
     monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
