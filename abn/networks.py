@@ -8,7 +8,7 @@ from pathlib import Path
 
 from abn.checkpoint_info import CheckpointError
 from abn.checkpoints import MOST_BYTES, load_checkpoint
-from abn.reference_file import ReferenceFileError, load_reference
+from abn.reference_file import REFERENCE_FILE, REMEDY, ReferenceFileError, load_reference
 from abn.resnet import ResNet
 from abn.sources import HubSource, locate
 from abn.usual import Reference
@@ -66,12 +66,41 @@ def open_network(
 
     Raises:
         CheckpointError: for a source that cannot be had or used.
-        ReferenceFileError: for a reference that cannot be read or belongs to other weights.
+        ReferenceFileError: for a reference that cannot be read, or belongs to other weights or other blocks.
     """
     model = load_checkpoint(source, max_bytes=max_bytes, public_only=public_only, cache=cache)
     info = model.info
     label = LABELS.get(model.architecture, model.architecture)
-    return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), info.notice)
+    reference = load_reference(info.folder, info.weights_sha256, info.source)
+    if reference is not None:
+        _require_blocks(reference, model)
+    return Network(label, model, reference, info.notice)
+
+
+def _require_blocks(reference: Reference, model: ResNet) -> None:
+    modulates = model.num_biases is not None
+    expected = {
+        name: (block.channels, block.channels if modulates else None, block.num_biases)
+        for name, block in model.blocks()
+    }
+    found = {
+        name: (len(block.response_mean), *(part and len(part.mean) for part in (block.factors, block.gates)))
+        for name, block in reference.blocks.items()
+    }
+    for name in expected | found:
+        if found.get(name) != expected.get(name):
+            there, wanted = (_sizes(blocks.get(name)) for blocks in (found, expected))
+            raise ReferenceFileError(
+                f"{model.info.source}: {REFERENCE_FILE} has {there} for block {name!r}, expected {wanted}, as the "
+                f"network has; {REMEDY}"
+            )
+
+
+def _sizes(sizes: tuple[int | None, ...] | None) -> str:
+    if sizes is None:
+        return "nothing"
+    parts = zip(sizes, ("responses", "factors", "gate weights"), strict=True)
+    return " and ".join(f"{size or 'no'} {part}" for size, part in parts)
 
 
 def load_network(source: str | None, bundled: Path) -> Network:

@@ -18,12 +18,12 @@ from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
 from abn import hub
 from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from abn.checkpoint_info import CheckpointError, CheckpointInfo
-from abn.checkpoints import load_checkpoint
 from abn.hub_errors import FaultError, endpoint_fault, token_fault
 from abn.hub_watch import watched
 from abn.model_card import TITLES, model_card
+from abn.networks import open_network
 from abn.push_errors import MET_PUSHING, explain_push, is_public
-from abn.reference_file import REFERENCE_FILE, load_reference
+from abn.reference_file import REFERENCE_FILE
 from abn.run_state import LOG_FILE
 from abn.sources import is_repo, is_revision
 
@@ -60,10 +60,9 @@ def push_checkpoint(
 
     Raises:
         CheckpointError: for a folder that does not load, and for every failure of the Hub, with the remedy.
-        ReferenceFileError: for a reference that belongs to other weights.
+        ReferenceFileError: for a reference that belongs to other weights or other blocks.
     """
-    info = load_checkpoint(Path(folder)).info
-    load_reference(info.folder, info.weights_sha256, info.source)
+    info = open_network(Path(folder)).model.info
     _require_names(repo, revision)
     files = _read(info)
     fault = endpoint_fault() or token_fault()
