@@ -36,6 +36,10 @@ RETRY_WAITS = (0.5, 2.0)
 """Seconds before each new attempt after a failure that may pass: a busy server, a file cut short."""
 
 
+ABANDONED = 3600
+"""Seconds after its last byte at which a download in the cache counts as abandoned, by whatever program."""
+
+
 @dataclass(frozen=True)
 class Request:
     """Files of one revision of a model repository.
@@ -126,6 +130,7 @@ def _from_hub(request: Request) -> Fetched:
             raise FaultError(explain(error, request.repo, request.revision, watch)) from error
         notices = [_fetch_optional(request, commit, name, there, watch) for name in request.optional]
     _remember(request, commit)
+    _sweep(request)
     return Fetched(path.parent, commit, next(filter(None, notices), None))
 
 
@@ -202,6 +207,15 @@ def _remember(request: Request, commit: str) -> None:
         if not ref.is_file() or ref.read_text() != commit:
             ref.parent.mkdir(parents=True, exist_ok=True)
             replace_file(ref, lambda path: path.write_text(commit))
+
+
+def _sweep(request: Request) -> None:
+    """Delete what a killed download left of this repository: under its unique name nobody goes on with it."""
+    oldest = time.time() - ABANDONED
+    for part in (request.folder / "blobs").glob("*.incomplete"):
+        with suppress(OSError):  # gone meanwhile, or in a cache that cannot be written
+            if part.stat().st_mtime < oldest:
+                part.unlink()
 
 
 def _is_intact(path: Path) -> bool:

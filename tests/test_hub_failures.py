@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ import app
 from abn.checkpoint_info import CheckpointError
 from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES
+from abn.hub import ABANDONED
 from abn.inspector import Inspector
 from abn.networks import load_network, load_networks
 from abn.resnet import resnet_dmb, resnet_s
@@ -263,8 +265,16 @@ def start(hub: HubServer, cache: Path, bundled: Path) -> subprocess.Popen:
 
 def test_two_apps_that_start_at_once_on_an_empty_cache(hub, cache, bundled):
     commit = hub.repositories[REPO].revisions["main"]
+    both = threading.Barrier(2)
+
+    def wait_for_the_other(handler) -> None:
+        both.wait(timeout=PATIENCE)  # neither has stored anything before both have asked
+        handler.answer()
+
+    hub.fail(wait_for_the_other, "HEAD", "config.json", times=2)
     two = [start(hub, cache, bundled) for _ in range(2)]
     assert [process.communicate(timeout=PATIENCE)[0].strip() for process in two] == [commit, commit]
+    assert not both.broken
     assert left_over(cache) == []
 
 
@@ -278,9 +288,14 @@ def test_a_start_that_is_killed_while_it_downloads_harms_no_later_one(hub, cache
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=PATIENCE)
-    later = load_network(REPO, bundled)
-    assert later.notice is None
-    assert later.model.info.commit == hub.repositories[REPO].revisions["main"]
+    (part,) = map(Path, left_over(cache))
+    assert part.name.endswith(".incomplete")
+    for age, left in ((ABANDONED - 60, [str(part)]), (ABANDONED + 60, [])):  # the first may still be written to
+        os.utime(part, (time.time() - age,) * 2)
+        later = load_network(REPO, bundled)
+        assert later.notice is None
+        assert later.model.info.commit == hub.repositories[REPO].revisions["main"]
+        assert left_over(cache) == left
 
 
 def test_a_complete_cache_that_cannot_be_written_is_read(hub, cache, bundled, monkeypatch):
