@@ -22,7 +22,7 @@ from abn.devices import DeviceError, choose_device
 from abn.experiment_folder import read_results
 from abn.inspector import Inspector
 from abn.memory import DeviceMemoryError
-from abn.networks import BASELINE, DMB, load_network
+from abn.networks import BASELINE, DMB, load_networks
 from abn.pairs import Pairs
 from abn.reference import ReferenceFileError
 from abn.ui.page import KEEP_SECONDS, build_page
@@ -61,9 +61,8 @@ def main(argv: list[str] | None = None) -> None:
         make, device = Inspector, args.device
         if zero_gpu.is_lent():  # then this process has no GPU, though torch says so
             make, device = zero_gpu.BorrowingInspector, "cpu"
-        inspector = make(
-            load_network(args.baseline or None, BASELINE), load_network(args.dmb or None, DMB), choose_device(device)
-        )
+        networks = load_networks((args.baseline or None, args.dmb or None), (BASELINE, DMB))
+        inspector = make(*networks, choose_device(device))
         data = load_cifar10(args.data) if args.data else None
     except (CheckpointError, DataError, ReferenceFileError, DeviceError, DeviceMemoryError) as error:
         sys.exit(f"app.py: {error}")

@@ -24,7 +24,7 @@ from abn.devices import DeviceError, choose_device
 from abn.export import KINDS, ExportError
 from abn.inspector import Inspector
 from abn.memory import DeviceMemoryError
-from abn.networks import BASELINE, CHECKPOINTS, DMB, load_network
+from abn.networks import BASELINE, CHECKPOINTS, DMB, load_networks
 from abn.options import require_at_least_one
 from abn.picture_files import find_pictures
 from abn.pictures import FITS
@@ -114,11 +114,9 @@ def inspect_pictures(argv: list[str]) -> int:
     """Returns the exit code."""
     args = parse_arguments(argv)
     try:
-        inspector = Inspector(
-            load_network(args.baseline or os.environ.get("ABN_BASELINE") or None, BASELINE),
-            load_network(args.dmb or os.environ.get("ABN_DMB") or None, DMB),
-            choose_device(args.device),
-        )
+        sources = (args.baseline or os.environ.get("ABN_BASELINE"), args.dmb or os.environ.get("ABN_DMB"))
+        networks = load_networks([source or None for source in sources], (BASELINE, DMB))
+        inspector = Inspector(*networks, choose_device(args.device))
         for name in filter(None, (args.target, args.against)):
             inspector.class_index(name)
         if args.against is not None and args.against == args.target:

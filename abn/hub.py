@@ -18,11 +18,26 @@ from huggingface_hub.file_download import REGEX_COMMIT_HASH, repo_folder_name
 
 from abn.checkpoint_info import CheckpointError
 from abn.files import replace_file
-from abn.hub_errors import MET, FaultError, changed, damaged, endpoint_fault, explain, lacks, no_hub, not_public
+from abn.hub_errors import (
+    MET,
+    FaultError,
+    changed,
+    damaged,
+    endpoint_fault,
+    explain,
+    lacks,
+    no_hub,
+    not_public,
+    token_fault,
+)
 from abn.hub_watch import Metered, Watch, watched
 
 RETRY_WAITS = (0.5, 2.0)
 """Seconds before each new attempt after a failure that may pass: a busy server, a file cut short."""
+
+
+ABANDONED = 3600
+"""Seconds after its last byte at which a download in the cache counts as abandoned, by whatever program."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class Request:
     @property
     def token(self) -> bool | None:
         """As huggingface_hub takes it: False for none, None for the one it finds."""
-        return False if self.public else None
+        return False if self.public or constants.is_offline_mode() else None
 
     @property
     def folder(self) -> Path:
@@ -78,9 +93,9 @@ def fetch(request: Request, source: str) -> Fetched:
     Raises:
         CheckpointError: for every failure a message of its own, with the remedy.
     """
-    fault = endpoint_fault()
+    fault = endpoint_fault() or (token_fault() if request.token is None else None)
     if fault is not None:
-        raise CheckpointError(fault.reason, source)
+        raise CheckpointError(fault.reason(request.public), source)
     for wait in (*RETRY_WAITS, None):
         try:
             return _from_hub(request)
@@ -90,13 +105,13 @@ def fetch(request: Request, source: str) -> Fetched:
             break
         time.sleep(max(wait, fault.wait))
     if not fault.unreachable or request.public:
-        raise CheckpointError(fault.reason, source)
+        raise CheckpointError(fault.reason(request.public), source)
     cached = _from_cache(request)
     if cached is None:
-        raise CheckpointError(f"{fault.reason}; nothing of it is cached on this machine", source)
+        raise CheckpointError(f"{fault.reason()}; nothing of it is cached on this machine", source)
     if constants.is_offline_mode():  # what was asked for
         return cached
-    notice = f"{fault.reason}; the copy cached earlier is used (commit {cached.commit[:7]})"
+    notice = f"{fault.reason()}; the copy cached earlier is used (commit {cached.commit[:7]})"
     return Fetched(cached.folder, cached.commit, notice)
 
 
@@ -115,6 +130,7 @@ def _from_hub(request: Request) -> Fetched:
             raise FaultError(explain(error, request.repo, request.revision, watch)) from error
         notices = [_fetch_optional(request, commit, name, there, watch) for name in request.optional]
     _remember(request, commit)
+    _sweep(request)
     return Fetched(path.parent, commit, next(filter(None, notices), None))
 
 
@@ -160,7 +176,7 @@ def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | 
         fault = error.fault
     else:
         return None
-    return None if constants.is_offline_mode() else f"{name} could not be fetched: {fault.reason}"
+    return None if constants.is_offline_mode() else f"{name} could not be fetched: {fault.reason(request.public)}"
 
 
 def _from_cache(request: Request) -> Fetched | None:
@@ -191,6 +207,15 @@ def _remember(request: Request, commit: str) -> None:
         if not ref.is_file() or ref.read_text() != commit:
             ref.parent.mkdir(parents=True, exist_ok=True)
             replace_file(ref, lambda path: path.write_text(commit))
+
+
+def _sweep(request: Request) -> None:
+    """Delete what a killed download left of this repository: under its unique name nobody goes on with it."""
+    oldest = time.time() - ABANDONED
+    for part in (request.folder / "blobs").glob("*.incomplete"):
+        with suppress(OSError):  # gone meanwhile, or in a cache that cannot be written
+            if part.stat().st_mtime < oldest:
+                part.unlink()
 
 
 def _is_intact(path: Path) -> bool:

@@ -17,7 +17,7 @@ from abn.checkpoint_info import CheckpointError
 from abn.data import normalise, to_pixels
 from abn.devices import describe_hardware
 from abn.inspection import Inspection, inspect
-from abn.memory import DeviceMemoryError, in_parts_that_fit
+from abn.memory import ANOTHER_DEVICE, DeviceMemoryError, in_parts_that_fit
 from abn.networks import Network
 from abn.resnet import ResNet
 from abn.results import BlockResult, NetworkResult, PictureResult
@@ -48,7 +48,8 @@ class Inspector:
             DeviceMemoryError: for networks that do not fit the device.
         """
         if dmb.model.num_biases is None:
-            raise CheckpointError(f"{dmb.label} modulates no channels; give it as --baseline", dmb.model.info.source)
+            reason = f"{dmb.label} modulates no channels; it can be the first network alone (left, or --baseline)"
+            raise CheckpointError(reason, dmb.model.info.source)
         first, second = baseline.model.info.class_names, dmb.model.info.class_names
         if first != second:
             raise CheckpointError(
@@ -213,7 +214,7 @@ def _moved(network: Network, device: torch.device) -> ResNet:
     except torch.OutOfMemoryError as error:
         raise DeviceMemoryError(
             f"The memory of {device} is full, so {network.label} does not fit; try again when other work on it has "
-            "ended, or compute on another device (--device cpu)."
+            f"ended, or {ANOTHER_DEVICE}."
         ) from error
 
 

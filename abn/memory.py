@@ -9,6 +9,8 @@ import torch
 
 Part = TypeVar("Part")
 
+ANOTHER_DEVICE = "let whoever runs this choose another device (--device cpu)"
+
 
 class DeviceMemoryError(RuntimeError):
     """The device's memory is full even for the smallest part: one sentence for people, with the remedy."""
@@ -48,7 +50,7 @@ def in_parts_that_fit(
             if size <= smallest:
                 raise DeviceMemoryError(
                     f"The memory of {device} is full, even for {_images(min(size, count))} at a time; try again when "
-                    "other work on it has ended, or compute on another device (--device cpu)."
+                    f"other work on it has ended, or {ANOTHER_DEVICE}."
                 )
             size = max(smallest, size // 2)
             if device.type == "cuda":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abn.checkpoint_info import CheckpointError
 from abn.checkpoints import MOST_BYTES, load_checkpoint
-from abn.reference_file import ReferenceFileError, load_reference
+from abn.reference_file import REFERENCE_FILE, REMEDY, ReferenceFileError, load_reference
 from abn.resnet import ResNet
 from abn.sources import HubSource, locate
 from abn.usual import Reference
@@ -17,6 +18,10 @@ CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 BASELINE, DMB = CHECKPOINTS / "resnet-s", CHECKPOINTS / "resnet-dmb"
 
 LABELS = {"resnet-s": "ResNet-S", "resnet-dmb": "ResNet-DMB"}
+OTHER_CLASSES = (
+    "{name}: it tells other classes apart than the checkpoint beside it, which came with this app; two networks are "
+    "compared on the same classes. So the other checkpoint that came with this app is shown in its place."
+)
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,14 @@ class Network:
         label: for people, e.g. "ResNet-DMB".
         reference: what is usual over the data set; None where the checkpoint carries none.
         notice: what a person should know about how it was loaded, or None.
+        stands_in: whether it is a bundled one in place of another that was named.
     """
 
     label: str
     model: ResNet
     reference: Reference | None = None
     notice: str | None = None
+    stands_in: bool = False
 
     @property
     def name(self) -> str:
@@ -59,12 +66,41 @@ def open_network(
 
     Raises:
         CheckpointError: for a source that cannot be had or used.
-        ReferenceFileError: for a reference that cannot be read or belongs to other weights.
+        ReferenceFileError: for a reference that cannot be read, or belongs to other weights or other blocks.
     """
     model = load_checkpoint(source, max_bytes=max_bytes, public_only=public_only, cache=cache)
     info = model.info
     label = LABELS.get(model.architecture, model.architecture)
-    return Network(label, model, load_reference(info.folder, info.weights_sha256, info.source), info.notice)
+    reference = load_reference(info.folder, info.weights_sha256, info.source)
+    if reference is not None:
+        _require_blocks(reference, model)
+    return Network(label, model, reference, info.notice)
+
+
+def _require_blocks(reference: Reference, model: ResNet) -> None:
+    modulates = model.num_biases is not None
+    expected = {
+        name: (block.channels, block.channels if modulates else None, block.num_biases)
+        for name, block in model.blocks()
+    }
+    found = {
+        name: (len(block.response_mean), *(part and len(part.mean) for part in (block.factors, block.gates)))
+        for name, block in reference.blocks.items()
+    }
+    for name in expected | found:
+        if found.get(name) != expected.get(name):
+            there, wanted = (_sizes(blocks.get(name)) for blocks in (found, expected))
+            raise ReferenceFileError(
+                f"{model.info.source}: {REFERENCE_FILE} has {there} for block {name!r}, expected {wanted}, as the "
+                f"network has; {REMEDY}"
+            )
+
+
+def _sizes(sizes: tuple[int | None, ...] | None) -> str:
+    if sizes is None:
+        return "nothing"
+    parts = zip(sizes, ("responses", "factors", "gate weights"), strict=True)
+    return " and ".join(f"{size or 'no'} {part}" for size, part in parts)
 
 
 def load_network(source: str | None, bundled: Path) -> Network:
@@ -86,4 +122,31 @@ def load_network(source: str | None, bundled: Path) -> Network:
         if not isinstance(place, HubSource):
             raise
         notice = f"{str(error).rstrip('.')}. The checkpoint that came with this app is shown in its place."
-    return replace(open_network(bundled), notice=notice)
+    return _stand_in(bundled, notice)
+
+
+def load_networks(sources: Sequence[str | None], bundled: Sequence[Path]) -> list[Network]:
+    """The two networks to compare, each as `load_network` has it.
+
+    Where one side has to be the bundled one and the other tells other classes apart, the other is the bundled one
+    too: what cannot be had is then a notice, and not the end of the program.
+
+    Args:
+        sources: of the first and the second network.
+        bundled: likewise.
+
+    Raises:
+        CheckpointError, ReferenceFileError: as `load_network` does.
+    """
+    networks = [load_network(*side) for side in zip(sources, bundled, strict=True)]
+    first, second = (network.model.info.class_names for network in networks)
+    if first == second or not any(network.stands_in for network in networks):
+        return networks
+    return [
+        network if network.stands_in else _stand_in(folder, OTHER_CLASSES.format(name=network.name))
+        for network, folder in zip(networks, bundled, strict=True)
+    ]
+
+
+def _stand_in(bundled: Path, notice: str) -> Network:
+    return replace(open_network(bundled), notice=notice, stands_in=True)

@@ -6,7 +6,9 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -18,6 +20,7 @@ from abn.sources import HubSource, locate
 
 MOST_NETWORKS = 8  # kept beside the app's own; each is some tens of megabytes with its reference
 MOST_AT_ONCE = 4  # loaded from the Hub; each takes a thread of the server for as long as the Hub takes
+MOST_WAITING = 8  # for a network that another visitor's request is loading; each takes a thread as well
 MOST_BYTES = 50_000_000  # of a checkpoint on the Hub; ours have 17 million
 Place = Path | HubSource
 
@@ -68,6 +71,7 @@ class Pairs:
         self._loaded: OrderedDict[Place, Future[Network]] = OrderedDict()
         self._lock = threading.Lock()
         self._loading = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
 
     def choose(self, baseline: str, dmb: str, *, folders: bool = True) -> Pair:
         """Load what a visitor names.
@@ -141,21 +145,22 @@ class Pairs:
                 place = HubSource(place.repo, network.model.info.commit)
             future.set_result(network)
             self._keep(place, future)
+        elif not future.done():
+            with _place_in(self._waiting, place):
+                return future.result()
         return future.result()
 
     def _open(self, place: Place, public_only: bool) -> Network:
         if not isinstance(place, HubSource):
             return open_network(place, max_bytes=MOST_BYTES)
-        if not self._loading.acquire(blocking=False):
-            raise CheckpointError("other networks are being loaded just now; try again in a minute", str(place))
         # A name that is not taken, and no folder yet: what stops its making is among the failures that are explained.
         own_cache = Path(self._scratch or tempfile.gettempdir()) / f"hub-{uuid4().hex}" if public_only else None
-        try:
-            return open_network(place, max_bytes=MOST_BYTES, public_only=public_only, cache=own_cache)
-        finally:
-            if own_cache is not None:
-                shutil.rmtree(own_cache, ignore_errors=True)
-            self._loading.release()
+        with _place_in(self._loading, place):
+            try:
+                return open_network(place, max_bytes=MOST_BYTES, public_only=public_only, cache=own_cache)
+            finally:
+                if own_cache is not None:
+                    shutil.rmtree(own_cache, ignore_errors=True)
 
     def _forget(self, place: Place) -> None:
         with self._lock:
@@ -166,3 +171,13 @@ class Pairs:
             self._loaded[place] = future
             while len(self._loaded) > self._most:
                 self._loaded.popitem(last=False)
+
+
+@contextmanager
+def _place_in(few: threading.BoundedSemaphore, wanted: Place) -> Iterator[None]:
+    if not few.acquire(blocking=False):
+        raise CheckpointError("other networks are being loaded just now; try again in a minute", str(wanted))
+    try:
+        yield
+    finally:
+        few.release()

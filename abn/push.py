@@ -18,12 +18,12 @@ from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
 from abn import hub
 from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from abn.checkpoint_info import CheckpointError, CheckpointInfo
-from abn.checkpoints import load_checkpoint
-from abn.hub_errors import FaultError, endpoint_fault
+from abn.hub_errors import FaultError, endpoint_fault, token_fault
 from abn.hub_watch import watched
 from abn.model_card import TITLES, model_card
+from abn.networks import open_network
 from abn.push_errors import MET_PUSHING, explain_push, is_public
-from abn.reference_file import REFERENCE_FILE, load_reference
+from abn.reference_file import REFERENCE_FILE
 from abn.run_state import LOG_FILE
 from abn.sources import is_repo, is_revision
 
@@ -60,15 +60,14 @@ def push_checkpoint(
 
     Raises:
         CheckpointError: for a folder that does not load, and for every failure of the Hub, with the remedy.
-        ReferenceFileError: for a reference that belongs to other weights.
+        ReferenceFileError: for a reference that belongs to other weights or other blocks.
     """
-    info = load_checkpoint(Path(folder)).info
-    load_reference(info.folder, info.weights_sha256, info.source)
+    info = open_network(Path(folder)).model.info
     _require_names(repo, revision)
     files = _read(info)
-    fault = endpoint_fault()
+    fault = endpoint_fault() or token_fault()
     if fault is not None:
-        raise CheckpointError(fault.reason, repo)
+        raise CheckpointError(fault.reason(), repo)
     if get_token() is None:
         reason = "there is no access token; make one with write access in your settings there, then give it"
         raise CheckpointError(f"{reason} (hf auth login, or HF_TOKEN)", repo)
@@ -81,7 +80,7 @@ def push_checkpoint(
         if wait is None or not fault.passing:
             break
         time.sleep(max(wait, fault.wait))
-    raise CheckpointError(fault.reason, repo)
+    raise CheckpointError(fault.reason(), repo)
 
 
 def _require_names(repo: str, revision: str) -> None:

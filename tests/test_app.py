@@ -12,6 +12,8 @@ from urllib.request import urlopen
 import pytest
 
 import app
+from abn.ui import serving
+from abn.ui.picture_input import GuardedBlocks
 from abn.ui.serving import FIRST_PORT, free_port
 from tests.conftest import HOME
 
@@ -98,6 +100,60 @@ def test_a_free_port_is_found_beside_a_taken_one():
     assert first >= FIRST_PORT
     with socket.create_server(("127.0.0.1", first)):
         assert free_port("127.0.0.1") > first
+
+
+@pytest.fixture
+def no_proxy(monkeypatch):
+    for name in ("HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def test_a_proxy_before_the_apps_own_server_is_named(no_proxy, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # the discard port, where nothing listens
+    with GuardedBlocks(analytics_enabled=False, delete_cache=(60, 60)) as page:
+        pass
+    try:
+        with pytest.raises(SystemExit, match=r"^app\.py: .* the proxy .*; set NO_PROXY=127\.0\.0\.1,localhost$"):
+            serving.serve(page, "127.0.0.1", None)
+    finally:
+        page.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "host", "behind"),
+    [
+        ({}, "127.0.0.1", False),
+        ({"HTTP_PROXY": "http://proxy"}, "0.0.0.0", True),
+        ({"all_proxy": "http://proxy"}, "127.0.0.1", True),
+        ({"HTTPS_PROXY": "http://proxy"}, "127.0.0.1", False),
+        ({"HTTP_PROXY": "http://proxy", "NO_PROXY": "127.0.0.1,localhost"}, "127.0.0.1", False),
+        ({"HTTP_PROXY": "http://proxy", "NO_PROXY": "127.0.0.1,localhost"}, "0.0.0.0", False),
+    ],
+)
+def test_whether_a_proxy_stands_before_it(no_proxy, monkeypatch, environment, host, behind):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert serving.behind_proxy(host) == behind
+
+
+@pytest.mark.parametrize(
+    ("error", "mcp", "raised"),
+    [
+        (RuntimeError("can't start new thread"), False, RuntimeError),
+        (RuntimeError("no tools"), True, SystemExit),
+        (Exception("Couldn't start the app"), True, Exception),
+    ],
+)
+def test_other_failures_are_not_blamed_on_a_proxy_or_on_mcp(no_proxy, monkeypatch, error, mcp, raised):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(serving, "launch", fail)
+    monkeypatch.setattr(serving, "find_spec", lambda name: True)
+    with pytest.raises(raised) as caught:
+        serving.serve(None, "127.0.0.1", None, mcp=mcp)
+    assert type(caught.value) is raised
 
 
 def test_app_is_short():

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +20,14 @@ from pathlib import Path
 import pytest
 import torch
 
+import app
+from abn.checkpoint_info import CheckpointError
 from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES
-from abn.networks import load_network
-from abn.resnet import resnet_s
+from abn.hub import ABANDONED
+from abn.inspector import Inspector
+from abn.networks import load_network, load_networks
+from abn.resnet import resnet_dmb, resnet_s
 from tests import hub_server
 from tests.conftest import HOME
 from tests.hub_server import REPO, TOKEN, HubServer, Repository, left_over, status
@@ -159,7 +164,7 @@ FAILURES = {
     "quota used up": (disk("shutil.move", errno.EDQUOT, "blobs"), ["disk is full", "make room"]),
     "a read-only disk": (disk("os.makedirs", errno.EROFS, "cache"), ["cannot be written", "permissions", "HF_HOME"]),
     "a cache of others": (disk("os.makedirs", errno.EACCES, "cache"), ["cannot be written", "permissions"]),
-    "a broken disk": (disk("shutil.move", errno.EIO, "blobs"), ["could not be stored", "look at its disk"]),
+    "a broken disk": (disk("shutil.move", errno.EIO, "blobs"), ["could not be stored", "look at the disk"]),
     "no weights": (upload(model_safetensors=None), ["no model.safetensors", "name another one"]),
     "no JSON": (upload(config_json=b"{"), ["config.json is not JSON"]),
     "a reference of nothing": (upload(reference_safetensors=b"?"), ["reference.safetensors"]),
@@ -189,6 +194,36 @@ def test_the_bundled_checkpoint_is_shown_and_the_next_start_is_unharmed(hub, cac
     assert left_over(cache) == []
 
 
+@pytest.mark.parametrize("failing", ["baseline", "dmb"])
+def test_beside_a_network_of_other_classes_both_bundled_ones_are_shown(
+    hub, checkpoints, tmp_path, monkeypatch, failing
+):
+    hub.fail(status(429))
+    side = {"baseline": "dmb", "dmb": "baseline"}[failing]
+    mine = save_checkpoint(resnet_dmb(3), tmp_path / "mine", class_names=CLASSES)
+    shown = []
+    monkeypatch.setattr(app, "BASELINE", checkpoints / "resnet-s")
+    monkeypatch.setattr(app, "DMB", checkpoints / "resnet-dmb")
+    monkeypatch.setattr(app, "use_own_folder", lambda: tmp_path)
+    monkeypatch.setattr(app, "build_page", lambda pairs, *_: shown.append(pairs.own))
+    monkeypatch.setattr(app, "serve", lambda *_, **__: None)
+    app.main([f"--{failing}", REPO, f"--{side}", str(mine), "--device", "cpu"])
+    (inspector,) = shown
+    assert [network.label for network in inspector.networks] == ["ResNet-S", "ResNet-DMB"]
+    assert inspector.class_names == CLASS_NAMES
+    failed, other = (getattr(inspector, name).notice for name in (failing, side))
+    assert failed.startswith(f"{REPO}: ") and "asked too often" in failed
+    assert other.startswith("mine: it tells other classes apart")  # a name, no path
+    assert other.endswith("So the other checkpoint that came with this app is shown in its place.")
+
+
+def test_two_networks_of_other_classes_are_an_error_where_the_hub_gave_what_was_named(hub, checkpoints):
+    networks = load_networks((REPO, None), (checkpoints / "resnet-s", checkpoints / "resnet-dmb"))
+    assert [network.stands_in for network in networks] == [False, False]
+    with pytest.raises(CheckpointError, match="compared on the same classes"):
+        Inspector(*networks, torch.device("cpu"))
+
+
 @pytest.mark.parametrize("part", ["/api/models", "config.json", "/cdn/"])
 def test_a_failure_that_passes_is_not_seen(hub, cache, bundled, part):
     hub.fail(status(500), part=part, times=1)
@@ -205,8 +240,6 @@ def test_private_and_gated_with_a_token(hub, bundled, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_used_is_an_error_not_a_notice(files, bundled, tmp_path):
-    from abn.checkpoint_info import CheckpointError
-
     (tmp_path / "config.json").write_bytes(files["config.json"])
     with pytest.raises(CheckpointError, match="there is no model.safetensors"):
         load_network(str(tmp_path), bundled)
@@ -232,8 +265,16 @@ def start(hub: HubServer, cache: Path, bundled: Path) -> subprocess.Popen:
 
 def test_two_apps_that_start_at_once_on_an_empty_cache(hub, cache, bundled):
     commit = hub.repositories[REPO].revisions["main"]
+    both = threading.Barrier(2)
+
+    def wait_for_the_other(handler) -> None:
+        both.wait(timeout=PATIENCE)  # neither has stored anything before both have asked
+        handler.answer()
+
+    hub.fail(wait_for_the_other, "HEAD", "config.json", times=2)
     two = [start(hub, cache, bundled) for _ in range(2)]
     assert [process.communicate(timeout=PATIENCE)[0].strip() for process in two] == [commit, commit]
+    assert not both.broken
     assert left_over(cache) == []
 
 
@@ -247,9 +288,14 @@ def test_a_start_that_is_killed_while_it_downloads_harms_no_later_one(hub, cache
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=PATIENCE)
-    later = load_network(REPO, bundled)
-    assert later.notice is None
-    assert later.model.info.commit == hub.repositories[REPO].revisions["main"]
+    (part,) = map(Path, left_over(cache))
+    assert part.name.endswith(".incomplete")
+    for age, left in ((ABANDONED - 60, [str(part)]), (ABANDONED + 60, [])):  # the first may still be written to
+        os.utime(part, (time.time() - age,) * 2)
+        later = load_network(REPO, bundled)
+        assert later.notice is None
+        assert later.model.info.commit == hub.repositories[REPO].revisions["main"]
+        assert left_over(cache) == left
 
 
 def test_a_complete_cache_that_cannot_be_written_is_read(hub, cache, bundled, monkeypatch):

@@ -184,7 +184,7 @@ def test_words_say_who_said_what(result):
 
 
 def test_a_network_without_modulation_is_no_second_one(inspector):
-    with pytest.raises(CheckpointError, match="ResNet-S modulates no channels; give it as --baseline"):
+    with pytest.raises(CheckpointError, match="ResNet-S modulates no channels; it can be the first network alone"):
         Inspector(inspector.baseline, inspector.baseline, CPU)
 
 

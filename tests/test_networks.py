@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from abn import networks
 from abn.checkpoint_info import CheckpointError
 from abn.checkpoints import load_checkpoint, save_checkpoint
 from abn.networks import BASELINE, DMB, load_network, open_network
-from abn.reference_file import ReferenceFileError
+from abn.reference_file import ReferenceFileError, save_reference
+from abn.usual import Statistics
 from tests.conftest import HOME, awake
 
 
@@ -24,6 +29,52 @@ def test_a_reference_of_other_weights_is_refused(checkpoints, tmp_path):
     )
     with pytest.raises(ReferenceFileError, match="belongs to the weights"):
         load_network(None, folder)
+
+
+def without_a_block(blocks):
+    del blocks["layer2.0"]
+
+
+def with_a_block_of_another_network(blocks):
+    blocks["layer4.0"] = blocks["layer3.1"]
+
+
+def of_fewer_channels(blocks):
+    blocks["layer2.0"] = blocks["layer1.0"]
+
+
+def of_a_static_block(blocks):
+    blocks["layer2.0"] = replace(blocks["layer2.0"], factors=None, gates=None)
+
+
+def of_another_bank(blocks):
+    gates = Statistics(**{key: value[..., :3] for key, value in vars(blocks["layer2.0"].gates).items()})
+    blocks["layer2.0"] = replace(blocks["layer2.0"], gates=gates)
+
+
+@pytest.mark.parametrize(
+    ("change", "there", "wanted"),
+    [
+        (without_a_block, "nothing", "128 responses and 128 factors and 4 gate weights"),
+        (with_a_block_of_another_network, "256 responses and 256 factors and 4 gate weights", "nothing"),
+        (of_fewer_channels, "64 responses and 64 factors", "128 responses and 128 factors"),
+        (of_a_static_block, "128 responses and no factors and no gate weights", "128 responses and 128 factors"),
+        (of_another_bank, "128 responses and 128 factors and 3 gate weights", "128 responses and 128 factors and 4"),
+    ],
+)
+def test_a_reference_of_other_blocks_is_refused_when_it_is_opened(checkpoints, tmp_path, change, there, wanted):
+    folder = shutil.copytree(checkpoints / "resnet-dmb", tmp_path / "dmb")
+    reference = open_network(folder).reference
+    change(reference.blocks)
+    save_reference(reference, folder)
+    with pytest.raises(ReferenceFileError) as caught:
+        open_network(folder)
+    said = str(caught.value)
+    assert re.search(f"has {there}.* for block 'layer[24].0', expected {wanted}.*, as the network has; make it", said)
+
+
+def test_a_static_networks_reference_fits_it(checkpoints):
+    assert open_network(checkpoints / "resnet-s").reference.blocks["layer1.0"].factors is None
 
 
 def test_a_hub_id_that_cannot_be_had_falls_back_and_says_so(checkpoints, monkeypatch):

@@ -202,6 +202,40 @@ def test_the_hub_is_asked_for_so_many_networks_at_once_and_no_more(own, loads, m
     assert own.choose("", "late/resnet-dmb").dmb.place.repo == "late/resnet-dmb"
 
 
+def test_so_many_wait_for_one_slow_network_and_no_more(own, loads, monkeypatch):
+    release, begun, refused = threading.Event(), threading.Event(), threading.Semaphore(0)
+    answer, outcomes = module.open_network, []
+
+    def slow(place, **options):
+        begun.set()
+        release.wait(60)
+        return answer(place, **options)
+
+    def choose():
+        try:
+            outcomes.append(own.choose("", "somebody/resnet-dmb"))
+        except CheckpointError as error:
+            outcomes.append(str(error))
+            refused.release()
+
+    monkeypatch.setattr(module, "open_network", slow)
+    threads = [threading.Thread(target=choose) for _ in range(1 + module.MOST_WAITING + 3)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(60)
+    try:
+        for _ in range(3):
+            assert refused.acquire(timeout=60)
+    finally:
+        release.set()
+        for thread in threads:
+            thread.join()
+    pairs, words = outcomes[3:], outcomes[:3]
+    assert words == ["somebody/resnet-dmb: other networks are being loaded just now; try again in a minute"] * 3
+    assert len(pairs) == 1 + module.MOST_WAITING
+    assert set(pairs) == {own.choose("", "somebody/resnet-dmb")}
+
+
 # --- what strangers' networks leave on the disk ---
 
 

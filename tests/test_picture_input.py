@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
 import os
@@ -54,6 +55,8 @@ def build() -> GuardedBlocks:
         button.click(lambda value: str(value), number, text, api_name="number")
         button.click(lambda value: value, picture, gr.Image(format="png"), api_name="echo")
         button.click(lambda: PictureInput(label="Renamed"), None, picture, api_name="rename")
+        button.click(lambda value: see(value), picture, text, api_name="file")
+        button.click(len, gr.File(type="binary"), number, api_name="size")
     return demo
 
 
@@ -361,6 +364,32 @@ def test_a_larger_upload_is_stopped(app):
     )
     assert answer.status_code == 413
     assert str(app.folder) not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("writes", "name"),
+    [
+        ("abn.ui.picture_input.save_bytes_to_cache", "see"),  # a picture that comes in
+        ("gradio.processing_utils.save_pil_to_cache", "echo"),  # one that goes out
+        ("tests.test_picture_input.see", "file"),  # a file that is made
+    ],
+)
+def test_a_full_disk_is_told_as_such(app, monkeypatch, writes, name):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(app.folder / "a.png"))
+
+    monkeypatch.setattr(writes, full)
+    values = ({"url": data_url(encoded(noise()))}, 1)[: 2 if name == "see" else 1]
+    said = app.refusal(*values, name=name)
+    assert (
+        said == "The server's disk is full, or cannot be written to; try again later, or tell whoever runs this page."
+    )
+    assert app.stream(*values, name=name)[1]["error"] == said
+
+
+def test_a_sent_file_that_is_gone_is_told_as_such(app):
+    missing = str(app.folder / "gone" / "result.json")
+    assert app.refusal({"path": missing, "meta": META}, name="size") == picture_input._GONE
 
 
 def test_the_component_survives_an_update(app):

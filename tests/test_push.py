@@ -239,6 +239,14 @@ def test_a_wrong_token(hub, folder, monkeypatch):
     assert "refuses the access token; log in anew" in refused(folder)
 
 
+def test_a_token_that_can_be_none(hub, folder, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_“secret”")
+    reason = refused(folder)
+    assert "a letter that no token has (left double quotation mark); log in anew" in reason
+    assert "secret" not in reason
+    assert hub.requests == []
+
+
 @pytest.mark.parametrize("repo", [NEW, REPO])
 def test_a_token_that_may_only_read(hub, folder, monkeypatch, repo):
     monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
@@ -272,7 +280,7 @@ def test_front_matter_the_hub_does_not_take(hub, folder):
 
 def test_no_connection_offline_and_no_address(hub, folder, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert "offline mode is on (HF_HUB_OFFLINE)" in refused(folder)
+    assert "offline mode is on; unset HF_HUB_OFFLINE" in refused(folder)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     hub.stop()
     reason = refused(folder)

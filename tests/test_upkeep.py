@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -49,6 +50,22 @@ def test_a_link_is_deleted_and_not_followed(tmp_path):
     upkeep.delete_older(tmp_path / "cache", 50, ())
     assert outside.exists()
     assert not (tmp_path / "cache" / "link").is_symlink()
+
+
+def test_what_cannot_be_deleted_keeps_nothing_else_from_going(tmp_path, monkeypatch):
+    others = aged(_write(tmp_path / "of-another"), 100)
+    own = [aged(_write(tmp_path / name), 100) for name in ("a.png", "z.png")]
+    unlink = Path.unlink
+
+    def refuse(path, *rest, **named):
+        if path == others:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        unlink(path, *rest, **named)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    upkeep.delete_older(tmp_path, 50, ())
+    assert others.exists()
+    assert not any(path.exists() for path in own)
 
 
 def _write(path: Path) -> Path:

@@ -3,6 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from gradio.utils import get_upload_folder
+
 from abn.ui import uploads
 
 
@@ -42,6 +45,22 @@ def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
     assert not own.exists()
 
 
-def test_the_hosts_own_choice_stays(monkeypatch, tmp_path):
+def test_in_the_hosts_folder_it_takes_one_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    assert uploads.use_own_folder() == tmp_path
+    monkeypatch.setattr(uploads.atexit, "register", lambda *args, **kwargs: None)
+    (tmp_path / "of another program").write_bytes(b"x")
+    own = uploads.use_own_folder()
+    assert own.parent.parent == tmp_path
+    assert own.name == str(os.getpid())
+    assert get_upload_folder() == str(own)
+    assert list(own.iterdir()) == []
+    assert (tmp_path / "of another program").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(monkeypatch, tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file"))
+    with pytest.raises(
+        SystemExit, match=r"^app\.py: no upload folder .*file \(Not a directory\); let GRADIO_TEMP_DIR"
+    ):
+        uploads.use_own_folder()

@@ -38,7 +38,9 @@ _NOT_UPLOADED = (
     "No uploaded picture was received: addresses and files of the server are not read; "
     "upload the file first and pass on what the upload returned."
 )
-_GONE = "This picture is no longer kept here; upload it again."
+_GONE = "This file is no longer kept here; upload it again."
+_DISK = "The server's disk is full, or cannot be written to; try again later, or tell whoever runs this page."
+_UNFIT = "This request does not fit: a value is missing, or of another kind than this endpoint takes."
 _LONGEST_MESSAGE = 500
 _LOG = logging.getLogger(__name__)
 _DEEPEST = 100  # levels of nested JSON; beyond about 1000, Gradio's own walk through it fails
@@ -145,7 +147,7 @@ class GuardedBlocks(gr.Blocks):
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
 
     async def process_api(self, *args, **kwargs):
-        """Gradio's, but no request that does not fit gets an empty error.
+        """Gradio's, but no request that does not fit, or finds the disk full, gets an empty error.
 
         Gradio's components and the page's functions trust the types that their own page sends; a stranger
         may send anything under the name of any event. What goes wrong is logged for the host, in case
@@ -158,11 +160,17 @@ class GuardedBlocks(gr.Blocks):
             if len(error.message) > _LONGEST_MESSAGE:  # Gradio repeats the value it refuses, however large
                 error.message = error.message[:_LONGEST_MESSAGE] + "…"
             raise
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, OSError) as error:
             _LOG.warning("a request failed with %s", type(error).__name__, exc_info=error)
-            raise _refusal(
-                "This request does not fit: a value is missing, or of another kind than this endpoint takes."
-            ) from None
+            # Gradio wraps what a component raises.
+            match error.__cause__ if isinstance(error.__cause__, OSError) else error:
+                case FileNotFoundError():
+                    sentence = _GONE
+                case OSError():
+                    sentence = _DISK
+                case _:
+                    sentence = _UNFIT
+            raise _refusal(sentence) from None
         finally:
             if (session := kwargs.get("session_hash")) is not None and session == kwargs.get("event_id"):
                 forget_session(self, session)  # Gradio made it for this one call, whose caller named none

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from importlib.util import find_spec
+from urllib.request import getproxies, proxy_bypass
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -44,6 +45,12 @@ def free_port(host: str) -> int:
     raise OSError(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free")
 
 
+def behind_proxy(host: str) -> bool:
+    """Whether the environment lets a request to a server on this host go to a proxy."""
+    asked = "localhost" if host in ("0.0.0.0", "::") else host  # as Gradio does
+    return bool(getproxies().keys() & {"http", "all"}) and not proxy_bypass(asked)
+
+
 def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     """Start serving in the background; returns the address."""
     os.environ.update(NO_STATISTICS)
@@ -69,11 +76,18 @@ def serve(page: gr.Blocks, host: str, port: int | None, *, mcp: bool = False) ->
         sys.exit("app.py: --mcp needs the package mcp; install it with: pip install 'gradio[mcp]'")
     try:
         address = launch(page, host, free_port(host) if port is None else port, mcp=mcp)
-    except RuntimeError as error:
-        sys.exit(f"app.py: --mcp: {error}")
     except OSError as error:
         wanted = f"{host}:{port}" if port is not None else host
         sys.exit(f"app.py: cannot listen on {wanted} ({error}); name another --port or --host")
+    except Exception as error:  # Gradio's for a server of its own that it cannot reach has no narrower type
+        if behind_proxy(host):
+            sys.exit(
+                f"app.py: Gradio asks for its own server on {host} by way of the proxy that HTTP_PROXY or ALL_PROXY "
+                "names, which does not reach it; set NO_PROXY=127.0.0.1,localhost"
+            )
+        if mcp and isinstance(error, RuntimeError):
+            sys.exit(f"app.py: --mcp: {error}")
+        raise
     # As a container or a service manager ends it: then uploads are deleted as after Ctrl+C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"Adaptive Bias Networks: {address}", flush=True)

@@ -57,18 +57,19 @@ def upkeep(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[None]
 def delete_older(folder: Path, age: float, kept: Collection[str]) -> None:
     """Delete the files below a folder that have not changed for `age` seconds, then folders empty as long.
 
+    What cannot be deleted stays, and keeps nothing else from going.
+
     Args:
         kept: paths of files to leave.
     """
     oldest = time.time() - age
     below = sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True)
     for path in below:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # gone meanwhile, a folder that is not empty, or one that is not ours to empty
             if path.lstat().st_mtime > oldest or str(path) in kept:
                 continue
             if path.is_dir() and not path.is_symlink():
-                with suppress(OSError):  # it is not empty
-                    path.rmdir()
+                path.rmdir()
             else:
                 path.unlink()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,17 +17,22 @@ from pathlib import Path
 def use_own_folder() -> Path:
     """Make this process's upload folder and tell Gradio of it; call it before any component is made.
 
-    A GRADIO_TEMP_DIR that the host has set stays, and is the host's to sweep.
+    It lies in a GRADIO_TEMP_DIR that the host has set, or in the system's temporary folder. Neither is taken itself:
+    what others keep there is not ours to sweep.
     """
-    given = os.environ.get("GRADIO_TEMP_DIR")
-    if given:
-        return Path(given)
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    base = Path(tempfile.gettempdir()) / f"adaptive-bias-networks-{user}"
-    sweep(base)
+    outside = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    base = outside / f"adaptive-bias-networks-{user}"
     own = base / str(os.getpid())
-    shutil.rmtree(own, ignore_errors=True)  # of an earlier process with this number, as containers reuse it
-    own.mkdir(mode=0o700, parents=True)
+    try:
+        sweep(base)
+        shutil.rmtree(own, ignore_errors=True)  # of an earlier process with this number, as containers reuse it
+        own.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        sys.exit(
+            f"app.py: no upload folder can be made in {outside} ({error.strerror}); let GRADIO_TEMP_DIR name a "
+            "folder that can be written to"
+        )
     os.environ["GRADIO_TEMP_DIR"] = str(own)
     atexit.register(shutil.rmtree, own, ignore_errors=True)
     return own
