@@ -14,7 +14,7 @@ from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
 from abn.export import Export, ExportError, read_export, to_csv, to_html, to_json
 from abn.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
-from abn.export.opening import LARGEST_EXPORT
+from abn.export.opening import LARGEST_EXPORT, MOST_BLOCKS, MOST_CHANNELS
 from abn.results import BlockResult, NetworkResult, PictureResult
 from abn.usual import BlockReference, Statistics
 
@@ -126,6 +126,7 @@ def test_an_export_cut_short_anywhere_is_refused(small):
         ("manifest/dmb/weights_sha256", "1895", "expected 64 hexadecimal digits"),
         ("manifest/dmb/label", "E", "another network than the manifest says"),
         ("manifest/dmb/num_biases", 4, "bias banks of another size"),
+        ("manifest/dmb/num_biases", 10_001, "expected a whole number from 1 to 10,000"),
         ("manifest/picture/fit", "stretch", "expected one of crop, pad"),
         ("manifest/picture/name", "a\nb", "manifest.picture.name is .*expected a text in one line"),
         ("manifest/picture/size", [1, 2, 3], "expected 2 whole numbers"),
@@ -196,15 +197,59 @@ def test_what_is_missing_is_named(document, path):
         read_export(json.dumps(changed).encode())
 
 
+def lengthened(network: dict, more: int) -> None:
+    """Give a network of a document `more` blocks, each whole, like its last one."""
+    last = network["blocks"][network["block_names"][-1]]
+    names = [f"more{index}" for index in range(more)]
+    network["block_names"] += names
+    network["blocks"] |= {name: copy.deepcopy(last) for name in names}
+
+
+def widened(network: dict, times: int) -> None:
+    """Give the last block of a network of a document `times` as many channels."""
+    block = network["blocks"][network["block_names"][-1]]
+    for place in (block, block["usual_response"], block.get("usual_factors", {})):
+        for name, values in place.items():
+            if isinstance(values, list) and name != "gate_weights":
+                place[name] = values * times
+
+
+@pytest.mark.parametrize("side", ["baseline", "dmb"])
+def test_as_many_blocks_and_channels_as_allowed_are_opened_and_no_more(document, side):
+    changed = copy.deepcopy(document)
+    lengthened(changed[side], MOST_BLOCKS - 2)
+    widened(changed[side], MOST_CHANNELS // 2)
+    network = read_export(json.dumps(changed).encode()).networks[side]
+    assert len(network.blocks) == MOST_BLOCKS
+    assert len(network.blocks[-1].factors) == MOST_CHANNELS
+
+    changed = copy.deepcopy(document)
+    lengthened(changed[side], 398)
+    with pytest.raises(
+        ExportError, match=f"{side}.blocks has 400 blocks; expected at most 32, .* Open a result.json"
+    ):
+        read_export(json.dumps(changed).encode())
+    changed = copy.deepcopy(document)
+    widened(changed[side], MOST_CHANNELS // 2 + 1)
+    with pytest.raises(ExportError, match=f"{side}.blocks.b2 has 4,098 channels; expected at most 4,096"):
+        read_export(json.dumps(changed).encode())
+
+
 JUNK = [None, True, -1, 0, 1e30, 10**30, "", "x", "\0", "<script>", [], {}, [[]], {"": None}, [None] * 7]
 
 
 def test_a_thousand_damaged_exports_end_in_a_sentence_or_an_export(document):
-    """Whatever stands anywhere, nothing but ExportError is raised, and what opens can be written again."""
+    """Whatever stands anywhere, nothing but ExportError is raised; what opens is small and can be written again."""
     chance = random.Random(0)
     refusals = []
     for _ in range(1000):
         changed = copy.deepcopy(document)
+        if chance.random() < 0.2:
+            lengthened(changed[chance.choice(["baseline", "dmb"])], chance.choice([1, MOST_BLOCKS - 2, MOST_BLOCKS]))
+        if chance.random() < 0.2:
+            widened(
+                changed[chance.choice(["baseline", "dmb"])], chance.choice([2, MOST_CHANNELS // 2, MOST_CHANNELS])
+            )
         for _ in range(chance.randint(1, 3)):
             place, key = changed, None
             while True:
@@ -222,6 +267,9 @@ def test_a_thousand_damaged_exports_end_in_a_sentence_or_an_export(document):
         except ExportError as error:
             refusals.append(str(error))
             continue
+        for network in export.result.networks:
+            assert len(network.blocks) <= MOST_BLOCKS
+            assert max(len(block.factors) for block in network.blocks) <= MOST_CHANNELS
         assert read_export(to_json(export)).manifest == export.manifest
         assert to_csv(export)
     assert max(map(len, refusals)) < 600

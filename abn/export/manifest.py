@@ -17,7 +17,7 @@ import numpy as np
 
 import abn
 from abn.attribution_methods import Value, find_method
-from abn.checkpoint_info import CheckpointInfo
+from abn.checkpoint_info import MOST_BIASES, CheckpointInfo
 from abn.export.parts import ExportError, Part, one_line
 from abn.pictures import FITS
 
@@ -196,7 +196,7 @@ def _read_origin(part: Part) -> Origin:
         source=part.part("source").text(),
         commit=None if commit is None else commit.text(),
         weights_sha256=part.part("weights_sha256").sha256(),
-        num_biases=None if num_biases is None else num_biases.whole(1),
+        num_biases=None if num_biases is None else num_biases.whole(1, MOST_BIASES),
     )
 
 
