@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from abn.export.manifest import PictureFile
-from abn.export.parts import one_line
 from abn.pictures import ACCEPTED, PictureError, fit, read_file, read_picture
+from abn.texts import one_line
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 LONGEST_STEM = 80  # characters of a file's name that its bundle keeps

@@ -12,6 +12,7 @@ import torch
 
 from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
+from abn.checkpoint_info import CheckpointError, parse_config
 from abn.export import Export, ExportError, read_export, to_csv, to_html, to_json
 from abn.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
 from abn.export.opening import LARGEST_EXPORT, MOST_BLOCKS, MOST_CHANNELS
@@ -80,6 +81,42 @@ def test_a_small_export_comes_back(small, document):
     assert back.result.dmb.blocks[0].channel_sum(1).preactivation == pytest.approx(0.1 + 0.25 - 0.75)
     assert back.attribution.baseline.values.shape == (1, 1, 32, 32)
     assert back.attribution.maps[1][31, 31] == (1023 - 500) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("sea lion", True),
+        ("chien\u00a0loup", True),
+        ("می\u200cخواهم", True),
+        ("柴犬\u3000日本", True),
+        ("\U0001f469\u200d\U0001f52c", True),
+        ("x" * 1000, True),
+        ("x" * 1001, False),
+        ("sea\nlion", False),
+        ("sea\u2028lion", False),
+        ("\x1b[2J", False),
+        ("\u202enoil aes", False),
+        ("\u200b", False),
+        ("\u200c", False),
+        ("\u3000", False),
+        ("\ud800", False),
+    ],
+)
+def test_the_class_names_that_load_are_those_that_can_be_opened_again(document, name, allowed):
+    known = {"architecture": "resnet-s", "num_biases": None, "weights_sha256": "1" * 64}
+    config = json.dumps(known | {"class_names": [name], "mean": [0, 0, 0], "std": [1, 1, 1]}).encode()
+    written = json.dumps(document).replace('"ship"', json.dumps(name)).encode()
+    if allowed:
+        assert parse_config(config, "x").class_names == (name,)
+        back = read_export(written)
+        assert back.result.dmb.predicted_name == name
+        assert read_export(to_json(back)).manifest.question.target == name
+        return
+    with pytest.raises(CheckpointError, match="class_names is .*; expected .* in one line of at most 1,000"):
+        parse_config(config, "x")
+    with pytest.raises(ExportError, match="expected a text"):
+        read_export(written)
 
 
 def test_a_second_network_that_is_not_modulated_is_refused(document):

@@ -7,7 +7,7 @@ finite. Sides are "baseline" and "dmb", whatever the networks are: their labels 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from abn.export.manifest import (
 )
 from abn.inspector import Inspector
 from abn.results import BlockResult, NetworkResult, PictureResult
+from abn.texts import LONGEST_TEXT, one_line
 
 SIDES = ("baseline", "dmb")
 
@@ -69,7 +70,9 @@ def export_of(
     if pair is not None:
         target, against = (*pair.classes, None)[:2]
         question = Question(pair.method, target, against, dict(pair.dmb.options))
-    origins = (origin(network.label, network.model.info) for network in inspector.networks)
+    # A label may hold a folder's name.
+    said = [replace(network, label=one_line(network.label, LONGEST_TEXT)) for network in result.networks]
+    origins = (origin(one.label, network.model.info) for one, network in zip(said, inspector.networks, strict=True))
     manifest = Manifest(
         picture,
         pixels_sha256(result.pixels),
@@ -79,7 +82,7 @@ def export_of(
         hardware=inspector.hardware,
         versions=installed_versions(),
     )
-    return Export(result, manifest, pair)
+    return Export(PictureResult(result.pixels, *said), manifest, pair)
 
 
 def to_json(export: Export) -> bytes:
