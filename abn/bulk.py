@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from abn.attribution_pair import AttributionPair
-from abn.export import KINDS, export_of, write_folder, write_zip
+from abn.export import KINDS, ExportError, export_of, write_folder, write_zip
 from abn.files import replace_file
 from abn.inspector import Inspector
 from abn.picture_files import Found, PictureReader, ReadPicture
@@ -116,6 +116,8 @@ def _write(
     bundle = f"{picture.name}.zip" if job.zipped else picture.name
     try:
         (write_zip if job.zipped else write_folder)(export, out / bundle, job.kinds)
+    except ExportError as error:
+        return Row(shown, problem=str(error))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return Row(shown, problem=f"Its bundle could not be written ({reason}); make room, or name another folder.")

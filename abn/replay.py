@@ -14,8 +14,8 @@ from abn.checkpoint_folder import CONFIG_FILE, LARGEST_CONFIG
 from abn.checkpoint_info import CheckpointError, parse_config
 from abn.export import Export, ExportError, export_of, read_export
 from abn.export.bundle import RESULT_FILE
+from abn.export.document import LARGEST_EXPORT
 from abn.export.manifest import Manifest, Origin
-from abn.export.opening import LARGEST_EXPORT
 from abn.inspector import Inspector
 from abn.networks import Network, open_network
 from abn.results import BlockResult, NetworkResult

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
 from abn.checkpoint_info import CheckpointError, parse_config
 from abn.export import Export, ExportError, read_export, to_csv, to_html, to_json
+from abn.export.document import LARGEST_EXPORT
 from abn.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
-from abn.export.opening import LARGEST_EXPORT, MOST_BLOCKS, MOST_CHANNELS
+from abn.export.opening import MOST_BLOCKS, MOST_CHANNELS
 from abn.results import BlockResult, NetworkResult, PictureResult
 from abn.usual import BlockReference, Statistics
 
@@ -311,6 +314,46 @@ def test_a_thousand_damaged_exports_end_in_a_sentence_or_an_export(document):
         assert to_csv(export)
     assert max(map(len, refusals)) < 600
     assert 500 < len(refusals) < 1000
+
+
+def with_blocks(small: Export, **changes) -> Export:
+    """`small` with other arrays in every block of its second network."""
+    blocks = tuple(dataclasses.replace(block, **changes) for block in small.result.dmb.blocks)
+    dmb = dataclasses.replace(small.result.dmb, blocks=blocks)
+    return dataclasses.replace(small, result=PictureResult(small.result.pixels, small.result.baseline, dmb))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e31])
+def test_numbers_that_could_not_be_read_again_are_refused_with_their_place(small, value):
+    f, written = np.float32, re.escape(f"{value:g}")
+    for name, array in (("linear_term", f([0, value])), ("factors", f([value, 1])), ("gate_weights", f([0, value]))):
+        with pytest.raises(
+            ExportError, match=f"^dmb.blocks.b1.{name} holds {written}, .* Take the other kinds of file"
+        ):
+            to_json(with_blocks(small, usual=None, **{name: array}))
+    dmb = dataclasses.replace(small.result.dmb, probabilities=f([value, 0]))
+    with pytest.raises(ExportError, match=f"^dmb.raw_softmax holds {written}, and a result.json"):
+        to_json(dataclasses.replace(small, result=PictureResult(small.result.pixels, small.result.baseline, dmb)))
+
+
+def test_null_stands_for_a_response_that_is_not_finite(small):
+    response = np.float32([np.nan, 1, np.inf])
+    block = dataclasses.replace(small.result.dmb.blocks[0], response=response)
+    dmb = dataclasses.replace(small.result.dmb, blocks=(block, *small.result.dmb.blocks[1:]))
+    export = dataclasses.replace(small, result=PictureResult(small.result.pixels, small.result.baseline, dmb))
+    back = read_export(to_json(export)).result.dmb.blocks[0].response
+    np.testing.assert_array_equal(back, np.float32([np.nan, 1, np.nan]))
+
+
+@pytest.mark.parametrize(("bank", "k"), [(np.zeros((3, 400_000), np.float32), "400,000"), (None, "200,000")])
+def test_banks_too_large_to_be_opened_again_are_not_written(small, bank, k):
+    """Before they are written in memory where that is certain, and after it where the digits decide."""
+    bank = np.full((3, 200_000), 1 / 3, np.float32) if bank is None else bank
+    message = (
+        f"up to K = {k} vectors, .* more than the 8,000,000 bytes that can be opened again. Take the other kinds"
+    )
+    with pytest.raises(ExportError, match=message):
+        to_json(with_blocks(small, usual=None, bias_bank=bank, gate_weights=np.zeros(bank.shape[1], np.float32)))
 
 
 def test_names_bring_no_markup_into_the_page(small):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from abn import bulk, command_line
-from abn.export import read_export, write_folder
+from abn.export import document, read_export, write_folder
 from abn.picture_files import find_pictures
 from tests.conftest import HOME
 
@@ -168,6 +168,16 @@ def test_a_bundle_that_cannot_be_written_does_not_stop_the_others(run, album, tm
     assert code == 1
     assert "a.png: Its bundle could not be written (No space left on device); make room" in said
     assert len(bundles(out)) == 1
+
+
+def test_a_result_that_could_not_be_opened_again_is_not_written(run, album, tmp_path, monkeypatch):
+    monkeypatch.setattr(document, "LARGEST_EXPORT", 100_000)
+    out = tmp_path / "out"
+    code, said, _ = run(album / "a.png", "--out", out)
+    assert code == 1
+    assert "  a.png: With bias banks of up to K = 4 vectors, the result.json would have more than the 100,000" in said
+    assert bundles(out) == []
+    assert run(album / "a.png", "--out", out, "--kinds", "csv,npz")[0] == 0
 
 
 def test_the_folder_written_to_is_not_read_again(album, tmp_path):

@@ -8,14 +8,13 @@ import torch
 from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
 from abn.data import IMAGE_SIZE
-from abn.export.document import SIDES, Export
+from abn.export.document import LARGEST_EXPORT, SIDES, Export
 from abn.export.manifest import Manifest, Question, check_format, pixels_sha256, read_manifest
 from abn.export.parts import ExportError, Part, parse
 from abn.export.stored import read_stored
 from abn.results import BlockResult, NetworkResult, PictureResult
 from abn.usual import BlockReference
 
-LARGEST_EXPORT = 8_000_000  # bytes; two modulated networks take about 0.6 million at K = 4, and this at K = 350
 MOST_BLOCKS = 32  # of a network; ours have six
 MOST_CHANNELS = 4096  # of a block; ours have up to 256
 SUM_TOLERANCE = 1e-3  # of probabilities and gate weights, which sum to 1 but for rounding
