@@ -184,9 +184,9 @@ def replay_bundle(argv: list[str]) -> int:
             replay.find_network(manifest.dmb, "dmb", args.dmb, CHECKPOINTS),
             choose_device(args.device),
         )
-    except (ExportError, CheckpointError, ReferenceFileError, DeviceError) as error:
+        again, problem = replay.replay(export, inspector)
+    except (ExportError, CheckpointError, ReferenceFileError, DeviceError, DeviceMemoryError) as error:
         return _refuse(error)
-    again, problem = replay.replay(export, inspector)
     differences = replay.differences(export, again)
     others = replay.circumstances(manifest, again.manifest)
     name = manifest.picture.name or "a picture without a name"

@@ -14,6 +14,8 @@ from PIL import Image
 
 from abn import bulk, command_line
 from abn.export import document, read_export, write_folder
+from abn.inspector import Inspector
+from abn.memory import DeviceMemoryError
 from abn.picture_files import find_pictures
 from tests.conftest import HOME
 
@@ -151,6 +153,39 @@ def test_a_picture_that_says_the_other_class_itself_fails_alone(run, album, insp
     assert code == 1
     assert f"ResNet-DMB says {said_itself} itself; name another class as the target." in said
     assert bundles(tmp_path / "out") == []
+
+
+def full_memory(monkeypatch, name, concerned):
+    """Has the inspector's `name` find the memory full where `concerned` says so of its first argument."""
+    as_it_is = getattr(Inspector, name)
+
+    def full(inspector, pixels, *arguments):
+        if concerned(pixels):
+            raise DeviceMemoryError("The memory of cuda:0 is full.")
+        return as_it_is(inspector, pixels, *arguments)
+
+    monkeypatch.setattr(Inspector, name, full)
+
+
+def test_a_full_memory_fails_the_batch_it_concerns_and_no_other(run, album, pictures, tmp_path, monkeypatch):
+    full_memory(monkeypatch, "inspect_many", lambda pixels: (pixels[0] == pictures[1]).all())
+    out = tmp_path / "out"
+    code, said, _ = run(album, "--out", out, "--kinds", "json", "--batch-size", 1)
+    assert code == 1
+    assert "2 of 4 pictures inspected" in said
+    assert "  album/sub/a.png: The memory of cuda:0 is full." in said
+    assert len(bundles(out)) == 2
+    rows = list(csv.DictReader((out / "summary.csv").read_text().splitlines()))
+    assert rows[2]["problem"] == "The memory of cuda:0 is full."
+
+
+def test_a_full_memory_fails_the_attribution_of_one_target(run, album, inspector, pictures, tmp_path, monkeypatch):
+    first, second = (inspector.inspect(pictures[index]).dmb.predicted_name for index in (0, 1))
+    assert first != second  # two targets, so two attributions
+    full_memory(monkeypatch, "attribute_many", lambda pixels: (pixels == pictures[1]).all())
+    code, said, _ = run(album / "a.png", album / "sub" / "a.png", "--out", tmp_path / "out", "--kinds", "json")
+    assert code == 1
+    assert "1 of 2 pictures inspected" in said and "1 of 2 failed:\n  a.png: The memory of cuda:0 is full." in said
 
 
 def test_a_bundle_that_cannot_be_written_does_not_stop_the_others(run, album, tmp_path, monkeypatch):

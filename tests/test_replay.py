@@ -11,6 +11,8 @@ import pytest
 from abn import command_line, replay
 from abn.checkpoints import save_checkpoint
 from abn.export import Export, ExportError, export_of, to_json, write_folder, write_zip
+from abn.inspector import Inspector
+from abn.memory import DeviceMemoryError
 from abn.sources import HubSource
 from tests.conftest import awake
 
@@ -130,6 +132,15 @@ def test_weights_from_the_hub_are_asked_for_by_commit(export, monkeypatch, tmp_p
     origin = dataclasses.replace(export.manifest.dmb, source="user/repo@main", commit="c0ffee")
     assert replay.find_network(origin, "dmb", None, tmp_path) is inspector.dmb
     assert asked == [HubSource("user/repo", "c0ffee")]
+
+
+@pytest.mark.parametrize("step", ["__init__", "inspect_many"])
+def test_a_full_memory_is_a_sentence(run, bundle, monkeypatch, step):
+    def full(*_, **__):
+        raise DeviceMemoryError("The memory of cuda:0 is full.")
+
+    monkeypatch.setattr(Inspector, step, full)
+    assert run(bundle) == (2, "", "python -m abn.inspector: The memory of cuda:0 is full.\n")
 
 
 def test_a_bundle_that_is_none_is_refused(run, tmp_path, bundle):
