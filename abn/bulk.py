@@ -133,7 +133,7 @@ def _write(
 def _attribute(
     inspector: Inspector, results: Sequence[PictureResult], job: Job
 ) -> list[AttributionPair | str | None]:
-    """For each picture its maps, those of one target computed together, or why it has none; None if none are asked."""
+    """For each picture its maps, those of one target computed together, or why it has none; None if not asked."""
     answers: list[AttributionPair | str | None] = [None] * len(results)
     if job.method is None:
         return answers

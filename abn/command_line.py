@@ -64,7 +64,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     unknown = [kind for kind in args.kinds if kind not in KINDS]
     if unknown or not args.kinds:
         parser.error(f"--kinds names {unknown[0] if unknown else 'nothing'!r}; expected some of {','.join(KINDS)}")
-    if args.out.exists() and not args.out.is_dir():
+    if os.path.exists(args.out) and not os.path.isdir(args.out):  # Path's own raise where a folder is forbidden
         parser.error(f"--out is {args.out}, which is a file; name a folder")
     try:
         args.options = _options(args.method, args.option)
