@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import json
 import random
 import re
@@ -11,11 +12,12 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
 from abn.checkpoint_info import CheckpointError, parse_config
-from abn.export import Export, ExportError, read_export, to_csv, to_html, to_json
+from abn.export import Export, ExportError, read_export, to_csv, to_html, to_json, to_png
 from abn.export.document import LARGEST_EXPORT
 from abn.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
 from abn.export.opening import MOST_BLOCKS, MOST_CHANNELS
@@ -354,6 +356,12 @@ def test_banks_too_large_to_be_opened_again_are_not_written(small, bank, k):
     )
     with pytest.raises(ExportError, match=message):
         to_json(with_blocks(small, usual=None, bias_bank=bank, gate_weights=np.zeros(bank.shape[1], np.float32)))
+
+
+@pytest.mark.parametrize("versions", [{}, {"abn": None}])
+def test_an_export_that_does_not_say_its_version_is_drawn(document, versions):
+    drawn = to_png(read_export(with_(document, "manifest/versions", versions)))
+    assert Image.open(io.BytesIO(drawn["sees.png"])).text["Software"] == "Adaptive Bias Networks of a version unknown"
 
 
 def test_names_bring_no_markup_into_the_page(small):
