@@ -153,6 +153,15 @@ def test_a_bundle_that_is_none_is_refused(run, tmp_path, bundle):
         replay.open_bundle(tmp_path / "broken.zip")
 
 
+def test_a_bundle_without_the_json_is_told_what_it_lacks(run, export, tmp_path):
+    write_folder(export, tmp_path / "spot", ["csv"])
+    write_zip(export, tmp_path / "spot.zip", ["csv"])
+    for path in (tmp_path / "spot", tmp_path / "spot.zip"):
+        code, said, complaint = run(path)
+        assert (code, said) == (2, "")
+        assert f"{path} is a bundle without result.json, which a replay needs; inspect the picture again" in complaint
+
+
 def test_a_difference_knows_what_is_not_finite():
     nan, inf = np.nan, np.inf
     same = replay._difference("x", "n", np.array([nan, 1.0]), np.array([inf, 1.0]))
