@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from abn.attribution_pair import AttributionPair
-from abn.export import KINDS, export_of, write_folder, write_zip
+from abn.export import KINDS, ExportError, export_of, write_folder, write_zip
 from abn.files import replace_file
 from abn.inspector import Inspector
+from abn.memory import DeviceMemoryError
 from abn.picture_files import Found, PictureReader, ReadPicture
 from abn.pictures import PictureError
 from abn.results import PictureResult
@@ -95,10 +96,17 @@ def _inspect(
 ) -> Iterator[tuple[ReadPicture, Row]]:
     if not read:
         return
-    results = inspector.inspect_many(np.stack([picture.pixels for picture in read]))
-    pairs = _attribute(inspector, results, job)
-    for picture, result, pair in zip(read, results, pairs, strict=True):
-        yield picture, _write(inspector, picture, result, pair, out, job)
+    try:
+        results = inspector.inspect_many(np.stack([picture.pixels for picture in read]))
+    except DeviceMemoryError as error:  # another batch may find room again
+        yield from ((picture, Row(picture.found.shown, problem=str(error))) for picture in read)
+        return
+    answers = _attribute(inspector, results, job)
+    for picture, result, answer in zip(read, results, answers, strict=True):
+        if isinstance(answer, str):
+            yield picture, Row(picture.found.shown, problem=answer)
+        else:
+            yield picture, _write(inspector, picture, result, answer, out, job)
 
 
 def _write(
@@ -110,34 +118,41 @@ def _write(
     job: Job,
 ) -> Row:
     shown = picture.found.shown
-    if pair is None and job.method is not None:
-        return Row(shown, problem=f"{result.dmb.label} says {job.against} itself; name another class as the target.")
     export = export_of(inspector, result, pair, picture.file)
     bundle = f"{picture.name}.zip" if job.zipped else picture.name
     try:
         (write_zip if job.zipped else write_folder)(export, out / bundle, job.kinds)
+    except ExportError as error:
+        return Row(shown, problem=str(error))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return Row(shown, problem=f"Its bundle could not be written ({reason}); make room, or name another folder.")
     return row_of(shown, bundle, result)
 
 
-def _attribute(inspector: Inspector, results: Sequence[PictureResult], job: Job) -> list[AttributionPair | None]:
-    """For each picture its maps, those of one target computed together; None where there is no question."""
-    pairs: list[AttributionPair | None] = [None] * len(results)
+def _attribute(
+    inspector: Inspector, results: Sequence[PictureResult], job: Job
+) -> list[AttributionPair | str | None]:
+    """For each picture its maps, those of one target computed together, or why it has none; None if not asked."""
+    answers: list[AttributionPair | str | None] = [None] * len(results)
     if job.method is None:
-        return pairs
+        return answers
     by_target: dict[str, list[int]] = defaultdict(list)
     for index, result in enumerate(results):
         by_target[job.target or result.dmb.predicted_name].append(index)
     for target, indices in by_target.items():
         if target == job.against:
-            continue
-        pixels = np.stack([results[index].pixels for index in indices])
-        found = inspector.attribute_many(pixels, target, job.against, job.method, dict(job.options))
-        for index, pair in zip(indices, found, strict=True):
-            pairs[index] = pair
-    return pairs
+            reason = f"{results[0].dmb.label} says {target} itself; name another class as the target."
+            found = [reason] * len(indices)
+        else:
+            pixels = np.stack([results[index].pixels for index in indices])
+            try:
+                found = inspector.attribute_many(pixels, target, job.against, job.method, dict(job.options))
+            except DeviceMemoryError as error:
+                found = [str(error)] * len(indices)
+        for index, answer in zip(indices, found, strict=True):
+            answers[index] = answer
+    return answers
 
 
 def _sweep(out: Path) -> None:

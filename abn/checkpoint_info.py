@@ -8,6 +8,8 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from abn.texts import LONGEST_TEXT, is_line, one_line
+
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 PICKLE_REMEDY = (
     "a pickle can run any code when it is opened, so none is ever opened here: "
@@ -119,7 +121,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _shortened(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = one_line(json.dumps(value, ensure_ascii=False), 61)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
@@ -139,7 +141,7 @@ def _names(value: Any) -> bool:
     return (
         isinstance(value, (list, tuple))
         and len(value) > 0
-        and all(isinstance(name, str) and name.strip() for name in value)
+        and all(isinstance(name, str) and len(name) <= LONGEST_TEXT and is_line(name) for name in value)
         and len(set(value)) == len(value)
     )
 
@@ -155,7 +157,10 @@ def _sha256(value: Any) -> bool:
 _TEXT = (lambda value: isinstance(value, str), "text")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "architecture": (lambda value: isinstance(value, str) and value != "", "the name of an architecture"),
-    "class_names": (_names, "a list of one or more different names"),
+    "class_names": (
+        _names,
+        f"a list of one or more different names, each in one line of at most {LONGEST_TEXT:,} characters",
+    ),
     "mean": (_colours, "three numbers, one a colour"),
     "std": (
         lambda value: _colours(value) and all(width > 0 for width in value),

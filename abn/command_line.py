@@ -64,7 +64,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     unknown = [kind for kind in args.kinds if kind not in KINDS]
     if unknown or not args.kinds:
         parser.error(f"--kinds names {unknown[0] if unknown else 'nothing'!r}; expected some of {','.join(KINDS)}")
-    if args.out.exists() and not args.out.is_dir():
+    if os.path.exists(args.out) and not os.path.isdir(args.out):  # Path's own raise where a folder is forbidden
         parser.error(f"--out is {args.out}, which is a file; name a folder")
     try:
         args.options = _options(args.method, args.option)
@@ -182,9 +182,9 @@ def replay_bundle(argv: list[str]) -> int:
             replay.find_network(manifest.dmb, "dmb", args.dmb, CHECKPOINTS),
             choose_device(args.device),
         )
-    except (ExportError, CheckpointError, ReferenceFileError, DeviceError) as error:
+        again, problem = replay.replay(export, inspector)
+    except (ExportError, CheckpointError, ReferenceFileError, DeviceError, DeviceMemoryError) as error:
         return _refuse(error)
-    again, problem = replay.replay(export, inspector)
     differences = replay.differences(export, again)
     others = replay.circumstances(manifest, again.manifest)
     name = manifest.picture.name or "a picture without a name"

@@ -18,12 +18,16 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from abn.checkpoint_folder import CONFIG_FILE, build
+from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, build
 from abn.checkpoint_info import CheckpointError, CheckpointInfo
 from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES, MEAN, STD
+from abn.reference_file import REFERENCE_FILE
 from abn.resnet import ARCHITECTURES
 from abn.weights import PICKLES, listed, load_official_state_dict, plain_names, read_safetensors
+
+FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, REFERENCE_FILE)
+"""What a checkpoint's folder holds; writing one replaces them."""
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 """Keys under which training scripts put a state dict beside an epoch or an optimiser."""
@@ -59,7 +63,7 @@ def convert_checkpoint(
     Args:
         file: what torch.save wrote of a state dict, bare or under a key of `WRAPPERS`, with or without DataParallel's
             "module."; or a `.safetensors`.
-        folder: a new one, or one without a checkpoint.
+        folder: a new one, or one without files of a checkpoint's names.
         architecture: a name in `abn.resnet.ARCHITECTURES`; the one the names belong to where it is not given.
         class_names: in the order of the logits; CIFAR-10's where there are ten.
         mean, std: what the images were normalised by in training, on the scale 0…1.
@@ -71,8 +75,7 @@ def convert_checkpoint(
         CheckpointError: with a message of its own for every failure; nothing is written then.
     """
     path, name = Path(file), os.fspath(file)
-    if (Path(folder) / CONFIG_FILE).exists():
-        raise CheckpointError("a checkpoint stands there already; name another folder", os.fspath(folder))
+    _require_room(Path(folder), os.fspath(folder))
     state = plain_names(read_state_dict(path, name))
     architecture = architecture or _architecture(state, name)
     if architecture not in ARCHITECTURES:
@@ -90,6 +93,17 @@ def convert_checkpoint(
     model = build(info, name)
     load_official_state_dict(model, state, source=name)
     return save_checkpoint(model, folder, class_names=info.class_names, mean=mean, std=std)
+
+
+def _require_room(folder: Path, source: str) -> None:
+    """Refuse a folder with files that would be replaced: a project's README.md is no model card."""
+    # os.path's, for Path's own raise where a folder is forbidden.
+    there = [name for name in FILES if os.path.lexists(folder / name)]
+    if CONFIG_FILE in there:
+        raise CheckpointError("a checkpoint stands there already; name another folder", source)
+    if there:
+        verb = "stands" if len(there) == 1 else "stand"
+        raise CheckpointError(f"{' and '.join(there)} {verb} there already; name a new folder", source)
 
 
 def read_state_dict(path: Path, source: str) -> Mapping[str, Tensor]:

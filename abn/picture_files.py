@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from abn.export.manifest import PictureFile
-from abn.export.parts import one_line
 from abn.pictures import ACCEPTED, PictureError, fit, read_file, read_picture
+from abn.texts import one_line
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-LONGEST_STEM = 80  # characters of a file's name that its bundle keeps
+LONGEST_STEM = 180  # bytes of a file's name that its bundle keeps: with hash, number and ending 255 at most
 LONGEST_SHOWN = 4096  # characters of what a person reads of a path
 DIGITS = 8  # of the hash that a bundle's name ends with
 
@@ -26,10 +26,12 @@ class Found:
 
     Attributes:
         shown: as a person should read it: the folder that was named and what lies below, or the file's name.
+        problem: why it cannot be read, where that is known already.
     """
 
     path: Path
     shown: str
+    problem: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shown", one_line(self.shown, LONGEST_SHOWN))
@@ -54,15 +56,17 @@ def find_pictures(places: Iterable[Path], leave_out: Path | None = None) -> Iter
     """The named files, whatever they are called, and every picture below the named folders, in alphabetical order.
 
     In a folder a picture is what has a picture's ending (`SUFFIXES`); hidden files and folders are passed over. A
-    file is found once, however often it is named. A folder without pictures is found itself, and cannot be read.
+    file is found once, however often it is named. A folder without pictures, or that cannot be looked into, is found
+    itself, with its problem.
 
     Args:
         leave_out: a folder to pass over, e.g. the one that is written to.
     """
     seen: set[Path] = set()
     for place in places:
-        found = _below(place, leave_out) if place.is_dir() else [Found(place, place.name)]
-        for one in found or [Found(place, f"{place.name or place}/")]:
+        # Path.is_dir raises for a name too long and in a forbidden folder; what those are is said when they are read.
+        found = _below(place, leave_out) if os.path.isdir(place) else [Found(place, place.name)]
+        for one in found:
             real = one.path.resolve()
             if real not in seen:
                 seen.add(real)
@@ -71,17 +75,27 @@ def find_pictures(places: Iterable[Path], leave_out: Path | None = None) -> Iter
 
 def _below(folder: Path, leave_out: Path | None) -> list[Found]:
     out = None if leave_out is None else leave_out.resolve()
-    found = []
-    for here, folders, files in os.walk(folder):
+    found: list[Found] = []
+
+    def refused(error: OSError) -> None:
+        path = Path(error.filename)
+        problem = f"The folder could not be looked into ({error.strerror}); look at its permissions."
+        found.append(Found(path, f"{_shown(path, folder)}/", problem))
+
+    for here, folders, files in os.walk(folder, onerror=refused):
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and Path(here, name).resolve() != out
         )
         for name in sorted(files):
             path = Path(here, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                below = path.relative_to(folder).as_posix()
-                found.append(Found(path, f"{folder.resolve().name}/{below}"))
-    return found
+                found.append(Found(path, _shown(path, folder)))
+    return found or [Found(folder, f"{_shown(folder, folder)}/", f"The folder holds no {ACCEPTED} file.")]
+
+
+def _shown(path: Path, folder: Path) -> str:
+    """The folder that was named, by its own name, and what lies below."""
+    return Path(folder.resolve().name or folder, path.relative_to(folder)).as_posix()
 
 
 class PictureReader:
@@ -104,8 +118,8 @@ class PictureReader:
         Raises:
             PictureError: for what cannot be used as a picture, with a sentence.
         """
-        if found.path.is_dir():
-            raise PictureError(f"The folder holds no {ACCEPTED} file.")
+        if found.problem:
+            raise PictureError(found.problem)
         content = read_file(found.path)
         fitted = fit(read_picture(content), self._mode)
         digest = hashlib.sha256(content).hexdigest()
@@ -113,7 +127,8 @@ class PictureReader:
         return ReadPicture(found, self._name(found.path.stem, digest), fitted.pixels, file)
 
     def _name(self, stem: str, digest: str) -> str:
-        kept = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem)[:LONGEST_STEM]
+        plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem)
+        kept = plain.encode()[:LONGEST_STEM].decode(errors="ignore")  # a letter that was cut through goes
         name = f"{kept}-{digest[:DIGITS]}"
         # Not every file system tells capitals from small letters.
         count = self._taken[name.casefold()] = self._taken.get(name.casefold(), 0) + 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -91,12 +92,14 @@ def read_file(path: Path) -> bytes:
     Raises:
         PictureError: for one that is not there or cannot be read.
     """
-    if not path.is_file():  # also keeps a named pipe from blocking
-        raise PictureError(f"There is no such file; send a picture as {ACCEPTED}.")
     try:
-        return path.read_bytes()
+        if stat.S_ISREG(path.stat().st_mode):  # a named pipe would block
+            return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
     except OSError as error:
-        raise PictureError(f"The file could not be read; send a picture as {ACCEPTED}.") from error
+        raise PictureError(f"The file could not be read ({error.strerror}); send a picture as {ACCEPTED}.") from error
+    raise PictureError(f"There is no such file; send a picture as {ACCEPTED}.")
 
 
 def _open(data: bytes) -> Image.Image:

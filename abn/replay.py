@@ -13,9 +13,9 @@ import numpy as np
 from abn.checkpoint_folder import CONFIG_FILE, LARGEST_CONFIG
 from abn.checkpoint_info import CheckpointError, parse_config
 from abn.export import Export, ExportError, export_of, read_export
-from abn.export.bundle import RESULT_FILE
+from abn.export.bundle import MANIFEST_FILE, RESULT_FILE
+from abn.export.document import LARGEST_EXPORT
 from abn.export.manifest import Manifest, Origin
-from abn.export.opening import LARGEST_EXPORT
 from abn.inspector import Inspector
 from abn.networks import Network, open_network
 from abn.results import BlockResult, NetworkResult
@@ -53,6 +53,8 @@ def open_bundle(path: Path) -> Export:
     """
     try:
         if path.is_dir():
+            if not (path / RESULT_FILE).exists() and (path / MANIFEST_FILE).exists():
+                raise _partial(path)
             path = path / RESULT_FILE
         elif zipfile.is_zipfile(path):
             return read_export(_from_zip(path))
@@ -67,13 +69,23 @@ def open_bundle(path: Path) -> Export:
 def _from_zip(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
-            found = [entry for entry in archive.infolist() if entry.filename.split("/")[-1] == RESULT_FILE]
+            names = [entry.filename.split("/")[-1] for entry in archive.infolist()]
+            found = [entry for entry, name in zip(archive.infolist(), names, strict=True) if name == RESULT_FILE]
+            if not found and MANIFEST_FILE in names:
+                raise _partial(path)
             if len(found) != 1:
                 raise ExportError(f"{path} holds {len(found)} files called {RESULT_FILE}; expected one.")
             with archive.open(found[0]) as file:
                 return file.read(LARGEST_EXPORT + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise ExportError(f"{path} is a damaged or encrypted zip; take the bundle anew.") from error
+
+
+def _partial(path: Path) -> ExportError:
+    return ExportError(
+        f"{path} is a bundle without {RESULT_FILE}, which a replay needs; inspect the picture again with json among "
+        "the --kinds, or take the JSON from the page."
+    )
 
 
 def find_network(origin: Origin, side: str, named: str | None, bundled: Path) -> Network:

@@ -398,6 +398,8 @@ def test_a_config_without_a_field_it_needs(folder, name):
         ("class_names", ["a", "b", ""], "one or more different names"),
         ("class_names", ["a", "b", "b"], "one or more different names"),
         ("class_names", ["a", "b", 3], "one or more different names"),
+        ("class_names", ["a", "b", "c\nd"], "each in one line"),
+        ("class_names", ["a", "b", "c" * 1001], "at most 1,000 characters"),
         ("mean", [0.5, 0.5], "three numbers"),
         ("mean", [0.5, 0.5, float("nan")], "three numbers"),
         ("mean", [10**400, 0.5, 0.5], "three numbers"),

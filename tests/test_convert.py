@@ -237,6 +237,22 @@ def test_a_checkpoint_is_not_written_over(weights, tmp_path):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("names", [["README.md"], ["model.safetensors", "README.md"], ["reference.safetensors"]])
+def test_a_projects_own_files_are_not_written_over(weights, tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    words = f"{' and '.join(names)} stands? there already; name a new folder"
+    with pytest.raises(CheckpointError, match=words):
+        convert_checkpoint(weights, tmp_path, class_names=SEVEN)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"mine"}
+
+
+def test_a_folder_that_no_file_system_takes(weights, tmp_path):
+    with pytest.raises(CheckpointError, match=r"could not be written \(File name too long\)"):
+        convert_checkpoint(weights, tmp_path / ("x" * 300), class_names=SEVEN)
+
+
 # The command.
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -35,6 +36,8 @@ from abn.export.manifest import origin
 from abn.export.raster import colours, printable, veiled, wrap
 from abn.figures import shared_limit
 from abn.figures.style import DIVERGING, colour_scale
+from abn.inspector import Inspector
+from abn.networks import load_network
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +184,20 @@ def test_a_checkpoint_of_the_hub_is_named_with_its_commit(inspector):
     assert (found.source, found.commit, found.hub_id) == ("user/repo@main", "c0ffee", "user/repo@c0ffee")
     folder = dataclasses.replace(info, source="/srv/secret/mine", commit=None)
     assert (origin("x", folder).source, origin("x", folder).hub_id) == ("mine", None)
+
+
+def test_networks_from_folders_of_any_name_are_opened_again(checkpoints, pictures, tmp_path):
+    """Two of one architecture are told apart by their folders' names."""
+    networks = []
+    for name in ("a\nb\u00a0c", "\x1b\u202e"):
+        shutil.copytree(checkpoints / "resnet-dmb", tmp_path / name)
+        networks.append(load_network(None, tmp_path / name))
+    inspector = Inspector(*networks, torch.device("cpu"))
+    export = export_of(inspector, inspector.inspect(pictures[0]))
+    assert [network.label for network in export.result.networks] == ["ResNet-DMB (a?b\u00a0c)", "ResNet-DMB (??)"]
+    assert (export.manifest.baseline.source, export.manifest.dmb.source) == ("a?b\u00a0c", "??")
+    assert read_export(to_json(export)).manifest == export.manifest
+    assert set(bundle_files(export, kinds=["csv", "npz", "html"]))  # none of them fails at a name
 
 
 def test_a_pictures_name_is_no_path_and_one_line():

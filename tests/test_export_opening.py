@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import io
 import json
 import random
+import re
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
-from abn.export import Export, ExportError, read_export, to_csv, to_html, to_json
+from abn.checkpoint_info import CheckpointError, parse_config
+from abn.export import Export, ExportError, read_export, to_csv, to_html, to_json, to_png
+from abn.export.document import LARGEST_EXPORT
 from abn.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
-from abn.export.opening import LARGEST_EXPORT
+from abn.export.opening import MOST_BLOCKS, MOST_CHANNELS
 from abn.results import BlockResult, NetworkResult, PictureResult
 from abn.usual import BlockReference, Statistics
 
@@ -82,6 +88,42 @@ def test_a_small_export_comes_back(small, document):
     assert back.attribution.maps[1][31, 31] == (1023 - 500) / 2
 
 
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("sea lion", True),
+        ("chien\u00a0loup", True),
+        ("می\u200cخواهم", True),
+        ("柴犬\u3000日本", True),
+        ("\U0001f469\u200d\U0001f52c", True),
+        ("x" * 1000, True),
+        ("x" * 1001, False),
+        ("sea\nlion", False),
+        ("sea\u2028lion", False),
+        ("\x1b[2J", False),
+        ("\u202enoil aes", False),
+        ("\u200b", False),
+        ("\u200c", False),
+        ("\u3000", False),
+        ("\ud800", False),
+    ],
+)
+def test_the_class_names_that_load_are_those_that_can_be_opened_again(document, name, allowed):
+    known = {"architecture": "resnet-s", "num_biases": None, "weights_sha256": "1" * 64}
+    config = json.dumps(known | {"class_names": [name], "mean": [0, 0, 0], "std": [1, 1, 1]}).encode()
+    written = json.dumps(document).replace('"ship"', json.dumps(name)).encode()
+    if allowed:
+        assert parse_config(config, "x").class_names == (name,)
+        back = read_export(written)
+        assert back.result.dmb.predicted_name == name
+        assert read_export(to_json(back)).manifest.question.target == name
+        return
+    with pytest.raises(CheckpointError, match="class_names is .*; expected .* in one line of at most 1,000"):
+        parse_config(config, "x")
+    with pytest.raises(ExportError, match="expected a text"):
+        read_export(written)
+
+
 def test_a_second_network_that_is_not_modulated_is_refused(document):
     with pytest.raises(ExportError, match="expected a modulated network"):
         read_export(with_(document, "manifest/dmb/num_biases", None))
@@ -126,6 +168,7 @@ def test_an_export_cut_short_anywhere_is_refused(small):
         ("manifest/dmb/weights_sha256", "1895", "expected 64 hexadecimal digits"),
         ("manifest/dmb/label", "E", "another network than the manifest says"),
         ("manifest/dmb/num_biases", 4, "bias banks of another size"),
+        ("manifest/dmb/num_biases", 10_001, "expected a whole number from 1 to 10,000"),
         ("manifest/picture/fit", "stretch", "expected one of crop, pad"),
         ("manifest/picture/name", "a\nb", "manifest.picture.name is .*expected a text in one line"),
         ("manifest/picture/size", [1, 2, 3], "expected 2 whole numbers"),
@@ -196,15 +239,59 @@ def test_what_is_missing_is_named(document, path):
         read_export(json.dumps(changed).encode())
 
 
+def lengthened(network: dict, more: int) -> None:
+    """Give a network of a document `more` blocks, each whole, like its last one."""
+    last = network["blocks"][network["block_names"][-1]]
+    names = [f"more{index}" for index in range(more)]
+    network["block_names"] += names
+    network["blocks"] |= {name: copy.deepcopy(last) for name in names}
+
+
+def widened(network: dict, times: int) -> None:
+    """Give the last block of a network of a document `times` as many channels."""
+    block = network["blocks"][network["block_names"][-1]]
+    for place in (block, block["usual_response"], block.get("usual_factors", {})):
+        for name, values in place.items():
+            if isinstance(values, list) and name != "gate_weights":
+                place[name] = values * times
+
+
+@pytest.mark.parametrize("side", ["baseline", "dmb"])
+def test_as_many_blocks_and_channels_as_allowed_are_opened_and_no_more(document, side):
+    changed = copy.deepcopy(document)
+    lengthened(changed[side], MOST_BLOCKS - 2)
+    widened(changed[side], MOST_CHANNELS // 2)
+    network = read_export(json.dumps(changed).encode()).networks[side]
+    assert len(network.blocks) == MOST_BLOCKS
+    assert len(network.blocks[-1].factors) == MOST_CHANNELS
+
+    changed = copy.deepcopy(document)
+    lengthened(changed[side], 398)
+    with pytest.raises(
+        ExportError, match=f"{side}.blocks has 400 blocks; expected at most 32, .* Open a result.json"
+    ):
+        read_export(json.dumps(changed).encode())
+    changed = copy.deepcopy(document)
+    widened(changed[side], MOST_CHANNELS // 2 + 1)
+    with pytest.raises(ExportError, match=f"{side}.blocks.b2 has 4,098 channels; expected at most 4,096"):
+        read_export(json.dumps(changed).encode())
+
+
 JUNK = [None, True, -1, 0, 1e30, 10**30, "", "x", "\0", "<script>", [], {}, [[]], {"": None}, [None] * 7]
 
 
 def test_a_thousand_damaged_exports_end_in_a_sentence_or_an_export(document):
-    """Whatever stands anywhere, nothing but ExportError is raised, and what opens can be written again."""
+    """Whatever stands anywhere, nothing but ExportError is raised; what opens is small and can be written again."""
     chance = random.Random(0)
     refusals = []
     for _ in range(1000):
         changed = copy.deepcopy(document)
+        if chance.random() < 0.2:
+            lengthened(changed[chance.choice(["baseline", "dmb"])], chance.choice([1, MOST_BLOCKS - 2, MOST_BLOCKS]))
+        if chance.random() < 0.2:
+            widened(
+                changed[chance.choice(["baseline", "dmb"])], chance.choice([2, MOST_CHANNELS // 2, MOST_CHANNELS])
+            )
         for _ in range(chance.randint(1, 3)):
             place, key = changed, None
             while True:
@@ -222,10 +309,59 @@ def test_a_thousand_damaged_exports_end_in_a_sentence_or_an_export(document):
         except ExportError as error:
             refusals.append(str(error))
             continue
+        for network in export.result.networks:
+            assert len(network.blocks) <= MOST_BLOCKS
+            assert max(len(block.factors) for block in network.blocks) <= MOST_CHANNELS
         assert read_export(to_json(export)).manifest == export.manifest
         assert to_csv(export)
     assert max(map(len, refusals)) < 600
     assert 500 < len(refusals) < 1000
+
+
+def with_blocks(small: Export, **changes) -> Export:
+    """`small` with other arrays in every block of its second network."""
+    blocks = tuple(dataclasses.replace(block, **changes) for block in small.result.dmb.blocks)
+    dmb = dataclasses.replace(small.result.dmb, blocks=blocks)
+    return dataclasses.replace(small, result=PictureResult(small.result.pixels, small.result.baseline, dmb))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e31])
+def test_numbers_that_could_not_be_read_again_are_refused_with_their_place(small, value):
+    f, written = np.float32, re.escape(f"{value:g}")
+    for name, array in (("linear_term", f([0, value])), ("factors", f([value, 1])), ("gate_weights", f([0, value]))):
+        with pytest.raises(
+            ExportError, match=f"^dmb.blocks.b1.{name} holds {written}, .* Take the other kinds of file"
+        ):
+            to_json(with_blocks(small, usual=None, **{name: array}))
+    dmb = dataclasses.replace(small.result.dmb, probabilities=f([value, 0]))
+    with pytest.raises(ExportError, match=f"^dmb.raw_softmax holds {written}, and a result.json"):
+        to_json(dataclasses.replace(small, result=PictureResult(small.result.pixels, small.result.baseline, dmb)))
+
+
+def test_null_stands_for_a_response_that_is_not_finite(small):
+    response = np.float32([np.nan, 1, np.inf])
+    block = dataclasses.replace(small.result.dmb.blocks[0], response=response)
+    dmb = dataclasses.replace(small.result.dmb, blocks=(block, *small.result.dmb.blocks[1:]))
+    export = dataclasses.replace(small, result=PictureResult(small.result.pixels, small.result.baseline, dmb))
+    back = read_export(to_json(export)).result.dmb.blocks[0].response
+    np.testing.assert_array_equal(back, np.float32([np.nan, 1, np.nan]))
+
+
+@pytest.mark.parametrize(("bank", "k"), [(np.zeros((3, 400_000), np.float32), "400,000"), (None, "200,000")])
+def test_banks_too_large_to_be_opened_again_are_not_written(small, bank, k):
+    """Before they are written in memory where that is certain, and after it where the digits decide."""
+    bank = np.full((3, 200_000), 1 / 3, np.float32) if bank is None else bank
+    message = (
+        f"up to K = {k} vectors, .* more than the 8,000,000 bytes that can be opened again. Take the other kinds"
+    )
+    with pytest.raises(ExportError, match=message):
+        to_json(with_blocks(small, usual=None, bias_bank=bank, gate_weights=np.zeros(bank.shape[1], np.float32)))
+
+
+@pytest.mark.parametrize("versions", [{}, {"abn": None}])
+def test_an_export_that_does_not_say_its_version_is_drawn(document, versions):
+    drawn = to_png(read_export(with_(document, "manifest/versions", versions)))
+    assert Image.open(io.BytesIO(drawn["sees.png"])).text["Software"] == "Adaptive Bias Networks of a version unknown"
 
 
 def test_names_bring_no_markup_into_the_page(small):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from abn import figures
@@ -240,6 +241,18 @@ def test_chosen_channel_is_framed_where_it_stands():
         assert (frame.x0, frame.x1) == (place - 0.5, place + 0.5)
         assert frame.y0 < 0 < frame.y1
         assert figure.layout.meta["chosen"] == [0, 0]
+
+
+def test_frames_and_headings_are_given_to_plotly_at_once(monkeypatch):
+    """It copies all there are for each one that is added, so many would take time by their square."""
+
+    def refuse(*_, **__):
+        raise AssertionError("added one by one")
+
+    for name in ("add_shape", "add_annotation"):
+        monkeypatch.setattr(go.Figure, name, refuse)
+    assert len(figures.factor_heatmap(two_blocks(), chosen=(1, 0)).layout.shapes) == 4
+    assert len(figures.gate_weights(["a", "b"], np.full((2, 2), 0.5)).layout.annotations) == 2
 
 
 def test_channel_without_a_value_is_marked_and_can_be_clicked():

@@ -7,13 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from abn import bulk, command_line
-from abn.export import read_export, write_folder
+from abn.export import document, read_export, write_folder
+from abn.inspector import Inspector
+from abn.memory import DeviceMemoryError
 from abn.picture_files import find_pictures
 from tests.conftest import HOME
 
@@ -153,6 +156,39 @@ def test_a_picture_that_says_the_other_class_itself_fails_alone(run, album, insp
     assert bundles(tmp_path / "out") == []
 
 
+def full_memory(monkeypatch, name, concerned):
+    """Has the inspector's `name` find the memory full where `concerned` says so of its first argument."""
+    as_it_is = getattr(Inspector, name)
+
+    def full(inspector, pixels, *arguments):
+        if concerned(pixels):
+            raise DeviceMemoryError("The memory of cuda:0 is full.")
+        return as_it_is(inspector, pixels, *arguments)
+
+    monkeypatch.setattr(Inspector, name, full)
+
+
+def test_a_full_memory_fails_the_batch_it_concerns_and_no_other(run, album, pictures, tmp_path, monkeypatch):
+    full_memory(monkeypatch, "inspect_many", lambda pixels: (pixels[0] == pictures[1]).all())
+    out = tmp_path / "out"
+    code, said, _ = run(album, "--out", out, "--kinds", "json", "--batch-size", 1)
+    assert code == 1
+    assert "2 of 4 pictures inspected" in said
+    assert "  album/sub/a.png: The memory of cuda:0 is full." in said
+    assert len(bundles(out)) == 2
+    rows = list(csv.DictReader((out / "summary.csv").read_text().splitlines()))
+    assert rows[2]["problem"] == "The memory of cuda:0 is full."
+
+
+def test_a_full_memory_fails_the_attribution_of_one_target(run, album, inspector, pictures, tmp_path, monkeypatch):
+    first, second = (inspector.inspect(pictures[index]).dmb.predicted_name for index in (0, 1))
+    assert first != second  # two targets, so two attributions
+    full_memory(monkeypatch, "attribute_many", lambda pixels: (pixels == pictures[1]).all())
+    code, said, _ = run(album / "a.png", album / "sub" / "a.png", "--out", tmp_path / "out", "--kinds", "json")
+    assert code == 1
+    assert "1 of 2 pictures inspected" in said and "1 of 2 failed:\n  a.png: The memory of cuda:0 is full." in said
+
+
 def test_a_bundle_that_cannot_be_written_does_not_stop_the_others(run, album, tmp_path, monkeypatch):
     def full_once(export, folder, kinds):
         if export.manifest.picture.sha256.startswith(first):
@@ -170,6 +206,16 @@ def test_a_bundle_that_cannot_be_written_does_not_stop_the_others(run, album, tm
     assert len(bundles(out)) == 1
 
 
+def test_a_result_that_could_not_be_opened_again_is_not_written(run, album, tmp_path, monkeypatch):
+    monkeypatch.setattr(document, "LARGEST_EXPORT", 100_000)
+    out = tmp_path / "out"
+    code, said, _ = run(album / "a.png", "--out", out)
+    assert code == 1
+    assert "  a.png: With bias banks of up to K = 4 vectors, the result.json would have more than the 100,000" in said
+    assert bundles(out) == []
+    assert run(album / "a.png", "--out", out, "--kinds", "csv,npz")[0] == 0
+
+
 def test_the_folder_written_to_is_not_read_again(album, tmp_path):
     found = list(find_pictures([album, album / "a.png", album], leave_out=album / "sub"))
     assert [one.shown for one in found] == ["album/a.png", "album/broken.jpg"]
@@ -177,10 +223,69 @@ def test_the_folder_written_to_is_not_read_again(album, tmp_path):
     assert [one.shown for one in find_pictures([tmp_path / "empty"])] == ["empty/"]
 
 
+def test_names_too_long_for_any_file_fail_alone(run, album, tmp_path):
+    code, said, _ = run("x" * 300, album / "a.png", "--out", tmp_path / "out", "--kinds", "csv")
+    assert code == 1
+    assert "1 of 2 pictures inspected" in said
+    assert f"  {'x' * 300}: The file could not be read (File name too long); send a picture as PNG" in said
+    code, said, complaint = run(album / "a.png", "--out", "x" * 300)
+    assert (code, said) == (2, "")
+    assert f"{'x' * 300} cannot be written to (File name too long); name another folder with --out" in complaint
+
+
+def forbid(monkeypatch, folder):
+    """Has the system refuse to look into a folder, as it does for everybody but root."""
+
+    def refusing(name, call):
+        def look(path, *arguments, **options):
+            if folder in (Path(path), *Path(path).parents) and (name == "scandir" or folder != Path(path)):
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path, *arguments, **options)
+
+        return look
+
+    for name in ("stat", "scandir"):
+        monkeypatch.setattr(os, name, refusing(name, getattr(os, name)))
+
+
+def test_what_is_forbidden_is_among_the_failed(run, album, tmp_path, monkeypatch):
+    forbid(monkeypatch, album / "sub")
+    code, said, _ = run(album, album / "sub" / "a.png", "--out", tmp_path / "out", "--kinds", "csv")
+    assert code == 1
+    assert "1 of 4 pictures inspected" in said
+    assert "  album/sub/: The folder could not be looked into (Permission denied); look at its permissions." in said
+    assert "  a.png: The file could not be read (Permission denied)" in said
+    assert [(one.shown, one.problem[:35]) for one in find_pictures([album / "sub"])] == [
+        ("sub/", "The folder could not be looked into")
+    ]
+
+
+def test_a_forbidden_folder_to_write_to_is_a_sentence(run, album, tmp_path, monkeypatch):
+    (tmp_path / "forbidden").mkdir()
+    forbid(monkeypatch, tmp_path / "forbidden")
+    assert command_line.parse_arguments(["a.png", "--out", str(tmp_path / "forbidden" / "out")]).out.name == "out"
+
+
 def test_a_files_name_cannot_command_the_terminal(tmp_path):
     name = "a\x1b[2J\nb.png"
     (tmp_path / name).write_bytes(b"")
     assert [one.shown for one in find_pictures([tmp_path])] == [f"{tmp_path.name}/a?[2J?b.png"]
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "字", "𐍈"])
+def test_names_are_cut_to_what_a_file_system_takes_and_at_no_letters_middle(letter, album, inspector, tmp_path):
+    size = len(letter.encode())
+    for folder in ("once", "twice"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(album / "a.png", tmp_path / folder / f"x{letter * (250 // size)}.png")
+    job = bulk.Job(method=None, kinds=["csv"], zipped=True)
+    found = list(find_pictures([tmp_path / "once", tmp_path / "twice"]))
+    rows = bulk.run(inspector, found, tmp_path / "out", job)
+    assert [row.problem for row in rows] == ["", ""]
+    assert sorted(row.bundle for row in rows) == bundles(tmp_path / "out")
+    for row, ending in zip(rows, ("", "-2"), strict=True):
+        kept = row.bundle.removesuffix(f"{ending}.zip")[: -len("-01234567")]
+        assert kept == "x" + letter * (179 // size)
 
 
 def test_leftovers_of_a_killed_run_are_swept_once_they_are_old(tmp_path):

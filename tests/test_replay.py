@@ -11,6 +11,8 @@ import pytest
 from abn import command_line, replay
 from abn.checkpoints import save_checkpoint
 from abn.export import Export, ExportError, export_of, to_json, write_folder, write_zip
+from abn.inspector import Inspector
+from abn.memory import DeviceMemoryError
 from abn.sources import HubSource
 from tests.conftest import awake
 
@@ -132,6 +134,15 @@ def test_weights_from_the_hub_are_asked_for_by_commit(export, monkeypatch, tmp_p
     assert asked == [HubSource("user/repo", "c0ffee")]
 
 
+@pytest.mark.parametrize("step", ["__init__", "inspect_many"])
+def test_a_full_memory_is_a_sentence(run, bundle, monkeypatch, step):
+    def full(*_, **__):
+        raise DeviceMemoryError("The memory of cuda:0 is full.")
+
+    monkeypatch.setattr(Inspector, step, full)
+    assert run(bundle) == (2, "", "python -m abn.inspector: The memory of cuda:0 is full.\n")
+
+
 def test_a_bundle_that_is_none_is_refused(run, tmp_path, bundle):
     (bundle / "result.json").write_bytes((bundle / "result.json").read_bytes()[:-100])
     code, _, complaint = run(bundle)
@@ -140,6 +151,15 @@ def test_a_bundle_that_is_none_is_refused(run, tmp_path, bundle):
     (tmp_path / "broken.zip").write_bytes(b"PK\x05\x06" + b"\0" * 18)
     with pytest.raises(ExportError, match="holds 0 files called result.json"):
         replay.open_bundle(tmp_path / "broken.zip")
+
+
+def test_a_bundle_without_the_json_is_told_what_it_lacks(run, export, tmp_path):
+    write_folder(export, tmp_path / "spot", ["csv"])
+    write_zip(export, tmp_path / "spot.zip", ["csv"])
+    for path in (tmp_path / "spot", tmp_path / "spot.zip"):
+        code, said, complaint = run(path)
+        assert (code, said) == (2, "")
+        assert f"{path} is a bundle without result.json, which a replay needs; inspect the picture again" in complaint
 
 
 def test_a_difference_knows_what_is_not_finite():

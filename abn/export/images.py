@@ -57,7 +57,8 @@ def to_png(export: Export) -> dict[str, bytes]:
         if network.is_modulated:
             drawn[f"factors-{side}.png"] = _factors(export, network)
     text = PngInfo()
-    text.add_text("Software", f"Adaptive Bias Networks {export.manifest.versions['abn']}")
+    version = export.manifest.versions.get("abn") or "of a version unknown"  # an opened file may not say
+    text.add_text("Software", f"Adaptive Bias Networks {version}")
     text.add_text(KEYWORD, manifest_json(export))
     return {name: _encoded(picture, text) for name, picture in drawn.items()}
 

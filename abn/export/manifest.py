@@ -17,13 +17,14 @@ import numpy as np
 
 import abn
 from abn.attribution_methods import Value, find_method
-from abn.checkpoint_info import CheckpointInfo
-from abn.export.parts import ExportError, Part, one_line
+from abn.checkpoint_info import MOST_BIASES, CheckpointInfo
+from abn.export.parts import ExportError, Part
 from abn.pictures import FITS
+from abn.texts import is_line, one_line
 
 FORMAT = "abn-export"
 VERSION = 1
-LONGEST_NAME = 255  # characters of a picture's name
+LONGEST_NAME = 255  # characters of a picture's or folder's name
 LIBRARIES = ("torch", "torchvision", "captum", "numpy", "pillow", "plotly", "safetensors", "huggingface_hub")
 
 
@@ -48,7 +49,7 @@ class PictureFile:
     def __post_init__(self) -> None:
         if self.name is not None:
             plain = one_line(self.name.replace("\\", "/").rpartition("/")[2], LONGEST_NAME)
-            object.__setattr__(self, "name", plain if plain.strip() else None)
+            object.__setattr__(self, "name", plain if is_line(plain) else None)
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ def origin(label: str, info: CheckpointInfo) -> Origin:
     """What a manifest says of a loaded checkpoint."""
     source = info.source or info.architecture
     if info.commit is None:
-        source = Path(source).expanduser().resolve().name or info.architecture
+        name = one_line(Path(source).expanduser().resolve().name, LONGEST_NAME)
+        source = name if is_line(name) else info.architecture
     return Origin(label, info.architecture, source, info.commit, info.weights_sha256, info.num_biases)
 
 
@@ -196,7 +198,7 @@ def _read_origin(part: Part) -> Origin:
         source=part.part("source").text(),
         commit=None if commit is None else commit.text(),
         weights_sha256=part.part("weights_sha256").sha256(),
-        num_biases=None if num_biases is None else num_biases.whole(1),
+        num_biases=None if num_biases is None else num_biases.whole(1, MOST_BIASES),
     )
 
 

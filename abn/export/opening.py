@@ -8,14 +8,15 @@ import torch
 from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
 from abn.data import IMAGE_SIZE
-from abn.export.document import SIDES, Export
+from abn.export.document import LARGEST_EXPORT, SIDES, Export
 from abn.export.manifest import Manifest, Question, check_format, pixels_sha256, read_manifest
 from abn.export.parts import ExportError, Part, parse
 from abn.export.stored import read_stored
 from abn.results import BlockResult, NetworkResult, PictureResult
 from abn.usual import BlockReference
 
-LARGEST_EXPORT = 8_000_000  # bytes; two modulated networks take about 0.6 million at K = 4, and this at K = 350
+MOST_BLOCKS = 32  # of a network; ours have six
+MOST_CHANNELS = 4096  # of a block; ours have up to 256
 SUM_TOLERANCE = 1e-3  # of probabilities and gate weights, which sum to 1 but for rounding
 
 
@@ -27,7 +28,7 @@ def read_export(data: bytes) -> Export:
 
     Raises:
         ExportError: for another file, a newer format, one cut short or too large, missing parts, shapes
-            that do not agree, numbers out of range, or pixels that are not the manifest's.
+            that do not agree or no network here has, numbers out of range, or pixels that are not the manifest's.
     """
     document = parse(data, LARGEST_EXPORT)
     if not isinstance(document.value, dict) or not isinstance(document.value.get("manifest"), dict):
@@ -66,6 +67,7 @@ def _read_network(part: Part, class_names: tuple[str, ...], manifest: Manifest, 
     blocks, names = part.part("blocks"), part.part("block_names").names()
     if set(blocks.object()) != set(names):
         raise ExportError(f"{blocks.where} has other blocks than block_names says; expected the same.")
+    _require_at_most(MOST_BLOCKS, len(names), "blocks", blocks)
     origin = getattr(manifest, side)
     network = NetworkResult(
         label=part.part("network").text(),
@@ -85,6 +87,7 @@ def _read_network(part: Part, class_names: tuple[str, ...], manifest: Manifest, 
 def _read_block(part: Part, name: str, predicted: int) -> BlockResult:
     factors = part.part("factors").array(None, low=0, high=2)
     size = len(factors)
+    _require_at_most(MOST_CHANNELS, size, "channels", part)
     response = part.part("response").array(size, gaps=True)
     linear_term = gate_weights = bias_bank = None
     if part.optional("linear_term") is not None:
@@ -104,6 +107,15 @@ def _read_block(part: Part, name: str, predicted: int) -> BlockResult:
         if linear_term is not None and (usual.factors is None or gates is None):
             raise ExportError(f"{part.where} lacks usual_factors or usual_gates; it is no whole export.")
     return BlockResult(name, factors, response, linear_term, gate_weights, bias_bank, usual)
+
+
+def _require_at_most(most: int, found: int, what: str, part: Part) -> None:
+    """What is drawn grows with blocks × channels: a small file must not ask for a large figure."""
+    if found > most:
+        raise ExportError(
+            f"{part.where} has {found:,} {what}; expected at most {most:,}, and no network of this program has as "
+            "many. Open a result.json that it wrote."
+        )
 
 
 def _require_sum_of_1(values: np.ndarray, where: str) -> None:

@@ -10,18 +10,14 @@ from typing import Any
 
 import numpy as np
 
-LONGEST_TEXT = 1000  # characters of any name or note
+from abn.texts import LONGEST_TEXT, is_line
+
 LARGEST_NUMBER = 1e30  # far from where float32 overflows, and far above anything a network says
 MOST_LISTS = 200_000  # a list takes sixty bytes and only two in the file
 
 
 class ExportError(ValueError):
     """An export that cannot be opened or made: one sentence that says what is wrong and what to do."""
-
-
-def one_line(text: str, longest: int) -> str:
-    """A stranger's text, cut, with question marks for what a terminal or a page may obey: breaks, escapes."""
-    return "".join(c if c.isprintable() else "?" for c in text[:longest])
 
 
 def parse(data: bytes, largest: int) -> Part:
@@ -92,8 +88,8 @@ class Part:
         return [Part(value, f"{self.where}[{index}]") for index, value in enumerate(self.value)]
 
     def text(self, longest: int = LONGEST_TEXT) -> str:
-        """A text in one line, not empty."""
-        if not (isinstance(self.value, str) and self.value.strip() and self.value.isprintable()):
+        """A text in one line, not empty, as `abn.texts` has it."""
+        if not (isinstance(self.value, str) and is_line(self.value)):
             raise self.error("a text in one line")
         if len(self.value) > longest:
             raise self.error(f"a text of at most {longest:,} characters")

@@ -109,15 +109,17 @@ def factor_heatmap(
         hovertemplate=_hover(referenced=customdata.shape[2] > 3, ranked=ranked),
     )
     _show_undefined(figure, z, customdata, names)
-    for index, row in enumerate(values):
-        _frame(figure, index, -0.5, len(row) - 0.5, GRID_COLOUR, 1)
+    frames = [_frame(index, -0.5, len(row) - 0.5, GRID_COLOUR, 1) for index, row in enumerate(values)]
     if chosen is not None:
         place = int(np.flatnonzero(columns[chosen[0]] == chosen[1])[0])
         # A dark frame within a light one, to be seen on any colour and any page.
-        _frame(figure, chosen[0], place - 0.5, place + 0.5, "#ffffff", 5)
-        _frame(figure, chosen[0], place - 0.5, place + 0.5, "#000000", 2)
+        frames += [
+            _frame(chosen[0], place - 0.5, place + 0.5, colour, width)
+            for colour, width in (("#ffffff", 5), ("#000000", 2))
+        ]
     widest = z.shape[1]
     figure.update_layout(
+        shapes=frames,  # at once: plotly copies all that are there for each one added
         margin={"b": 104},
         dragmode="zoom",  # a cell may be three pixels wide: drag along the channels to widen them
         xaxis=axis(
@@ -216,7 +218,7 @@ def _show_undefined(figure: go.Figure, z: np.ndarray, customdata: np.ndarray, na
     )
 
 
-def _frame(figure: go.Figure, row: int, left: float, right: float, colour: str, width: int) -> None:
+def _frame(row: int, left: float, right: float, colour: str, width: int) -> dict:
     """A frame that takes no clicks, around the cells of one row between two places."""
     line = {"color": colour, "width": width}
-    figure.add_shape(type="rect", x0=left, x1=right, y0=row - 0.48, y1=row + 0.48, line=line)
+    return {"type": "rect", "x0": left, "x1": right, "y0": row - 0.48, "y1": row + 0.48, "line": line}

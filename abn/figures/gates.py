@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from abn.figures.style import DMB_COLOUR, NEUTRAL_COLOUR, axis, new_figure, note, plain, signed, subscript
+from abn.figures.style import DMB_COLOUR, NEUTRAL_COLOUR, annotation, axis, new_figure, plain, signed, subscript
 from abn.figures.words import percentile_words
 
 THOUSANDTHS = 1000.0
@@ -95,10 +95,15 @@ def gate_weights(
         text=_hover_texts(names, weights, usual),
         hovertemplate="%{text}<extra></extra>",
     )
-    for index, (name, share) in enumerate(zip(names, entropy_share(weights), strict=True)):
-        heading = f"<b>{plain(name)}</b>  entropy {100 * share:.3f} % of log {k}"
-        note(figure, heading, x=0, xanchor="left", yref="y", y=index * (k + 1))
+    headings = [
+        f"<b>{plain(name)}</b>  entropy {100 * share:.3f} % of log {k}"
+        for name, share in zip(names, entropy_share(weights), strict=True)
+    ]
     figure.update_layout(
+        annotations=[
+            annotation(heading, x=0, xanchor="left", yref="y", y=index * (k + 1))
+            for index, heading in enumerate(headings)
+        ],
         margin={"b": 84},
         hovermode="y",
         showlegend=True,

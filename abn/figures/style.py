@@ -158,10 +158,15 @@ def plain(text: str) -> str:
     return html.escape(str(text), quote=False).replace("%{", "% {")
 
 
-def note(figure: go.Figure, text: str, **options) -> None:
-    """Print `text` in the middle of the figure, or where `options` (of a plotly annotation) say."""
+def annotation(text: str, **options) -> dict:
+    """`text` in the middle of a figure, or where `options` (of a plotly annotation) say."""
     common = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "showarrow": False}
-    figure.add_annotation({**common, "text": text, "font": {"size": FONT_SIZE}, **options})
+    return {**common, "text": text, "font": {"size": FONT_SIZE}, **options}
+
+
+def note(figure: go.Figure, text: str, **options) -> None:
+    """Print an `annotation`; many are given to the layout at once, for plotly copies all there are for each one."""
+    figure.add_annotation(annotation(text, **options))
 
 
 def _rgba(colour: str, alpha: float) -> str:

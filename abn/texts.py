@@ -1,0 +1,23 @@
+"""Names that strangers chose: one line of text, which neither a terminal nor a page obeys."""
+
+from __future__ import annotations
+
+import unicodedata
+
+LONGEST_TEXT = 1000  # characters of any name or note
+_JOINERS = "\u200c\u200d"  # zero width; Persian, Indic scripts and emoji of several parts are not written without
+
+
+def is_line(text: str) -> bool:
+    """Whether a name can stand in a file and on a page as it is: visible, without breaks, escapes or hidden marks."""
+    return all(map(_is_plain, text)) and any(c.isprintable() and not c.isspace() for c in text)
+
+
+def one_line(text: str, longest: int) -> str:
+    """The first `longest` characters, with question marks for what `is_line` does not allow."""
+    return "".join(c if _is_plain(c) else "?" for c in text[:longest])
+
+
+def _is_plain(character: str) -> bool:
+    # Python counts the space alone as printable, and not those of other widths or that forbid a break.
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
