@@ -67,7 +67,7 @@ def keep_freed_memory() -> bool:
     """Have this process keep the memory it frees, for as long as it runs.
 
     A training step on a CPU takes and frees the same buffers of some ten megabytes each time. glibc hands those back
-    to the system and asks for them anew, and the system fills every page with zeros first: a tenth of the step.
+    to the system and asks for them anew, and the system fills every page with zeros first, in every step.
 
     Returns:
         False where the C library is not glibc, whose setting this is.

@@ -21,14 +21,11 @@ class Use:
 
     Attributes:
         memory: resident set, in MB.
-        files: temporary ones; `folders` counts the folders they lie in.
     """
 
     memory: float
     threads: int
     descriptors: int
-    files: int
-    folders: int
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,10 @@ class Server:
         """
         folder = Path(f"/proc/{self.process.pid}")
         status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-        below = list(self.temporary.rglob("*"))
         return Use(
             int(status["VmRSS"].split()[0]) / 1000,
             int(status["Threads"]),
             len(list((folder / "fd").iterdir())),
-            sum(path.is_file() for path in below),
-            sum(path.is_dir() for path in below),
         )
 
 
