@@ -8,6 +8,8 @@ import platform
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 class DeviceError(ValueError):
@@ -54,6 +56,15 @@ def describe_hardware(device: torch.device) -> str:
         model = names[0] if names else model
     threads = torch.get_num_threads()
     return f"CPU, {threads} {'thread' if threads == 1 else 'threads'} ({model})"
+
+
+def compiled(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network compiled for batches of few different shapes, each of which takes a while the first time.
+
+    On CUDA its passes forward and back are graphs, which the host starts at once instead of kernel by kernel.
+    """
+    graphs = device.type == "cuda" and not isinstance(network, DistributedDataParallel)
+    return torch.compile(network, dynamic=False, mode="reduce-overhead" if graphs else "default")
 
 
 def make_deterministic() -> None:

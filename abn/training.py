@@ -28,6 +28,7 @@ from abn.batches import Batches, split_data
 from abn.data import Cifar10, DataError, load_cifar10
 from abn.devices import (
     DeviceError,
+    compiled,
     describe_hardware,
     gains_by_bfloat16,
     keep_freed_memory,
@@ -127,7 +128,7 @@ def train(
     if compile_network:
         torch.compiler.reset()  # or the variants of earlier runs use up what one process may compile
         # Around DistributedDataParallel, which Dynamo then splits so that gradients travel during the backward pass.
-        network = torch.compile(network, dynamic=False)
+        network = compiled(network, device)
     bfloat16 = gains_by_bfloat16(device)
     hardware = workers.describe(describe_hardware(device))
     workers.from_first(lambda: after_epoch(log))

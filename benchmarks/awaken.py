@@ -71,7 +71,7 @@ def measure(model: ResNet, held: Split) -> dict[str, float]:
 
 def try_one(name: str, data: Cifar10, epochs: int, seed: int, runs: Path, device: torch.device, fast: bool) -> dict:
     """Train one candidate, or go on with it, and measure it on the held-out images."""
-    run = Run(name, replace(RECIPES["strong"], epochs=epochs), seed, HOLDOUT, epochs)
+    run = Run(name, replace(RECIPES["quick"], epochs=epochs), seed, HOLDOUT, epochs)
     variant = CANDIDATES[name]
     called = re.sub(r"[^a-z0-9.]+", "-", name.lower())
     folder = runs / "awaken" / f"{epochs}-{len(data.x_train) - HOLDOUT}-{called}-{seed}"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 
-from abn.devices import choose_device, describe_hardware
+from abn.devices import choose_device, compiled, describe_hardware
 from abn.resnet import ARCHITECTURES
 from benchmarks.timing import interleaved, ratio
 from benchmarks.training_speed import noise_batches, own_loop, own_network
@@ -26,7 +26,7 @@ def forward(architecture: str, device: torch.device, batch: int, compile_network
     """A pass of a network in eval mode."""
     torch.manual_seed(0)
     model = ARCHITECTURES[architecture]().to(device).eval()
-    network = torch.compile(model, dynamic=False) if compile_network else model
+    network = compiled(model, device) if compile_network else model
     images = torch.randn(batch, 3, 32, 32, device=device)
 
     def run() -> None:
@@ -59,13 +59,15 @@ def main(argv: list[str] | None = None) -> None:
     kinds = [("forward", forward, batch) for batch in args.batches]
     kinds += [("training step", training_step, args.training_batch)]
     for kind, make, batch in kinds:
-        for compiled in (False, True) if args.compile else (False,):
+        for compile_network in (False, True) if args.compile else (False,):
             torch.compiler.reset()  # past a number of networks it would go back to eager ones, with a warning alone
-            seconds = interleaved({name: make(name, device, batch, compiled) for name in NETWORKS}, args.rounds)
+            seconds = interleaved(
+                {name: make(name, device, batch, compile_network) for name in NETWORKS}, args.rounds
+            )
             static, modulated = (seconds[name] for name in NETWORKS)
             times = " | ".join(f"{1000 * statistics.median(taken):.1f}" for taken in (static, modulated))
             print(
-                f"| {kind} | {batch} | {'compiled' if compiled else 'eager'} | {times} | "
+                f"| {kind} | {batch} | {'compiled' if compile_network else 'eager'} | {times} | "
                 f"{ratio(modulated, static):.3f} |",
                 flush=True,
             )

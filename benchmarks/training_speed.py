@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from abn.batches import Batches, Split
-from abn.devices import choose_device, describe_hardware, gains_by_bfloat16
+from abn.devices import choose_device, compiled, describe_hardware, gains_by_bfloat16
 from abn.recipes import RECIPES
 from abn.resnet import ARCHITECTURES
 from abn.training import make_optimizer, train_epoch
@@ -59,7 +59,7 @@ def own_network(architecture: str, device: torch.device, compile_network: bool) 
     """The model as `abn.training.train` makes it, and what it trains: the same, or compiled."""
     torch.manual_seed(0)
     model = ARCHITECTURES[architecture]().to(device, memory_format=torch.channels_last).train()
-    return model, torch.compile(model, dynamic=False) if compile_network else model
+    return model, compiled(model, device) if compile_network else model
 
 
 def own_loop(model: nn.Module, network: nn.Module, batches: Batches) -> Callable[[], object]:

@@ -99,8 +99,8 @@ def test_one_cycle_rises_and_falls_in_straight_lines():
     assert all(0 < rate <= 0.8 for rate in rates)
 
 
-def test_the_strong_recipe_begins_with_small_crops_for_its_share_of_the_epochs():
-    recipe = RECIPES["strong"]
+def test_the_quick_recipe_begins_with_small_crops_for_its_share_of_the_epochs():
+    recipe = RECIPES["quick"]
     assert recipe.augmentation == Augmentation(
         padding=2, padding_mode="reflect", alternate_flips=True, early_size=24, early_epochs=5
     )
@@ -510,7 +510,7 @@ def python(code, *arguments):
 def test_training_is_imported_without_the_pages_packages():
     blocked = ("captum", "gradio", "plotly", "safetensors", "huggingface_hub")
     code = f"BLOCKED = {blocked}{BLOCKER}\nimport abn, abn.training; print(sorted(abn.training.RECIPES))"
-    assert python(code).stdout == "['paper', 'strong']\n"
+    assert python(code).stdout == "['paper', 'quick', 'strong']\n"
 
 
 def test_a_killed_command_resumes_to_the_weights_of_one_that_was_not(tmp_path, archive):
