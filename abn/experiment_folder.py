@@ -67,7 +67,7 @@ def read_results(folder: Path) -> Results:
             continue
         if named is None:
             problems.append(
-                f"{path.name}: no group's name; expected RECIPE-EPOCHS, as strong-10; rename or remove it"
+                f"{path.name}: no group's name; expected RECIPE-EPOCHS, as strong-40; rename or remove it"
             )
             continue
         groups.append(_read_group(path, named["recipe"], int(named["epochs"])))

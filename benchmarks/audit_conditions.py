@@ -144,7 +144,7 @@ def record(model: ResNet, images: Images, batch: int, bar: tqdm) -> tuple[dict[s
     answers = []
     for _, labels, pictures in images.batches(batch, _device(model)):
         seen = inspect(model, pictures)
-        answers.append((seen.logits.argmax(dim=1).cpu() == labels).numpy())
+        answers.append((seen.logits.argmax(dim=1).cpu() == labels.cpu()).numpy())
         for name, m in seen.modulations.items():
             terms = (m.factors, m.response, m.linear_term, m.gate_weights, m.bias_bank)
             parts.setdefault(name, []).append(Modulation(*(term.detach().cpu() for term in terms)))
@@ -157,7 +157,7 @@ def correct(model: ResNet, images: Images, condition: Condition, batch: int, bar
     answers = []
     for numbers, labels, pictures in images.batches(batch, _device(model)):
         logits = inspect(model, pictures, condition.probe(numbers, labels)).logits
-        answers.append((logits.argmax(dim=1).cpu() == labels).numpy())
+        answers.append((logits.argmax(dim=1).cpu() == labels.cpu()).numpy())
         bar.update(len(pictures))
     return np.concatenate(answers)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from abn import devices
 from abn.devices import choose_device, describe_hardware, keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
@@ -46,3 +47,16 @@ def test_another_c_library_is_left_alone(monkeypatch):
 def test_hardware_is_counted_in_words(monkeypatch, threads, said):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert describe_hardware(choose_device("cpu")).startswith(said)
+
+
+def test_only_cuda_gets_graphs_and_no_network_that_is_spread_over_processes(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda network, **options: asked.append(options) or network)
+
+    class Spread(devices.DistributedDataParallel):
+        def __init__(self):
+            torch.nn.Module.__init__(self)
+
+    for network, device in ((torch.nn.ReLU(), "cuda"), (torch.nn.ReLU(), "cpu"), (Spread(), "cuda")):
+        assert devices.compiled(network, torch.device(device)) is network
+    assert asked == [{"dynamic": False, "mode": mode} for mode in ("reduce-overhead", "default", "default")]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from abn.resnet import ARCHITECTURES
-from benchmarks import modulation_cost, official_loop, peak, training_speed
+from benchmarks import modulation_cost, official_loop, peak, several_seeds, training_speed
 from benchmarks.official_loop import OfficialLoop
 
 CPU = torch.device("cpu")
@@ -112,3 +112,31 @@ def test_both_benchmarks_print_their_tables(by_turns, capsys):
     printed = capsys.readouterr().out
     assert "| forward | 1 | eager | 2000.0 | 2500.0 | 1.250 |" in printed
     assert "| training step | 2 | eager | 2000.0 | 2500.0 | 1.250 |" in printed
+
+
+def test_seeds_at_once_count_the_images_of_all_processes(capsys, monkeypatch):
+    measured = {1: [2.0, 4.0], 3: [3.0, 6.0]}
+    asked = {}
+
+    def measure(architecture, device, counts, **options):
+        asked.update(options, counts=counts)
+        return measured
+
+    monkeypatch.setattr(several_seeds, "measure", measure)
+    several_seeds.main(["--device", "cpu", "--at-once", "3", "--steps", "6", "--batch", "10", "--rounds", "2"])
+    assert asked == {"counts": [1, 3], "batch": 10, "steps": 6, "rounds": 2, "fast": False}
+    printed = capsys.readouterr().out
+    assert "| 1 | 20 | 1.00 |" in printed  # 60 images in the median of 3 s
+    assert "| 3 | 40 | 2.00 |" in printed  # 180 in 4.5 s; three times the work in one and a half times the time
+
+
+def test_processes_train_side_by_side_and_end():
+    seconds = several_seeds.measure("resnet-s", "cpu", [1, 2], batch=2, steps=1, rounds=2, fast=False)
+    assert {count: len(taken) for count, taken in seconds.items()} == {1: 2, 2: 2}
+    assert all(taken > 0 for each in seconds.values() for taken in each)
+
+
+def test_zero_processes_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        several_seeds.main(["--at-once", "0"])
+    assert "--at-once names 0; expected numbers of processes, each at least 1" in capsys.readouterr().err

@@ -108,6 +108,14 @@ def test_the_quick_recipe_begins_with_small_crops_for_its_share_of_the_epochs():
     assert RECIPES["paper"].augmentation == Augmentation()
 
 
+def test_a_recipe_without_cutout_has_the_hash_it_had_before_there_was_any():
+    assert RECIPES["paper"].sha256 == "0ec593670109"
+    assert replace(RECIPES["paper"], cutout=8).sha256 not in {
+        "0ec593670109",
+        replace(RECIPES["paper"], cutout=4).sha256,
+    }
+
+
 # --- data on the device ---
 
 
@@ -232,6 +240,31 @@ def test_alternating_flips_show_every_picture_both_ways_in_two_epochs():
     assert flipped[0] == flipped[2] == [not turned for turned in flipped[1]]
     assert flipped[1] == flipped[3]
     assert 8 < sum(flipped[0]) < 32  # half of them, drawn
+
+
+def test_cutout_sets_one_square_of_every_picture_to_the_mean_and_moves_nothing_else():
+    split = colourful(40, size=16)
+    plain, cut = (Batches(split, 16, 3, Augmentation(cutout=side)) for side in (0, 6))
+    holes = []
+    for (before, labels), (after, same_labels) in zip(plain.epoch(1), cut.epoch(1), strict=True):
+        assert torch.equal(labels, same_labels)
+        for image, whole in zip(after, before, strict=True):
+            hole = (image == 0).all(0)
+            assert torch.equal(image, whole.masked_fill(hole, 0.0))
+            rows, columns = (hole.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
+            assert rows == list(range(rows[0], rows[-1] + 1)) and columns == list(range(columns[0], columns[-1] + 1))
+            assert hole.sum() == len(rows) * len(columns)  # a rectangle without gaps
+            holes.append((rows[0], len(rows), columns[0], len(columns)))
+    # Its centre is a pixel of the picture, so at an edge three of the six remain, and no side is longer.
+    assert {size for _, height, _, width in holes for size in (height, width)} == {3, 4, 5, 6}
+    assert len(set(holes)) > 30
+
+
+def test_cutout_shrinks_with_the_early_crops():
+    batches = Batches(colourful(40, size=16), 40, 3, Augmentation(early_size=8, early_epochs=1, cutout=6))
+    images, _ = next(batches.epoch(0))
+    sides = [int((image == 0).all(0).any(1).sum()) for image in images]
+    assert max(sides) == 3
 
 
 def test_early_epochs_have_smaller_crops_of_the_same_pictures():
