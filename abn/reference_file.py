@@ -140,6 +140,10 @@ def _take(file: safe_open, name: str, shape: tuple[int, ...]) -> np.ndarray:
     array = file.get_tensor(name)
     if not np.isfinite(array).all():
         raise ReferenceFileError(f"{name} in {REFERENCE_FILE} holds values that are not finite; {REMEDY}")
+    if name.endswith("sd") and array.min() < 0:
+        raise ReferenceFileError(f"{name} in {REFERENCE_FILE} holds a standard deviation below 0; {REMEDY}")
+    if name.endswith("quantiles") and (np.diff(array, axis=-2) < 0).any():
+        raise ReferenceFileError(f"{name} in {REFERENCE_FILE} holds quantiles that fall; {REMEDY}")
     return array
 
 

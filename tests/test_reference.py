@@ -17,7 +17,7 @@ from abn.layers import Modulation
 from abn.reference import ReferenceFileError, compute_reference, load_reference, save_reference
 from abn.reference_file import REFERENCE_FILE
 from abn.resnet import resnet_dmb, resnet_s
-from abn.usual import Statistics
+from abn.usual import QUANTILES, Statistics
 
 SHA = "0123456789abcdef" * 4
 IDENTITY = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}  # normalise gives the pixels back
@@ -293,6 +293,16 @@ def _rewrite(folder, metadata=None, **tensors):
             {},
             {"a/factors/mean": np.full(3, np.nan, np.float32)},
             "a/factors/mean in reference.safetensors holds",
+        ),
+        (
+            {},
+            {"a/factors/sd": np.array([0.1, -0.1, 0.1], np.float32)},
+            "a/factors/sd in reference.safetensors holds a standard deviation below 0",
+        ),
+        (
+            {},
+            {"a/factors/quantiles": np.linspace(1, 0, QUANTILES, dtype=np.float32)[:, None].repeat(3, axis=1)},
+            "a/factors/quantiles in reference.safetensors holds quantiles that fall",
         ),
     ],
 )
