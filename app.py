@@ -62,6 +62,9 @@ def main(argv: list[str] | None = None) -> None:
         if zero_gpu.is_lent():  # then this process has no GPU, though torch says so
             make, device = zero_gpu.BorrowingInspector, "cpu"
         networks = load_networks((args.baseline or None, args.dmb or None), (BASELINE, DMB))
+        for network in networks:
+            if network.stands_in:  # the page of a public server keeps to what its visitors can do about it
+                print(f"app.py: {network.notice}", file=sys.stderr)
         inspector = make(*networks, choose_device(device))
         data = load_cifar10(args.data) if args.data else None
     except (CheckpointError, DataError, ReferenceFileError, DeviceError, DeviceMemoryError) as error:

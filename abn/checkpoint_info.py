@@ -25,12 +25,19 @@ class CheckpointError(ValueError):
     Attributes:
         reason: what is wrong and what to do about it, without the source.
         source: the folder or Hub id as the caller named it, or None.
+        to_strangers: the whole message as a public page tells it, where nobody can set anything on this machine.
     """
 
-    def __init__(self, reason: str, source: str | None = None) -> None:
-        super().__init__(f"{source}: {reason}" if source else reason)
+    def __init__(self, reason: str, source: str | None = None, *, to_strangers: str | None = None) -> None:
+        """
+        Args:
+            to_strangers: the reason in other words; None where they are the same.
+        """
+        prefix = f"{source}: " if source else ""
+        super().__init__(prefix + reason)
         self.reason = reason
         self.source = source
+        self.to_strangers = prefix + (to_strangers or reason)
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class CheckpointInfo:
         source: the folder or Hub id it was loaded from, as the caller named it.
         commit: on the Hub, of every file that was loaded.
         folder: where its files lie on this machine.
-        notice: what a person should know about how it was loaded, e.g. that the Hub was not reached.
+        notice: what a person should know about how it was loaded, e.g. that the Hub was not reached;
+            `public_notice` is the same without remedies on this machine, for a page that strangers reach.
     """
 
     architecture: str
@@ -78,6 +86,7 @@ class CheckpointInfo:
     commit: str | None = None
     folder: Path | None = None
     notice: str | None = None
+    public_notice: str | None = None
 
     def config(self) -> dict[str, Any]:
         """The fields that stand in `config.json`: all but how and whence it was loaded."""

@@ -45,6 +45,7 @@ __all__ = [
 ]  # fmt: skip
 
 TIMEOUT = 10.0  # seconds of silence after which the Hub counts as hanging
+MOST_SECONDS = 600.0  # of fetching one, which 30 kB a second keep
 MOST_BYTES = 1_000_000_000  # of a Hub repository's files together; ours have some sixteen million
 LARGEST_LIMIT = 50_000_000_000  # bytes; what the Hub gives by plain HTTP
 TEST_IMAGES = 10_000  # of the official CIFAR-10
@@ -59,7 +60,7 @@ def save_checkpoint(
     std: Sequence[float] = STD,
     **known: Any,
 ) -> Path:
-    """Write a checkpoint's folder; one that stands there is replaced.
+    """Write a checkpoint's folder; one that stands there is replaced, and nothing else is.
 
     A kill leaves the old checkpoint, the new one, or a folder that refuses to load: `config.json` goes
     first and comes last.
@@ -73,8 +74,9 @@ def save_checkpoint(
         The folder.
 
     Raises:
-        CheckpointError: for a field that says nonsense, weights that are not finite, or a folder that
-            cannot be written. What stood there is then as it was, but for a disk that fails half-way.
+        CheckpointError: for a field that says nonsense, weights that are not finite, a folder with somebody
+            else's `config.json` or `README.md`, or one that cannot be written. What stood there is then as it
+            was, but for a disk that fails half-way.
     """
     folder = Path(folder)
     if len(class_names) != model.num_classes:
@@ -95,11 +97,23 @@ def save_checkpoint(
     config = json.dumps(info.config(), indent=2, ensure_ascii=False).encode() + b"\n"
     parse_config(config, str(folder))  # what could not be read is not written
     try:
+        _require_own(folder)
         _replace_folder(folder, weights, config, model_card(info))
     except OSError as error:
         reason = f"the checkpoint could not be written ({error.strerror}); make room, or name another folder"
         raise CheckpointError(reason, str(folder)) from error
     return folder
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder with another project's files: they are not to be replaced, however often it is saved there."""
+    for name, mark in ((CONFIG_FILE, b'"weights_sha256"'), (CARD_FILE, b"library_name: abn")):
+        try:
+            content = (folder / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if mark not in content:
+            raise CheckpointError(f"a {name} of another project stands there; name a new folder", str(folder))
 
 
 def _replace_folder(folder: Path, weights: bytes, config: bytes, card: str) -> None:
@@ -182,6 +196,7 @@ def load_checkpoint(
     *,
     timeout: float = TIMEOUT,
     max_bytes: int = MOST_BYTES,
+    max_seconds: float = MOST_SECONDS,
     public_only: bool = False,
     cache: Path | None = None,
 ) -> ResNet:
@@ -194,6 +209,7 @@ def load_checkpoint(
         timeout: seconds of silence after which the Hub counts as hanging.
         max_bytes: that are fetched from the Hub in all. A file that is announced larger is not begun, and one that
             arrives larger is cut off. A folder may be of any size.
+        max_seconds: that fetching may take from the Hub, however steadily something arrives.
         public_only: for a source that a stranger named: no folder here, no token of ours, nothing that a token
             fetched earlier, and no cached copy where the Hub cannot be reached.
         cache: folder to fetch into; None for huggingface_hub's own cache. The network does not need it any more
@@ -212,20 +228,24 @@ def load_checkpoint(
     place = locate(source, revision, hub_only=public_only)
     if isinstance(place, Path):
         return load_folder(place, name)
-    if not (isinstance(timeout, (int, float)) and 0 < timeout < math.inf):
-        raise CheckpointError(f"timeout is {timeout!r}; expected a positive number of seconds", name)
+    for option, seconds in (("timeout", timeout), ("max_seconds", max_seconds)):
+        if not (isinstance(seconds, (int, float)) and 0 < seconds < math.inf):
+            raise CheckpointError(f"{option} is {seconds!r}; expected a positive number of seconds", name)
     if not (isinstance(max_bytes, int) and 0 < max_bytes <= LARGEST_LIMIT):
         reason = f"max_bytes is {max_bytes!r}; expected a whole number from 1 to {LARGEST_LIMIT:,}"
         raise CheckpointError(reason, name)
     from abn.hub import Request, fetch  # huggingface_hub is not needed for a folder, nor to save
 
     required, optional = (CONFIG_FILE, WEIGHTS_FILE), (REFERENCE_FILE,)
-    request = Request(place.repo, place.revision, required, optional, timeout, max_bytes, public_only, cache)
+    request = Request(
+        place.repo, place.revision, required, optional, timeout, max_bytes, max_seconds, public_only, cache
+    )
     fetched = fetch(request, name)
     if fetched.notice:
         warn(f"{name}: {fetched.notice}", stacklevel=2)
     model = load_folder(fetched.folder, name)
-    model.info = replace(model.info, commit=fetched.commit, notice=fetched.notice)
+    notices = {"notice": fetched.notice, "public_notice": fetched.public_notice}
+    model.info = replace(model.info, commit=fetched.commit, **notices)
     return model
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
@@ -20,6 +20,7 @@ from abn.checkpoint_info import CheckpointError
 from abn.files import replace_file
 from abn.hub_errors import (
     MET,
+    Fault,
     FaultError,
     changed,
     damaged,
@@ -50,6 +51,7 @@ class Request:
         required, optional: names of files at the repository's root.
         timeout: seconds of silence after which the server counts as hanging.
         max_bytes: that are taken in all, however many are announced or sent.
+        max_seconds: that one attempt may take in all, however steadily something arrives.
         public: the repository has to be one that anybody may read now: no token is sent, and what a token fetched
             earlier is not used.
         cache: folder to fetch into; None for huggingface_hub's own cache.
@@ -61,6 +63,7 @@ class Request:
     optional: tuple[str, ...] = ()
     timeout: float = 10.0
     max_bytes: int = 10**9
+    max_seconds: float = 600.0
     public: bool = False
     cache: Path | None = None
 
@@ -77,11 +80,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A folder of the cache with the files, all of one commit; `notice` is for a person, or None."""
+    """A folder of the cache with the files, all of one commit.
+
+    Attributes:
+        notice: for whoever runs this, or None; `public_notice` is the same in words for strangers.
+    """
 
     folder: Path
     commit: str
     notice: str | None = None
+    public_notice: str | None = None
 
 
 def fetch(request: Request, source: str) -> Fetched:
@@ -95,7 +103,7 @@ def fetch(request: Request, source: str) -> Fetched:
     """
     fault = endpoint_fault() or (token_fault() if request.token is None else None)
     if fault is not None:
-        raise CheckpointError(fault.reason(request.public), source)
+        raise _refusal(fault, request, source)
     for wait in (*RETRY_WAITS, None):
         try:
             return _from_hub(request)
@@ -105,19 +113,25 @@ def fetch(request: Request, source: str) -> Fetched:
             break
         time.sleep(max(wait, fault.wait))
     if not fault.unreachable or request.public:
-        raise CheckpointError(fault.reason(request.public), source)
+        raise _refusal(fault, request, source)
     cached = _from_cache(request)
     if cached is None:
-        raise CheckpointError(f"{fault.reason()}; nothing of it is cached on this machine", source)
+        raise _refusal(fault, request, source, "; nothing of it is cached on this machine")
     if constants.is_offline_mode():  # what was asked for
         return cached
-    notice = f"{fault.reason()}; the copy cached earlier is used (commit {cached.commit[:7]})"
-    return Fetched(cached.folder, cached.commit, notice)
+    stale = f"; the copy cached earlier is used (commit {cached.commit[:7]})"
+    return replace(cached, notice=fault.reason() + stale, public_notice=fault.reason(to_stranger=True) + stale)
+
+
+def _refusal(fault: Fault, request: Request, source: str, more: str = "") -> CheckpointError:
+    to_strangers = fault.reason(to_stranger=True) + more
+    reason = to_strangers if request.public else fault.reason() + more
+    return CheckpointError(reason, source, to_strangers=to_strangers)
 
 
 def _from_hub(request: Request) -> Fetched:
     commit = None
-    with watched(request.timeout, request.max_bytes) as watch:
+    with watched(request.timeout, request.max_bytes, request.max_seconds) as watch:
         try:
             commit, there = _resolve(request)
             for name in request.required:
@@ -128,10 +142,16 @@ def _from_hub(request: Request) -> Fetched:
             if isinstance(error, RevisionNotFoundError) and commit not in (None, request.revision):
                 raise FaultError(changed(request.repo)) from error
             raise FaultError(explain(error, request.repo, request.revision, watch)) from error
-        notices = [_fetch_optional(request, commit, name, there, watch) for name in request.optional]
+        missed = [(name, _fetch_optional(request, commit, name, there, watch)) for name in request.optional]
     _remember(request, commit)
     _sweep(request)
-    return Fetched(path.parent, commit, next(filter(None, notices), None))
+    fetched = Fetched(path.parent, commit)
+    for name, fault in missed:
+        if fault is not None:
+            what = f"{name} could not be fetched: "
+            notice = what + fault.reason(request.public)
+            return replace(fetched, notice=notice, public_notice=what + fault.reason(to_stranger=True))
+    return fetched
 
 
 def _resolve(request: Request) -> tuple[str, set[str] | None]:
@@ -160,8 +180,8 @@ def _download(request: Request, commit: str, name: str) -> Path:
     return path
 
 
-def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | None, watch: Watch) -> str | None:
-    """Fetch a file that may be missing; answer with a notice where it exists and cannot be had."""
+def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | None, watch: Watch) -> Fault | None:
+    """Fetch a file that may be missing; answer with the fault where it exists and cannot be had."""
     known = try_to_load_from_cache(request.repo, name, cache_dir=request.cache, revision=commit)
     known_absent = known is not None and not isinstance(known, str)
     if known_absent or (there is not None and name not in there):
@@ -176,7 +196,7 @@ def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | 
         fault = error.fault
     else:
         return None
-    return None if constants.is_offline_mode() else f"{name} could not be fetched: {fault.reason(request.public)}"
+    return None if constants.is_offline_mode() else fault
 
 
 def _from_cache(request: Request) -> Fetched | None:

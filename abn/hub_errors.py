@@ -22,9 +22,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import get_token_to_send
 
 from abn.checkpoint_info import PICKLE_REMEDY, PICKLE_SUFFIXES
-from abn.hub_watch import RefusedError, TooLargeError, Watch
+from abn.hub_watch import RefusedError, TooLargeError, TooSlowError, Watch
 
-MET = (RefusedError, TooLargeError, HTTPError, OSError, EntryNotFoundError)
+MET = (RefusedError, TooLargeError, TooSlowError, HTTPError, OSError, EntryNotFoundError)
 """What huggingface_hub, its HTTP client and the disk raise when files cannot be fetched."""
 
 LOG_IN = "HF_TOKEN, or hf auth login"
@@ -161,6 +161,13 @@ def explain(error: BaseException, repo: str, revision: str, watch: Watch) -> Fau
             return _of_status(error, repo, hub)
         case TooLargeError():
             return _of_size(error, repo, watch)
+        case TooSlowError():
+            return Fault(
+                f"{hub} had not sent everything after {watch.max_seconds:g} seconds",
+                f"try again, or fetch it with: hf download {repo} --local-dir FOLDER, and name that folder",
+                "try again later",
+                unreachable=True,
+            )
         case RefusedError(status=int()):
             return _of_overload(error, hub)
         case RefusedError():

@@ -1,5 +1,5 @@
 """Bounds: within `watched`, no request to the Hub is silent for long, none is sent twice, and no more than a
-named number of bytes is taken.
+named number of bytes and of seconds is taken.
 
 huggingface_hub retries on its own, for minutes when a server hangs, and waits as long as a `Retry-After` says; what
 arrives it counts only when all is on the disk. Its client is shared by the whole process; the hooks set here act only
@@ -8,13 +8,16 @@ in the context that asked for them.
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx2
 from huggingface_hub import constants, get_session
 from huggingface_hub.utils import parse_ratelimit_headers, tqdm
 
@@ -46,6 +49,10 @@ class TooLargeError(Exception):
         self.announced = announced
 
 
+class TooSlowError(Exception):
+    """Files that took longer than they may, though something kept arriving; of no type that is retried on."""
+
+
 @dataclass
 class Watch:
     """What one load has asked for and met.
@@ -53,15 +60,18 @@ class Watch:
     Attributes:
         timeout: seconds of silence after which a server counts as hanging.
         max_bytes: that may arrive; None for any number.
+        max_seconds: that all of it may take.
         failure: the last one on the network; why a request was about to be sent again.
         received: bytes of files that arrived.
     """
 
     timeout: float
     max_bytes: int | None = None
+    max_seconds: float = math.inf
     failure: Exception | None = None
     received: int = 0
     sent: set[tuple[str, str]] = field(default_factory=set)
+    started: float = field(default_factory=time.monotonic)
 
     def trace(self, event: str, details: dict[str, Any]) -> None:
         """Called by the HTTP client for everything that happens to a request."""
@@ -72,6 +82,11 @@ class Watch:
         """Refuse what the server announces, if it is too much."""
         if self.max_bytes is not None and announced.isdigit() and self.received + int(announced) > self.max_bytes:
             raise TooLargeError(int(announced))
+
+    def require_time(self) -> None:
+        """Refuse to go on when the time is up. A server that sends a byte now and then is never silent."""
+        if time.monotonic() - self.started > self.max_seconds:
+            raise TooSlowError
 
     def receive(self, number: int) -> None:
         """Count bytes that arrived, whatever was announced."""
@@ -94,23 +109,39 @@ class Metered(tqdm):
         return super().update(n)
 
 
+class _Timed(httpx2.SyncByteStream):
+    """An answer's body, with a look at the clock at every piece that comes from the network."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, watch: Watch) -> None:
+        self._stream, self._watch = stream, watch
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._stream:
+            self._watch.require_time()
+            yield piece
+
+    def close(self) -> None:
+        self._stream.close()
+
+
 @contextmanager
-def watched(timeout: float, max_bytes: int | None = None) -> Iterator[Watch]:
+def watched(timeout: float, max_bytes: int | None = None, max_seconds: float = math.inf) -> Iterator[Watch]:
     """Bound every request huggingface_hub makes inside, in this thread.
 
     Args:
-        timeout, max_bytes: see `Watch`. Bytes are counted where `Metered` is the progress bar.
+        timeout, max_bytes, max_seconds: see `Watch`. Bytes are counted where `Metered` is the progress bar.
 
     Raises:
         RefusedError: inside, instead of a retry; and for an answer that huggingface_hub would retry on.
         TooLargeError: inside, for more than `max_bytes`.
+        TooSlowError: inside, after `max_seconds`.
     """
     with _HOOKING:
         hooks = get_session().event_hooks
         for kind, hook in (("request", _before_request), ("response", _after_response)):
             if hook not in hooks[kind]:
                 hooks[kind].append(hook)
-    watch = Watch(timeout, max_bytes)
+    watch = Watch(timeout, max_bytes, max_seconds)
     token = _WATCH.set(watch)
     try:
         yield watch
@@ -122,6 +153,7 @@ def _before_request(request: Any) -> None:
     watch = _WATCH.get()
     if watch is None or request.url.path == "/api/agent-harnesses":  # not ours, and bounded by itself
         return
+    watch.require_time()
     asked = (request.method, str(request.url))
     if asked in watch.sent:  # a retry, or a redirect that leads in a circle
         raise RefusedError
@@ -134,6 +166,7 @@ def _after_response(response: Any) -> None:
     watch = _WATCH.get()
     if watch is None:
         return
+    response.stream = _Timed(response.stream, watch)
     if response.status_code in (408, 429) or response.status_code >= 500:
         raise RefusedError(response.status_code, _when_to_ask_again(response.headers))
     watch.expect(response.headers.get(constants.HUGGINGFACE_HEADER_X_LINKED_SIZE, ""))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abn.checkpoint_info import CheckpointError
-from abn.checkpoints import MOST_BYTES, load_checkpoint
+from abn.checkpoints import MOST_BYTES, MOST_SECONDS, load_checkpoint
 from abn.reference_file import REFERENCE_FILE, REMEDY, ReferenceFileError, load_reference
 from abn.resnet import ResNet
 from abn.sources import HubSource, locate
@@ -18,6 +18,7 @@ CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 BASELINE, DMB = CHECKPOINTS / "resnet-s", CHECKPOINTS / "resnet-dmb"
 
 LABELS = {"resnet-s": "ResNet-S", "resnet-dmb": "ResNet-DMB"}
+SHOWN_INSTEAD = "The checkpoint that came with this app is shown in its place."
 OTHER_CLASSES = (
     "{name}: it tells other classes apart than the checkpoint beside it, which came with this app; two networks are "
     "compared on the same classes. So the other checkpoint that came with this app is shown in its place."
@@ -31,7 +32,8 @@ class Network:
     Attributes:
         label: for people, e.g. "ResNet-DMB".
         reference: what is usual over the data set; None where the checkpoint carries none.
-        notice: what a person should know about how it was loaded, or None.
+        notice: what a person should know about how it was loaded, or None; `public_notice` is the same without
+            remedies on this machine, for a page that strangers reach.
         stands_in: whether it is a bundled one in place of another that was named.
     """
 
@@ -39,6 +41,7 @@ class Network:
     model: ResNet
     reference: Reference | None = None
     notice: str | None = None
+    public_notice: str | None = None
     stands_in: bool = False
 
     @property
@@ -55,6 +58,7 @@ def open_network(
     source: str | Path | HubSource,
     *,
     max_bytes: int = MOST_BYTES,
+    max_seconds: float = MOST_SECONDS,
     public_only: bool = False,
     cache: Path | None = None,
 ) -> Network:
@@ -62,19 +66,21 @@ def open_network(
 
     Args:
         source: a folder, a Hub id, or what `abn.sources.locate` made of one.
-        max_bytes, public_only, cache: of what comes from the Hub, see `load_checkpoint`.
+        max_bytes, max_seconds, public_only, cache: of what comes from the Hub, see `load_checkpoint`.
 
     Raises:
         CheckpointError: for a source that cannot be had or used.
         ReferenceFileError: for a reference that cannot be read, or belongs to other weights or other blocks.
     """
-    model = load_checkpoint(source, max_bytes=max_bytes, public_only=public_only, cache=cache)
+    model = load_checkpoint(
+        source, max_bytes=max_bytes, max_seconds=max_seconds, public_only=public_only, cache=cache
+    )
     info = model.info
     label = LABELS.get(model.architecture, model.architecture)
     reference = load_reference(info.folder, info.weights_sha256, info.source)
     if reference is not None:
         _require_blocks(reference, model)
-    return Network(label, model, reference, info.notice)
+    return Network(label, model, reference, info.notice, info.public_notice)
 
 
 def _require_blocks(reference: Reference, model: ResNet) -> None:
@@ -121,8 +127,9 @@ def load_network(source: str | None, bundled: Path) -> Network:
     except (CheckpointError, ReferenceFileError) as error:
         if not isinstance(place, HubSource):
             raise
-        notice = f"{str(error).rstrip('.')}. The checkpoint that came with this app is shown in its place."
-    return _stand_in(bundled, notice)
+        public = getattr(error, "to_strangers", str(error))
+        notices = [f"{text.rstrip('.')}. {SHOWN_INSTEAD}" for text in (str(error), public)]
+    return _stand_in(bundled, *notices)
 
 
 def load_networks(sources: Sequence[str | None], bundled: Sequence[Path]) -> list[Network]:
@@ -143,10 +150,10 @@ def load_networks(sources: Sequence[str | None], bundled: Sequence[Path]) -> lis
     if first == second or not any(network.stands_in for network in networks):
         return networks
     return [
-        network if network.stands_in else _stand_in(folder, OTHER_CLASSES.format(name=network.name))
+        network if network.stands_in else _stand_in(folder, *[OTHER_CLASSES.format(name=network.name)] * 2)
         for network, folder in zip(networks, bundled, strict=True)
     ]
 
 
-def _stand_in(bundled: Path, notice: str) -> Network:
-    return replace(open_network(bundled), notice=notice, stands_in=True)
+def _stand_in(bundled: Path, notice: str, public_notice: str) -> Network:
+    return replace(open_network(bundled), notice=notice, public_notice=public_notice, stands_in=True)

@@ -22,6 +22,7 @@ MOST_NETWORKS = 8  # kept beside the app's own; each is some tens of megabytes w
 MOST_AT_ONCE = 4  # loaded from the Hub; each takes a thread of the server for as long as the Hub takes
 MOST_WAITING = 8  # for a network that another visitor's request is loading; each takes a thread as well
 MOST_BYTES = 50_000_000  # of a checkpoint on the Hub; ours have 17 million
+MOST_SECONDS = 120.0  # of fetching one, in which it keeps one of the few places
 Place = Path | HubSource
 
 
@@ -103,6 +104,12 @@ class Pairs:
         )
         return type(self.own)(baseline, dmb, self.own.device)
 
+    def notices(self, inspector: Inspector) -> list[str]:
+        """What visitors should know about how the two networks were loaded, in words that fit them."""
+        networks = inspector.networks
+        found = [network.notice if self.folders else network.public_notice for network in networks]
+        return [notice for notice in found if notice]
+
     def _chosen(self, choice: Choice) -> Network:
         network = self._network(choice.place, public_only=not self.folders)
         found = network.model.info.weights_sha256
@@ -152,12 +159,14 @@ class Pairs:
 
     def _open(self, place: Place, public_only: bool) -> Network:
         if not isinstance(place, HubSource):
-            return open_network(place, max_bytes=MOST_BYTES)
+            return open_network(place)
         # A name that is not taken, and no folder yet: what stops its making is among the failures that are explained.
         own_cache = Path(self._scratch or tempfile.gettempdir()) / f"hub-{uuid4().hex}" if public_only else None
         with _place_in(self._loading, place):
             try:
-                return open_network(place, max_bytes=MOST_BYTES, public_only=public_only, cache=own_cache)
+                return open_network(
+                    place, max_bytes=MOST_BYTES, max_seconds=MOST_SECONDS, public_only=public_only, cache=own_cache
+                )
             finally:
                 if own_cache is not None:
                     shutil.rmtree(own_cache, ignore_errors=True)

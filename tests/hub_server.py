@@ -192,6 +192,16 @@ def stall(handler: _Handler) -> None:
     hang(handler)
 
 
+def drip(handler: _Handler) -> None:
+    """Announce a body, and send a byte of it now and then."""
+    handler.send_head(200, {"Content-Length": "100000", "ETag": '"part"'})
+    handler.close_connection = True
+    with suppress(OSError):  # the client has had enough
+        while not handler.hub.released.wait(0.05):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+
+
 def cut(handler: _Handler) -> None:
     """Announce a body, send a part of it, and close the connection."""
     handler.send_head(200, {"Content-Length": "100000"})

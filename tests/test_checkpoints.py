@@ -211,6 +211,25 @@ def test_a_kill_leaves_nothing_that_loads_half_written(folder, monkeypatch, kill
     assert "no config.json" in reason(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("README.md", "# My thesis\n"), ("config.json", '{"model_type": "bert"}'), ("config.json", "")],
+)
+def test_another_projects_files_are_not_replaced(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError, match=f"a {name} of another project stands there; name a new folder"):
+        save_checkpoint(resnet.resnet_s(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == content
+
+
+def test_a_checkpoint_is_saved_over_one_whose_saving_was_killed(tmp_path):
+    save_checkpoint(resnet.resnet_s(), tmp_path)
+    (tmp_path / "config.json").unlink()
+    save_checkpoint(resnet.resnet_s(), tmp_path)
+    assert load_checkpoint(tmp_path).architecture == "resnet-s"
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")

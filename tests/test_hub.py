@@ -393,6 +393,32 @@ def test_a_server_that_sends_more_than_it_announced_is_cut_off(hub, cache, answe
     assert get().notice is None
 
 
+@pytest.mark.parametrize("part", ["/api/models", "config.json", "/cdn/"])
+def test_a_server_that_sends_a_byte_now_and_then_is_cut_off(hub, cache, part):
+    hub.fail(hub_server.drip, "GET", part)
+    reason = refused(max_seconds=0.5)
+    assert "had not sent everything after 0.5 seconds; try again, or fetch it with: hf download" in reason
+    assert reason.endswith("nothing of it is cached on this machine")
+    assert left_over(cache) == []
+    hub.failures.clear()
+    assert get().notice is None
+
+
+def test_a_copy_stands_in_for_what_drips(hub):
+    first = get()
+    hub.repositories[REPO].commit({name: content + b"2" for name, content in FILES.items()})
+    hub.fail(hub_server.drip, "GET", "/cdn/")
+    later = get(max_seconds=0.5)
+    assert later.commit == first.commit
+    assert "after 0.5 seconds" in later.notice
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), "60"])
+def test_seconds_that_make_no_sense(hub, seconds):
+    with pytest.raises(CheckpointError, match="max_seconds is .*; expected a positive number of seconds"):
+        load_checkpoint(REPO, max_seconds=seconds)
+
+
 # Sources that strangers name.
 
 

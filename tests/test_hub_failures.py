@@ -185,6 +185,11 @@ def test_the_bundled_checkpoint_is_shown_and_the_next_start_is_unharmed(hub, cac
     for secret in (str(cache), "Traceback", "hf_wrong", "\n"):
         assert secret not in shown.notice
     assert left_over(cache) == []
+    public = shown.public_notice
+    assert public.startswith(f"{REPO}: ")
+    assert public.endswith("The checkpoint that came with this app is shown in its place.")
+    for own in ("HF_", "hf auth", "hf download", "permissions", "make room", "HTTP_PROXY", str(cache), "Traceback"):
+        assert own not in public
 
     restore(hub, files)
     after = load_network(REPO, bundled)
@@ -196,7 +201,7 @@ def test_the_bundled_checkpoint_is_shown_and_the_next_start_is_unharmed(hub, cac
 
 @pytest.mark.parametrize("failing", ["baseline", "dmb"])
 def test_beside_a_network_of_other_classes_both_bundled_ones_are_shown(
-    hub, checkpoints, tmp_path, monkeypatch, failing
+    hub, checkpoints, tmp_path, monkeypatch, capsys, failing
 ):
     hub.fail(status(429))
     side = {"baseline": "dmb", "dmb": "baseline"}[failing]
@@ -211,6 +216,7 @@ def test_beside_a_network_of_other_classes_both_bundled_ones_are_shown(
     (inspector,) = shown
     assert [network.label for network in inspector.networks] == ["ResNet-S", "ResNet-DMB"]
     assert inspector.class_names == CLASS_NAMES
+    assert capsys.readouterr().err.count("is shown in its place.") == 2  # whoever runs it is told too
     failed, other = (getattr(inspector, name).notice for name in (failing, side))
     assert failed.startswith(f"{REPO}: ") and "asked too often" in failed
     assert other.startswith("mine: it tells other classes apart")  # a name, no path

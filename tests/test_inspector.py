@@ -12,6 +12,7 @@ from abn.networks import Network, load_network
 from abn.pairs import Pairs
 from abn.results import BlockResult
 from abn.ui import words
+from abn.ui.edge import escape
 from abn.ui.page import build_page
 from tests.conftest import awake
 
@@ -151,10 +152,13 @@ def test_without_a_reference_the_page_says_what_is_missing(checkpoints, pictures
 
 
 def test_a_notice_about_a_checkpoint_stands_on_the_page(inspector):
-    noticed = dataclasses.replace(inspector.dmb, notice="somebody/resnet: there is no such repository.")
-    config = build_page(Pairs(Inspector(inspector.baseline, noticed, CPU), folders=False), []).get_config_file()
-    texts = [c["props"].get("value") for c in config["components"] if c["type"] == "markdown"]
-    assert "somebody/resnet: there is no such repository." in texts
+    told = {True: "somebody/resnet: offline; unset HF_HUB_OFFLINE.", False: "somebody/resnet: offline; try again."}
+    noticed = dataclasses.replace(inspector.dmb, notice=told[True], public_notice=told[False])
+    for local in (True, False):  # strangers can set nothing on the server
+        config = build_page(Pairs(Inspector(inspector.baseline, noticed, CPU), folders=local), []).get_config_file()
+        texts = [c["props"].get("value") for c in config["components"] if c["type"] == "markdown"]
+        assert escape(told[local]) in texts
+        assert escape(told[not local]) not in texts
 
 
 def test_four_biases_and_ten_classes_are_not_assumed(tmp_path, pictures):

@@ -13,7 +13,7 @@ from abn import pairs as module
 from abn.checkpoints import CheckpointError, save_checkpoint
 from abn.inspector import Inspector
 from abn.networks import Network, open_network
-from abn.pairs import MOST_BYTES, OWN, Choice, Pair, Pairs
+from abn.pairs import MOST_BYTES, MOST_SECONDS, OWN, Choice, Pair, Pairs
 from abn.sources import HubSource
 from tests.conftest import awake
 from tests.hub_server import FILES, REPO
@@ -36,8 +36,8 @@ def loads(monkeypatch, checkpoints):
     """What was loaded, and whether as for a stranger; a Hub id is answered from small checkpoints, at one commit."""
     loaded = []
 
-    def open_counted(place, *, max_bytes, public_only=False, cache=None):
-        assert max_bytes == MOST_BYTES
+    def open_counted(place, *, max_bytes=None, max_seconds=None, public_only=False, cache=None):
+        assert not isinstance(place, HubSource) or (max_bytes, max_seconds) == (MOST_BYTES, MOST_SECONDS)
         loaded.append((place, public_only))
         if not isinstance(place, HubSource):
             return open_network(place)

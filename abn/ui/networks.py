@@ -53,9 +53,8 @@ def build(
             choices.require(request.session_hash, number)
         except Superseded:
             return [gr.skip()] * len(outputs)
-        notices = [network.notice for network in inspector.networks if network.notice]
         names = " and ".join(f"**{escape(network.label)}**" for network in inspector.networks)
-        text = " ".join([f"You compare {names}; nobody else's page changes.", *map(escape, notices)])
+        text = " ".join([f"You compare {names}; nobody else's page changes.", *map(escape, pairs.notices(inspector))])
         return [chosen, text, *pair_places(chosen), *relabelled(compared_networks(inspector, chosen == OWN), seen)]
 
     def reset(request: gr.Request, seen: Shown | None):

@@ -64,9 +64,8 @@ def build_page(
         delete_cache=(keep, keep),
     ) as page:  # fmt: skip
         introduction = _introduction(compared_networks(own, own=True))
-        for network in own.networks:
-            if network.notice:
-                gr.Markdown(escape(network.notice), elem_classes="notice")
+        for notice in pairs.notices(own):
+            gr.Markdown(escape(notice), elem_classes="notice")
         failure = gr.Markdown(visible=False, elem_classes="notice", elem_id="failure")
         pair = gr.State(OWN)  # as long as the session, like what stands on the page
         shown = gr.State(None)
