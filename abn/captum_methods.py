@@ -172,15 +172,15 @@ def window_positions(height: int, width: int, window: int, stride: int) -> tuple
 
 
 def _baseline(kind: str, score: Score, images: Tensor) -> Tensor:
-    """The picture that stands for "nothing to see", as large as `images`, normalised."""
+    """The picture that stands for "nothing to see", as large as `images` and laid out in memory alike, normalised."""
     if kind == "mean":
         return torch.zeros_like(images)
     if kind == "black":
         info = getattr(score.model, "info", None)
         mean, std = (MEAN, STD) if info is None else (tuple(info.mean), tuple(info.std))
         pixel = normalise(torch.zeros(1, 3, 1, 1, device=images.device), mean, std)
-        return pixel.to(images.dtype).expand_as(images).contiguous()
-    return _blurred(images.detach())
+        return torch.empty_like(images).copy_(pixel)
+    return torch.empty_like(images).copy_(_blurred(images.detach()))
 
 
 def _blurred(images: Tensor) -> Tensor:

@@ -466,6 +466,19 @@ def test_methods_and_options_refused(model, images, method, options, message):
         attribute(model, images, 0, method, **options)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_network_always_gets_colours_innermost(model, images, method, layout):
+    layouts = []
+
+    def note(_, given):
+        layouts.append(given[0].is_contiguous(memory_format=torch.channels_last))
+
+    with model.conv1.register_forward_pre_hook(note):
+        attribute(model, images.clone(memory_format=layout), 3, method)
+    assert layouts and all(layouts)
+
+
 def test_whole_floats_are_whole_numbers(model, images):
     found = attribute(model, images, 0, "integrated_gradients", steps=4.0)
     assert found.options == {"steps": 4, "baseline": "black"}
