@@ -66,7 +66,7 @@ EARLIER = (
     "the corner says what went wrong."
 )
 
-REMOVED = "There is no picture. What stands below, if anything, belongs to the last one."
+REMOVED = "There is no picture, or the one you sent did not arrive. What stands below, if anything, belongs to the last one."
 
 KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most {minutes} minutes."
 

@@ -14,6 +14,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from abn.ui import mcp_tools
+from abn.ui.full_disk import TellFullDisk
 from abn.ui.limits import LimitRequests
 from abn.ui.names import NAMES
 from abn.ui.picture_input import MAX_BYTES
@@ -21,6 +22,7 @@ from abn.ui.style import CSS, HEAD
 from abn.ui.theme import THEME
 from abn.ui.upkeep import MOST_SESSIONS, upkeep
 
+MIDDLEWARE = [Middleware(LimitRequests), Middleware(TellFullDisk)]
 FIRST_PORT, PORTS = 7860, 100
 # After every event Gradio's queue would make a table of the last ten thousand, for a page that is switched off here.
 NO_STATISTICS = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000", "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
@@ -60,7 +62,7 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, share=False,
         css=CSS, head=HEAD, js=NAMES, theme=THEME, ssr_mode=False, footer_links=[], run_history=False,
         max_file_size=MAX_BYTES, state_session_capacity=MOST_SESSIONS, allowed_paths=[], mcp_server=mcp,
-        enable_monitoring=False, app_kwargs={"middleware": [Middleware(LimitRequests)], "lifespan": upkeep(page)},
+        enable_monitoring=False, app_kwargs={"middleware": MIDDLEWARE, "lifespan": upkeep(page)},
     )  # fmt: skip
     mcp_tools.adapt(page)
     return address

@@ -1,0 +1,78 @@
+"""A disk without room, at the one route that writes before any function of ours is called."""
+
+import asyncio
+import errno
+import os
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from abn.ui.full_disk import FULL, TellFullDisk
+from tests.conftest import HOME, READY
+
+SHIP = HOME / "assets" / "examples" / "ship.png"
+START = {"type": "http.response.start", "status": 200, "headers": []}
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/home/somebody/uploads")
+
+
+def answers(application, kind="http"):
+    """What the middleware sends for an application."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(TellFullDisk(application)({"type": kind, "path": "/upload"}, None, send))
+    return sent
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_it_is_said_in_words(number):
+    async def application(scope, receive, send):
+        raise OSError(number, os.strerror(number), "/home/somebody/uploads")
+
+    start, body = answers(application)
+    assert start["status"] == 507
+    assert FULL.encode() in body["body"]
+    assert b"somebody" not in body["body"]
+
+
+@pytest.mark.parametrize(("kind", "number"), [("http", errno.EACCES), ("lifespan", errno.ENOSPC)])
+def test_other_errors_go_on(kind, number):
+    async def application(scope, receive, send):
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(OSError, match=r"\[Errno"):
+        answers(application, kind)
+
+
+def test_an_answer_that_has_begun_is_not_begun_again():
+    async def application(scope, receive, send):
+        await send(START)
+        full()
+
+    with pytest.raises(OSError, match="No space left"):
+        answers(application)
+
+
+def test_the_servers_upload_route(url, monkeypatch):
+    with monkeypatch.context() as disk:
+        disk.setattr("gradio.route_utils.NamedTemporaryFile", full)
+        refused = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.png", SHIP.read_bytes())})
+    assert (refused.status_code, refused.json()) == (507, {"error": FULL})
+    taken = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.png", SHIP.read_bytes())})
+    assert taken.status_code == 200
+
+
+def test_the_page_says_that_the_picture_did_not_arrive(url, browser, monkeypatch):
+    page = browser.new_page()
+    page.goto(url)
+    page.locator(READY).wait_for()
+    monkeypatch.setattr("gradio.route_utils.NamedTemporaryFile", full)
+    page.locator("input[type=file]").first.set_input_files(SHIP)
+    expect(page.locator("#failure")).to_contain_text("the one you sent did not arrive")
+    page.close()
