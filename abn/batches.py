@@ -13,6 +13,9 @@ from torchvision.transforms.v2.functional import pad
 from abn.data import MEAN, STD, Cifar10, DataError, normalise, to_pixels
 from abn.workers import ALONE, Workers
 
+AT_ONCE = 16
+"""Batches that a GPU is asked to make in one go: the host then starts a sixteenth as many kernels for them. A CPU
+makes one at a time, which its caches hold."""
 HOLDOUT_SEED = 2024  # the same images are held out whatever the run's own seed
 
 
@@ -86,7 +89,13 @@ class Batches:
         seed: int,
         augmentation: Augmentation | None = None,
         workers: Workers = ALONE,
+        at_once: int | None = None,
     ) -> None:
+        """
+        Args:
+            at_once: how many batches are made in one go, which changes none of them; None for what suits the device.
+        """
+        self.at_once = at_once or (1 if split.labels.device.type == "cpu" else AT_ONCE)
         self.labels, self.batch_size, self.seed, self.workers = split.labels, batch_size, seed, workers
         self.augmentation = augmentation or Augmentation()
         self.size = split.pixels.shape[-1]
@@ -114,8 +123,11 @@ class Batches:
         cutout = round(self.augmentation.cutout * size / self.size)
         if cutout:
             corners = (torch.randint(0, size, (n, 2), generator=generator) - cutout // 2).to(device)
-        for start in range(0, n, self.batch_size):
-            chosen = self.workers.share(start, min(start + self.batch_size, n))
+        shares = [self._share(start) for start in range(0, n, self.batch_size)]
+        everything = torch.arange(n, device=device)
+        for first in range(0, len(shares), self.at_once):
+            several = shares[first : first + self.at_once]
+            chosen = torch.cat([everything[share] for share in several])
             index, (dy, dx), flip = order[chosen], offsets[chosen].unbind(1), flips[chosen]
             rows = dy[:, None] + line
             columns = dx[:, None] + torch.where(flip[:, None], line.flip(0), line)
@@ -124,8 +136,13 @@ class Batches:
             if cutout:
                 past = line - corners[chosen][:, :, None]  # (B, 2, size) pixels from the square's top and left edge
                 rows, columns = ((past >= 0) & (past < cutout)).unbind(1)
-                images = images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
-            yield images, self.labels[index]
+                images.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
+            sizes = [share.stop - share.start for share in several]
+            yield from zip(images.split(sizes), self.labels[index].split(sizes), strict=True)
+
+    def _share(self, start: int) -> slice:
+        """This worker's part of the batch that begins with the epoch's image `start`."""
+        return self.workers.share(start, min(start + self.batch_size, len(self.labels)))
 
     def _generator(self, epoch: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)

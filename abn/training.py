@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
@@ -28,12 +27,12 @@ from abn.batches import Batches, split_data
 from abn.data import Cifar10, DataError, load_cifar10
 from abn.devices import (
     DeviceError,
-    compiled,
     describe_hardware,
     gains_by_bfloat16,
     keep_freed_memory,
     make_deterministic,
 )
+from abn.epoch import make_optimizer, to_train, train_epoch
 from abn.evaluation import evaluate
 from abn.options import require_at_least_one
 from abn.recipes import RECIPES, Recipe
@@ -124,11 +123,7 @@ def train(
     found = workers.from_first(lambda: run_state.restore(out, run.settings()) if resume else run_state.start(out))
     log = run_state.load(found, model, optimizer)
     batches = Batches(train_split, recipe.batch_size, run.seed, recipe.augmentation, workers)
-    network = workers.wrap(model)
-    if compile_network:
-        torch.compiler.reset()  # or the variants of earlier runs use up what one process may compile
-        # Around DistributedDataParallel, which Dynamo then splits so that gradients travel during the backward pass.
-        network = compiled(network, device)
+    judged = to_train(model, recipe, device, workers, compile_network=compile_network)
     bfloat16 = gains_by_bfloat16(device)
     hardware = workers.describe(describe_hardware(device))
     workers.from_first(lambda: after_epoch(log))
@@ -149,7 +144,7 @@ def train(
         for epoch in range(len(log), recipe.epochs):
             bar.set_description(f"{run.architecture} epoch {epoch + 1}/{recipe.epochs}")
             started = time.perf_counter()
-            record = train_epoch(network, optimizer, recipe, batches, epoch, bar)
+            record = train_epoch(judged, optimizer, recipe, batches, epoch, bar, bfloat16=bfloat16)
             record["seconds"] = round(time.perf_counter() - started, 1)
             record |= {"precision": "bfloat16" if bfloat16 else "float32", "compiled": compile_network}
             if (epoch + 1) % run.evaluate_every == 0 or epoch + 1 == recipe.epochs:
@@ -161,72 +156,6 @@ def train(
             log.append(record)
             log[-1] = workers.from_first(keep)  # seconds and device are rank 0's
     return model.eval(), log
-
-
-def make_optimizer(parameter_groups: list[dict], recipe: Recipe, device: torch.device) -> torch.optim.SGD:
-    """The recipe's optimiser, which updates all weights in one kernel where the device has it."""
-    return torch.optim.SGD(
-        parameter_groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay,
-        nesterov=recipe.nesterov, fused=device.type != "mps",
-    )  # fmt: skip
-
-
-def train_epoch(
-    network: nn.Module, optimizer: torch.optim.SGD, recipe: Recipe, batches: Batches, epoch: int, bar: tqdm
-) -> dict:
-    """Train on every batch of an epoch, and count the batches on `bar`.
-
-    Returns:
-        Epoch (from 1), last learning rate, mean loss in nats and accuracy in percent while training.
-
-    Raises:
-        TrainingError: when the loss or a weight is no longer a number.
-    """
-    network.train()
-    device, workers = batches.labels.device, batches.workers
-    bfloat16 = gains_by_bfloat16(device)
-    loss_sum = torch.zeros((), device=device)
-    correct = torch.zeros((), device=device, dtype=torch.long)
-    seen = 0
-    for batch, (images, labels) in enumerate(batches.epoch(epoch)):
-        rate = recipe.learning_rate(epoch, batch, len(batches))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_scale", 1.0)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            logits = network(images)
-            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        loss.backward(workers.gradient_weight(loss, len(labels), batches.length(batch)))
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        # Sums stay on the device: asking for their values would make the host wait for every step.
-        loss_sum += loss.detach() * len(labels)
-        correct += (logits.detach().argmax(1) == labels).sum()
-        seen += batches.length(batch)
-        bar.update()
-        if batch % 20 == 0 or batch == len(batches) - 1:
-            mean_loss = (workers.sum(loss_sum) / seen).item()
-            accuracy = 100 * workers.sum(correct).item() / seen
-            if not math.isfinite(mean_loss):
-                raise _diverged(mean_loss, epoch, batch, rate)
-            bar.set_postfix(loss=f"{mean_loss:.3f}", acc=f"{accuracy:.1f}%", refresh=False)
-    # The last step comes after the last loss: what it did to the weights has to be looked at itself.
-    norm = torch.stack([parameter.detach().float().norm() for parameter in network.parameters()]).sum()
-    if not math.isfinite(workers.sum(norm).item()):
-        raise _diverged(math.nan, epoch, batch, rate)
-    return {
-        "epoch": epoch + 1,
-        "learning_rate": rate,
-        "train_loss": round(mean_loss, 6),
-        "train_accuracy": round(accuracy, 4),
-    }
-
-
-def _diverged(loss: float, epoch: int, batch: int, rate: float) -> TrainingError:
-    return TrainingError(
-        f"the loss is {loss} in epoch {epoch + 1}, batch {batch + 1} (learning rate {rate:.3g}); the last finished "
-        "epoch is kept",
-        "look for broken images, or start anew with a lower --lr and another --out",
-    )
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

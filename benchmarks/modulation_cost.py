@@ -2,7 +2,7 @@
 
     python -m benchmarks.modulation_cost [--batches 512 1] [--training-batch 128] [--rounds 20] [--compile]
 
-The forward pass is that of the page: eval mode, float32. The training step is `abn.training.train_epoch`'s. 1.00
+The forward pass is that of the page: eval mode, float32. The training step is `abn.epoch.train_epoch`'s. 1.00
 would be free.
 """
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.several_seeds [--arch resnet-dmb] [--at-once 1 2 4] [--steps 200] [--rounds 5] [--compile]
 
-Each process trains a network of its own by `abn.training.train_epoch`. In a round every number of processes has its
+Each process trains a network of its own by `abn.epoch.train_epoch`. In a round every number of processes has its
 turn, all of them beginning together; a turn ends when its last process is done.
 """
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.training_speed [--arch resnet-dmb] [--steps 4] [--rounds 5] [--compile] [--threads 2]
 
-In a round all take turns: an epoch of `--steps` batches by `abn.training.train_epoch`, augmentation and bookkeeping
+In a round all take turns: an epoch of `--steps` batches by `abn.epoch.train_epoch`, augmentation and bookkeeping
 included; forward, loss and backward of the same network on one batch that is ready; the loop of
 `benchmarks.official_loop`; and products of square matrices, of which the fastest is the device's peak: measured
 here, with these threads, and not the data sheet's.
@@ -16,15 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from abn.batches import Batches, Split
-from abn.devices import choose_device, compiled, describe_hardware, gains_by_bfloat16
+from abn.devices import choose_device, describe_hardware, gains_by_bfloat16
+from abn.epoch import Judged, make_optimizer, to_train, train_epoch
 from abn.recipes import RECIPES
 from abn.resnet import ARCHITECTURES
-from abn.training import make_optimizer, train_epoch
 from benchmarks.official_loop import AHEAD, OfficialLoop
 from benchmarks.peak import count_operations, products
 from benchmarks.timing import interleaved, ratio
@@ -56,22 +55,23 @@ class Speed:
 
 
 def own_network(architecture: str, device: torch.device, compile_network: bool) -> tuple[nn.Module, nn.Module]:
-    """The model as `abn.training.train` makes it, and what it trains: the same, or compiled."""
+    """The model as `abn.training.train` makes it, and what it trains: the same with its loss, compiled if told so."""
     torch.manual_seed(0)
     model = ARCHITECTURES[architecture]().to(device, memory_format=torch.channels_last).train()
-    return model, compiled(model, device) if compile_network else model
+    return model, to_train(model, RECIPE, device, compile_network=compile_network)
 
 
-def own_loop(model: nn.Module, network: nn.Module, batches: Batches) -> Callable[[], object]:
+def own_loop(model: nn.Module, judged: nn.Module, batches: Batches) -> Callable[[], object]:
     """An epoch of the project's own training."""
     optimizer = make_optimizer([{"params": list(model.parameters())}], RECIPE, batches.labels.device)
-    return lambda: train_epoch(network, optimizer, RECIPE, batches, 0, tqdm(disable=True))
+    precision = {"bfloat16": gains_by_bfloat16(batches.labels.device)}
+    return lambda: train_epoch(judged, optimizer, RECIPE, batches, 0, tqdm(disable=True), **precision)
 
 
-def forward_and_back(model: nn.Module, network: nn.Module, images: Tensor, labels: Tensor) -> None:
+def forward_and_back(model: nn.Module, judged: nn.Module, images: Tensor, labels: Tensor) -> None:
     """What no loop can leave out, in the precision of `train_epoch`."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=gains_by_bfloat16(images.device)):
-        loss = F.cross_entropy(network(images), labels)
+        loss, _ = judged(images, labels)
     loss.backward()
     model.zero_grad(set_to_none=True)
 
@@ -88,19 +88,19 @@ def measure(
     architecture: str, device: torch.device, *, batch: int, steps: int, rounds: int, compile_network: bool
 ) -> Speed:
     """Time all of them; the first round, in which workers start and networks are compiled, does not count."""
-    model, network = own_network(architecture, device, compile_network)
+    model, judged = own_network(architecture, device, compile_network)
     batches = noise_batches(batch, steps, device)
     images, labels = next(batches.epoch(0))
-    operations = count_operations(lambda: forward_and_back(model, model, images, labels))
+    operations = count_operations(lambda: forward_and_back(model, Judged(model, 0.0), images, labels))
 
     def limit() -> None:
         for _ in range(steps):
-            forward_and_back(model, network, images, labels)
+            forward_and_back(model, judged, images, labels)
 
     official = OfficialLoop(ARCHITECTURES[architecture](), device, batch, (rounds + 1) * (AHEAD + steps))
     matrices = products(device, torch.bfloat16 if gains_by_bfloat16(device) else torch.float32)
     candidates = {
-        "own": own_loop(model, network, batches),
+        "own": own_loop(model, judged, batches),
         "limit": limit,
         "ahead": lambda: official.run(AHEAD),
         "official": lambda: official.run(steps),

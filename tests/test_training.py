@@ -209,6 +209,17 @@ def test_batches_are_the_same_for_the_same_seed_and_epoch_alone():
         assert not torch.equal(numbers(seed, epoch), first)
 
 
+@pytest.mark.parametrize("cutout", [0, 3])
+@pytest.mark.parametrize("at_once", [2, 3, 16])
+def test_batches_made_in_one_go_are_the_same_bit_by_bit(cutout, at_once):
+    augmentation = Augmentation(alternate_flips=True, cutout=cutout)
+    one, several = (Batches(colourful(30), 8, 3, augmentation, at_once=number) for number in (None, at_once))
+    for (images, labels), (same_images, same_labels) in zip(one.epoch(1), several.epoch(1), strict=True):
+        assert torch.equal(images, same_images)
+        assert torch.equal(labels, same_labels)
+        assert same_images.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_the_last_partial_batch_is_kept():
     sizes = [len(labels) for _, labels in Batches(colourful(30), 8, 0).epoch(0)]
     assert sizes == [8, 8, 8, 6]
