@@ -51,6 +51,8 @@ CANDIDATES: dict[str, Variant] = {
     "temperature 0.1": Variant(partial(awake, standardise=False, temperature=0.1)),
     "standardised c": Variant(awake),
     "standardised c, no weight decay on B, G, g": Variant(awake, _no_decay),
+    "standardised c, 10 × learning rate": Variant(awake, _fast),
+    "standardised c, temperature 0.1": Variant(partial(awake, temperature=0.1)),
     "temperature 0.1, 10 × learning rate": Variant(partial(awake, standardise=False, temperature=0.1), _fast),
     "standardised c, temperature 0.1, 10 × learning rate": ARMS["awake"],
 }
