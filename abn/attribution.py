@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from abn.attribution_methods import METHODS, Method, Option, Value, find_method
-from abn.captum_methods import Map, images_per_pass
+from abn.captum_methods import Map
+from abn.devices import images_at_once
 from abn.inspection import require_evaluation_mode
 from abn.memory import in_parts_that_fit
 from abn.resnet import Probe, ResNet
@@ -104,7 +105,7 @@ def attribute(
         part = chosen.run(Score(model, goal, probe, len(leaf), report, per_pass=per_pass), leaf, settings)
         return part, _problems(part, Score(model, goal, probe, len(leaf), per_pass=per_pass), leaf.detach())
 
-    per_pass, smallest = images_per_pass(images.device), 1
+    per_pass, smallest = images_at_once(images.device, otherwise=128), 1
     if probe is not None:  # it is meant for these N together
         per_pass, smallest = max(per_pass, len(images)), len(images)
     # Gradients even where the caller has switched them off, and without a caller's autocast.

@@ -47,14 +47,6 @@ class Map:
     otherwise: str = NO_GRADIENT
 
 
-def images_per_pass(device: torch.device) -> int:
-    """How many images go through the network at once.
-
-    An image is cheaper among many, until those fall out of a CPU's caches.
-    """
-    return 32 if device.type == "cpu" else 128
-
-
 def saliency(score: Score, images: Tensor, options: Options) -> Map:
     """The gradient of the score, (N, 3, H, W), with its sign."""
     return Map(Saliency(score).attribute(images, abs=False), _size(images))

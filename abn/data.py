@@ -65,6 +65,8 @@ def load_cifar10(folder: str | Path, download: bool = False) -> Cifar10:
     except PermissionError as error:
         name = error.filename or folder
         raise DataError(f"{name} is not open to this user ({error.strerror}); mend its permissions") from error
+    except OSError as error:  # e.g. a name too long for any file
+        raise DataError(f"{folder} cannot be read ({error.strerror}); name the data set's folder") from error
 
 
 def _read_archive(archive: Path) -> Cifar10:

@@ -8,9 +8,8 @@ from torch import nn
 
 from abn.batches import Split
 from abn.data import normalise
+from abn.devices import images_at_once
 from abn.workers import ALONE, Workers
-
-EVALUATION_BATCH = 1000
 
 
 @torch.inference_mode()
@@ -24,8 +23,9 @@ def evaluate(model: nn.Module, split: Split, workers: Workers = ALONE) -> tuple[
     model.eval()
     correct, loss = 0, 0.0
     share = workers.share(0, len(split))
-    for start in range(share.start, share.stop, EVALUATION_BATCH):
-        chosen = slice(start, min(start + EVALUATION_BATCH, share.stop))
+    batch = images_at_once(split.labels.device)
+    for start in range(share.start, share.stop, batch):
+        chosen = slice(start, min(start + batch, share.stop))
         labels = split.labels[chosen]
         logits = model(normalise(split.pixels[chosen]))
         correct += (logits.argmax(1) == labels).sum().item()

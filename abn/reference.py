@@ -11,6 +11,7 @@ checkpoint's folder holds them (`abn.reference_file`).
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from abn.data import CLASS_NAMES, MEAN, STD, load_cifar10, normalise, to_pixels
+from abn.devices import choose_device, images_at_once
 from abn.inspection import inspect, require_evaluation_mode
 from abn.options import require_at_least_one
 from abn.reference_file import REFERENCE_FILE, ReferenceFileError, load_reference, save_reference
@@ -35,7 +37,7 @@ def compute_reference(
     model: ResNet,
     pixels: Tensor,
     labels: Tensor,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     *,
     class_names: tuple[str, ...],
     mean: tuple[float, ...] = MEAN,
@@ -50,6 +52,7 @@ def compute_reference(
         model: in eval mode; left as it is.
         pixels: (N, 3, 32, 32) uint8, on any device.
         labels: (N,) true classes; each class needs an image at least.
+        batch_size: images a pass; None for what suits the device.
         class_names: the checkpoint's, in the order of its logits.
         mean: of each colour, as the checkpoint's normalisation has it; `std` likewise.
 
@@ -57,12 +60,13 @@ def compute_reference(
         ValueError: for a network in training mode, a batch size below 1, or labels that do not fit.
     """
     require_evaluation_mode(model)
+    device = next(model.parameters()).device
+    batch_size = images_at_once(device) if batch_size is None else batch_size
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
     labels = labels.cpu().numpy()
     _check_labels(labels, len(pixels), class_names)
 
-    device = next(model.parameters()).device
     measured: dict[str, list[tuple[np.ndarray, ...]]] = {}
     with tqdm(total=len(pixels), unit="image", disable=not progress) as bar:
         for start in range(0, len(pixels), batch_size):
@@ -126,7 +130,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("checkpoint", type=Path, help="a checkpoint's folder; the reference is written into it")
     parser.add_argument("--data", required=True, type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10")
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
-    parser.add_argument("--batch-size", type=int, default=500, metavar="N", help="images at once (default 500)")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="images at once, instead of what suits the device"
+    )
     args = parser.parse_args(argv)
     require_at_least_one(parser, args, "batch_size")
     return args
@@ -142,10 +148,9 @@ def _require_cifar10(class_names: tuple[str, ...]) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     from abn.checkpoints import load_checkpoint
-    from abn.devices import choose_device
 
     args = parse_arguments(argv)
-    if not args.checkpoint.is_dir():
+    if not os.path.isdir(args.checkpoint):  # Path's own raises for a name too long for any file
         sys.exit(
             f"abn.reference: {args.checkpoint} is no folder here; name a checkpoint's local folder "
             "(one on the Hub has to be downloaded first, since the reference is written into it)"

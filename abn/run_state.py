@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import pickle
 import struct
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def restore(out: Path, settings: dict) -> dict | None:
         TrainingError: for a state that is damaged or another run's; as `start` where there is none.
     """
     path = out / STATE_FILE
-    if not path.exists():
+    if not os.path.exists(path):  # Path's own raises where `out` can be no folder
         start(out)
         return None
     try:

@@ -1,6 +1,6 @@
 """What a trained modulation does, over all test images of CIFAR-10.
 
-    python -m benchmarks.audit CHECKPOINT --data DIR [--out results/audit] [--device auto] [--batch 100]
+    python -m benchmarks.audit CHECKPOINT --data DIR [--out results/audit] [--device auto] [--batch N]
                                [--images N] [--reestimate 5000]
 
 Splits the variance of every channel's factor by class, says how the gates and the bank are used, and measures
@@ -23,7 +23,7 @@ import torch
 from abn.checkpoint_info import CheckpointInfo
 from abn.checkpoints import load_checkpoint
 from abn.data import CLASS_NAMES, Cifar10, load_cifar10, to_pixels
-from abn.devices import choose_device, describe_hardware
+from abn.devices import choose_device, describe_hardware, images_at_once
 from abn.files import replace_file
 from abn.memory import DeviceMemoryError
 from abn.options import require_at_least_one
@@ -42,7 +42,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10")
     parser.add_argument("--out", type=Path, default=Path("results/audit"), metavar="DIR", help="(results/audit)")
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
-    parser.add_argument("--batch", type=int, default=100, metavar="N", help="images at once (100)")
+    parser.add_argument("--batch", type=int, metavar="N", help="images at once, instead of what suits the device")
     parser.add_argument("--images", type=int, metavar="N", help="the first N test images alone, for a trial")
     parser.add_argument(
         "--reestimate", type=int, default=5000, metavar="N", help="training images for bn2, the first ones (5000)"
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
         }  # fmt: skip
         store = Store(args.out / f".{_name(args)}.partial", settings)
         made_with = store.history(device=describe_hardware(device), torch=str(torch.__version__))
-        found = audit(model, test, train, store, args.batch, progress=True)
+        found = audit(model, test, train, store, args.batch or images_at_once(device), progress=True)
         result = {
             "checkpoint": _name(args), **_known(info), **settings, **made_with, "interval": INTERVAL, **found,
         }  # fmt: skip

@@ -26,8 +26,7 @@ from tqdm import tqdm
 
 from abn.batches import Split, split_data
 from abn.data import MEAN, STD, Cifar10, DataError, load_cifar10
-from abn.devices import DeviceError, choose_device, describe_hardware
-from abn.evaluation import EVALUATION_BATCH
+from abn.devices import DeviceError, choose_device, describe_hardware, images_at_once
 from abn.files import replace_file
 from abn.options import require_at_least_one
 from abn.recipes import RECIPES
@@ -66,7 +65,8 @@ def measure(model: ResNet, held: Split) -> dict[str, float]:
         model: modulated, in eval mode.
         held: images that it was not trained on.
     """
-    recorded, _ = record(model, Images(held.pixels, held.labels, MEAN, STD), EVALUATION_BATCH, tqdm(disable=True))
+    images, batch = Images(held.pixels, held.labels, MEAN, STD), images_at_once(held.labels.device)
+    recorded, _ = record(model, images, batch, tqdm(disable=True))
     blocks = [use_of_bank(m) for m in recorded.values()]
     return {name: float(np.mean([block[name] for block in blocks])) for name in blocks[0]}
 

@@ -201,6 +201,11 @@ def fake_torchvision(monkeypatch, error=None):
     return asked
 
 
+def test_a_name_too_long_for_any_file_is_refused():
+    with pytest.raises(DataError, match="cannot be read .*; name the data set's folder"):
+        load_cifar10("x" * 300)
+
+
 @pytest.mark.parametrize("download", [False, True])
 def test_torchvisions_files_are_read_and_fetched_only_on_request(tmp_path, monkeypatch, download):
     asked = fake_torchvision(monkeypatch)

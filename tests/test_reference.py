@@ -399,7 +399,8 @@ def test_the_command_takes_a_real_checkpoint_without_changing_it(command):
 
 def test_the_command_says_in_one_sentence_what_is_wrong(stubbed, tmp_path, monkeypatch):
     arguments = stubbed.arguments
-    assert "user/repo is no folder here" in _exit_message(["user/repo", *arguments[1:]])
+    for name in ("user/repo", "x" * 300):
+        assert f"{name} is no folder here" in _exit_message([name, *arguments[1:]])
     assert "holds no cifar10.npz" in _exit_message([arguments[0], "--data", str(tmp_path / "none")])
     assert "device 'tpu' is not to be had" in _exit_message([*arguments, "--device", "tpu"])
     stubbed.model.info = replace(_Info(), class_names=("x", "y"))

@@ -56,6 +56,11 @@ def test_a_stopped_run_ends_with_the_weights_of_one_that_was_not(tmp_path, monke
     assert torch.equal(*momenta)
 
 
+def test_a_name_too_long_for_any_folder_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="cannot be made a folder .*; name another --out"):
+        go(tiny_run(), tmp_path / ("x" * 300), resume=True)
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path):
     expected, log = go(tiny_run(), tmp_path)
     content = (tmp_path / "state.pt").read_bytes()

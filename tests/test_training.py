@@ -304,7 +304,7 @@ class _ReadsRed(nn.Module):
 
 
 def test_accuracy_and_loss_of_a_known_network(monkeypatch):
-    monkeypatch.setattr("abn.evaluation.EVALUATION_BATCH", 3)
+    monkeypatch.setattr("abn.evaluation.images_at_once", lambda device: 3)
     pixels = (20 * torch.arange(8, dtype=torch.uint8))[:, None, None, None].expand(-1, 3, 32, 32)
     labels = torch.tensor([0, 1, 2, 3, 4, 0, 0, 0])
     accuracy, loss = evaluate(_ReadsRed().train(), Split(pixels, labels))
