@@ -13,7 +13,7 @@ import gradio as gr
 import httpx
 import pytest
 
-from abn.ui import about, upkeep
+from abn.ui import upkeep, words
 from abn.ui.picture_input import GuardedBlocks
 
 
@@ -124,4 +124,5 @@ def test_a_running_server_sweeps_by_itself(page):
 
 
 def test_the_page_says_how_long_a_picture_is_kept():
-    assert "after at most 120 minutes" in about.KEPT.format(minutes=120)
+    assert words.kept(3600).endswith("after at most 120 minutes.")
+    assert words.kept(20).endswith("after at most a minute.")

@@ -68,7 +68,7 @@ EARLIER = (
 
 REMOVED = "There is no picture, or the one you sent did not arrive. What stands below, if anything, belongs to the last one."
 
-KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most {minutes} minutes."
+KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most {within}."
 
 
 def _with_note(text: str, not_shown: str) -> str:

@@ -17,7 +17,7 @@ from abn.data import CLASS_NAMES, Cifar10
 from abn.inspector import Inspector
 from abn.pairs import Pair, Pairs
 from abn.pictures import FITS, fit, read_picture
-from abn.ui import about, words
+from abn.ui import words
 from abn.ui.edge import refuse, told
 from abn.ui.picture_input import PictureInput
 from abn.ui.shown import Compared, Refit
@@ -87,7 +87,7 @@ def build(
         come late: whatever puts something else on the page cancels them.
     """
     picture = PictureInput(label="Picture", elem_id="picture", height=300)
-    gr.Markdown(about.KEPT.format(minutes=-(-2 * keep // 60)), elem_classes="aside")
+    gr.Markdown(words.kept(keep), elem_classes="aside")
     follows: list[tuple[Any, Any]] = []  # a component, and with which networks it is in sight
     gallery = _gallery(pairs.own, origins, follows) if origins.examples else None
     slow = [] if data is None else [_test_image_buttons(pairs, pair, data, picture, follows)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -134,6 +135,12 @@ def regions(label: str, found: Sequence[Region], problem: str | None = None) -> 
         if region.total * (1 if way == "highest" else -1) > 0
     ]
     return f"{name}: {' and '.join(said) or 'every region sums to 0'}."
+
+
+def kept(seconds: int) -> str:
+    """How long an upload is kept, of which sweeps every so many seconds delete those as old."""
+    minutes = math.ceil(2 * seconds / 60)
+    return about.KEPT.format(within="a minute" if minutes == 1 else f"{minutes} minutes")
 
 
 def _place(region: Region) -> str:
