@@ -18,7 +18,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 from abn import zero_gpu
 from abn.checkpoints import CheckpointError
 from abn.data import DataError, load_cifar10
-from abn.devices import DeviceError, choose_device
+from abn.devices import DeviceError, choose_device, share_memory_pools
 from abn.experiment_folder import read_results
 from abn.inspector import Inspector
 from abn.memory import DeviceMemoryError
@@ -57,6 +57,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
+    share_memory_pools()
     try:
         make, device = Inspector, args.device
         if zero_gpu.is_lent():  # then this process has no GPU, though torch says so

@@ -10,6 +10,8 @@ from benchmarks.server import Server, Use
 WARM_UP = 0.2
 """Share of the requests that warms up: caches fill, arenas grow, modules are loaded when first needed."""
 MEMORY_GROWTH = 1.05
+MORE_THREADS = 2
+"""A pool's threads end when they were idle for a while: how many there are goes up and down."""
 MORE_DESCRIPTORS = 4
 """What a connection that is just being opened or closed may add."""
 
@@ -49,7 +51,7 @@ class Watch:
         grown = []
         if ratio > MEMORY_GROWTH:
             grown.append(f"memory grew by {100 * (ratio - 1):.1f} %; accepted: {100 * (MEMORY_GROWTH - 1):.0f} %")
-        if last["threads"] > first["threads"]:
+        if last["threads"] > first["threads"] + MORE_THREADS:
             grown.append("threads grew")
         if last["descriptors"] > first["descriptors"] + MORE_DESCRIPTORS:
             grown.append("open files grew")

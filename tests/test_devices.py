@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from abn import devices
-from abn.devices import choose_device, describe_hardware, keep_freed_memory
+from abn.devices import choose_device, describe_hardware, keep_freed_memory, share_memory_pools
 
 ROOT = Path(__file__).parents[1]
 # 100 buffers of 10 MB are written and freed: how many MB of them are still there?
@@ -38,9 +38,45 @@ def test_freed_memory_is_kept_once_it_was_asked_for():
     assert megabytes_left("from abn.devices import keep_freed_memory; assert keep_freed_memory()") > 900
 
 
+# Six threads take memory at once: how many pools does glibc say that it has?
+POOLS = """
+import ctypes, threading
+{before}
+libc, meeting = ctypes.CDLL(None), threading.Barrier(6)
+libc.malloc.restype = ctypes.c_void_p
+def take():
+    meeting.wait()
+    for _ in range(1000):
+        libc.malloc(5000)
+    meeting.wait()
+threads = [threading.Thread(target=take) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+
+
+def pools(before: str) -> int:
+    ran = subprocess.run(
+        [sys.executable, "-c", POOLS.format(before=before)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.count("<heap nr=")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_threads_share_two_pools_of_memory_once_it_was_asked_for():
+    assert pools("") > 2
+    assert pools("from abn.devices import share_memory_pools; assert share_memory_pools()") <= 2
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert keep_freed_memory() is False
+    assert share_memory_pools() is False
 
 
 @pytest.mark.parametrize(("threads", "said"), [(1, "CPU, 1 thread ("), (3, "CPU, 3 threads (")])
