@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -26,7 +27,9 @@ def answers(application, kind="http"):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(TellFullDisk(application)({"type": kind, "path": "/upload"}, None, send))
+    answering = TellFullDisk(application)({"type": kind, "path": "/upload"}, None, send)
+    with ThreadPoolExecutor() as elsewhere:  # Playwright's loop runs in this thread
+        elsewhere.submit(asyncio.run, answering).result()
     return sent
 
 
