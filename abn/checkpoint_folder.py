@@ -12,7 +12,9 @@ import torch
 
 from abn import resnet
 from abn.checkpoint_info import CheckpointError, CheckpointInfo, parse_config
+from abn.data import normalise
 from abn.resnet import ResNet
+from abn.texts import one_line
 from abn.weights import load_official_state_dict, read_safetensors
 
 WEIGHTS_FILE = "model.safetensors"
@@ -44,7 +46,26 @@ def load_folder(folder: Path, source: str) -> ResNet:
         )
     model.info = replace(info, source=source, folder=folder)
     # Colours innermost, as pictures come: a pass is faster so, above all that of one picture.
-    return model.eval().to(memory_format=torch.channels_last)
+    model = model.eval().to(memory_format=torch.channels_last)
+    require_finite_logits(model, info, source)
+    return model
+
+
+def require_finite_logits(model: ResNet, info: CheckpointInfo, source: str) -> None:
+    """Refuse a network whose numbers, each finite, overflow together.
+
+    Args:
+        model: in eval mode, on the CPU.
+
+    Raises:
+        CheckpointError: where the logits of a black, a grey or a white picture are not finite.
+    """
+    brightness = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1)
+    with torch.inference_mode():
+        logits = model(normalise(brightness.expand(3, 3, 32, 32), info.mean, info.std))
+    if not logits.isfinite().all():
+        reason = "its answers to plain pictures are NaN or infinite; take weights from before the training diverged"
+        raise CheckpointError(reason, source)
 
 
 def read_info(folder: Path, source: str) -> CheckpointInfo:
@@ -80,7 +101,8 @@ def build(info: CheckpointInfo, source: str) -> ResNet:
     build = resnet.ARCHITECTURES.get(info.architecture)
     if build is None:
         known = ", ".join(sorted(resnet.ARCHITECTURES))
-        raise CheckpointError(f"unknown architecture {info.architecture!r}; this version has {known}", source)
+        named = one_line(repr(info.architecture), 60)
+        raise CheckpointError(f"unknown architecture {named}; this version has {known}", source)
     if ("num_biases" in inspect.signature(build).parameters) != (info.num_biases is not None):
         raise CheckpointError(
             f"{CONFIG_FILE}: num_biases is {json.dumps(info.num_biases)}, which {info.architecture} cannot have; "

@@ -17,6 +17,7 @@ PICKLE_REMEDY = (
 )
 MOST_BIASES = 10_000  # K; the bank of a block then has some ten million bytes
 _LARGEST = 1e9  # of any number; larger ones overflow
+_SMALLEST_STD = 1e-6  # of a colour's standard deviation; what is divided by smaller ones overflows
 
 
 class CheckpointError(ValueError):
@@ -172,8 +173,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "mean": (_colours, "three numbers, one a colour"),
     "std": (
-        lambda value: _colours(value) and all(width > 0 for width in value),
-        "three positive numbers, one a colour",
+        lambda value: _colours(value) and all(width >= _SMALLEST_STD for width in value),
+        f"three numbers of at least {_SMALLEST_STD:f}, one a colour",
     ),
     "num_biases": (
         lambda value: value is None or (_whole(value, 1) and value <= MOST_BIASES),

@@ -18,13 +18,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, build
+from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, build, require_finite_logits
 from abn.checkpoint_info import CheckpointError, CheckpointInfo
 from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES, MEAN, STD
 from abn.reference_file import REFERENCE_FILE
 from abn.resnet import ARCHITECTURES
-from abn.weights import PICKLES, listed, load_official_state_dict, plain_names, read_safetensors
+from abn.weights import is_pickle, listed, load_official_state_dict, plain_names, read_safetensors
 
 FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, REFERENCE_FILE)
 """What a checkpoint's folder holds; writing one replaces them."""
@@ -61,8 +61,8 @@ def convert_checkpoint(
     The numbers of classes and of bias vectors are those of the weights.
 
     Args:
-        file: what torch.save wrote of a state dict, bare or under a key of `WRAPPERS`, with or without DataParallel's
-            "module."; or a `.safetensors`.
+        file: what torch.save wrote of a state dict, bare or under a key of `WRAPPERS`, with or without what
+            DataParallel and torch.compile put before the names; or a `.safetensors`.
         folder: a new one, or one without files of a checkpoint's names.
         architecture: a name in `abn.resnet.ARCHITECTURES`; the one the names belong to where it is not given.
         class_names: in the order of the logits; CIFAR-10's where there are ten.
@@ -92,6 +92,7 @@ def convert_checkpoint(
     )
     model = build(info, name)
     load_official_state_dict(model, state, source=name)
+    require_finite_logits(model.eval(), info, name)
     return save_checkpoint(model, folder, class_names=info.class_names, mean=mean, std=std)
 
 
@@ -116,16 +117,13 @@ def read_state_dict(path: Path, source: str) -> Mapping[str, Tensor]:
         CheckpointError: for a file that cannot be read, needs code, is damaged, or holds something else.
     """
     try:
-        with path.open("rb") as opened:
-            start = opened.read(4)
+        pickled = is_pickle(path)
     except FileNotFoundError as error:
         raise CheckpointError("there is no such file; name one with weights", source) from error
     except OSError as error:
         reason = f"this cannot be read ({error.strerror}); name a file with weights, and look at its permissions"
         raise CheckpointError(reason, source) from error
-    if not start.startswith(PICKLES):
-        return _safetensors(path, source)
-    return _unwrapped(_unpickled(path, source), source)
+    return _unwrapped(_unpickled(path, source), source) if pickled else _safetensors(path, source)
 
 
 def _safetensors(path: Path, source: str) -> Mapping[str, Tensor]:
@@ -154,11 +152,11 @@ def _unpickled(path: Path, source: str) -> Any:
 def _unwrapped(content: Any, source: str) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"this holds a {type(content).__name__}; expected a state dict", source)
-    if any(isinstance(value, Tensor) for value in content.values()):
-        return content
-    for key in WRAPPERS:
+    for key in WRAPPERS:  # first, for a tensor may stand beside them: the best accuracy, say
         if isinstance(content.get(key), Mapping):
             return content[key]
+    if any(isinstance(value, Tensor) for value in content.values()):
+        return content
     there = listed([repr(key) for key in content]) or "nothing"
     raise CheckpointError(f"no weights are in this, nor under {', '.join(WRAPPERS)}; there is {there}", source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from abn.checkpoint_info import PICKLE_REMEDY, PICKLE_SUFFIXES, CheckpointError
 from abn.resnet import ResNet
+from abn.texts import one_line
 
 _LFS_POINTER = b"version https://git-lfs"
-PICKLES = (b"PK\x03\x04", b"\x80")
-"""How files of torch.save start: a pickle in a zip; before 2020 a bare one."""
+_PICKLES = (b"PK\x03\x04", b"\x80")  # how files of torch.save start: a pickle in a zip; before 2020 a bare one
+_WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
+_LONGEST_NAME = 80  # characters that a message quotes; ours have at most 45
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -30,10 +33,10 @@ def read_safetensors(path: Path, source: str) -> dict[str, Tensor]:
         CheckpointError: for a missing, unreadable or truncated file, a pickle, or a Git LFS pointer.
     """
     try:
+        if is_pickle(path):
+            raise CheckpointError(f"{path.name} is a pickle under another name; {PICKLE_REMEDY}", source)
         with path.open("rb") as file:
             start = file.read(len(_LFS_POINTER))
-        if start.startswith(PICKLES):
-            raise CheckpointError(f"{path.name} is a pickle under another name; {PICKLE_REMEDY}", source)
         if start == _LFS_POINTER:
             raise CheckpointError(f"{path.name} is a Git LFS pointer, not the weights; run git lfs pull", source)
         return load_file(path)
@@ -49,17 +52,36 @@ def read_safetensors(path: Path, source: str) -> dict[str, Tensor]:
         raise CheckpointError(reason, source) from error
 
 
+def is_pickle(path: Path) -> bool:
+    """Whether a file starts as torch.save's do, and not as safetensors.
+
+    Either may start with the byte 0x80: there it is the lowest of the header's length.
+
+    Raises:
+        OSError: where it cannot be read.
+    """
+    with path.open("rb") as file:
+        start, size = file.read(9), os.fstat(file.fileno()).st_size
+    is_safetensors = start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
+    return start.startswith(_PICKLES) and not is_safetensors
+
+
 def plain_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries without the "module." which DataParallel puts before every name."""
-    if state_dict and all(str(name).startswith("module.") for name in state_dict):
-        return {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
-    return dict(state_dict)
+    """The entries without what DataParallel ("module.") and torch.compile ("_orig_mod.") put before every name."""
+    entries = {str(name): tensor for name, tensor in state_dict.items()}
+    while entries:
+        wrapper = next((wrapper for wrapper in _WRAPPERS if all(name.startswith(wrapper) for name in entries)), None)
+        if wrapper is None:
+            break
+        entries = {name.removeprefix(wrapper): tensor for name, tensor in entries.items()}
+    return entries
 
 
 def load_official_state_dict(model: ResNet, state_dict: Mapping[str, Tensor], *, source: str = "state dict") -> None:
     """Load weights under the official implementation's names, which are ours too, into either network.
 
-    Names may start with "module.", as DataParallel has them; `num_batches_tracked` may be missing.
+    Names may start with "module." or "_orig_mod.", as DataParallel and torch.compile have them;
+    `num_batches_tracked` may be missing.
 
     Args:
         model: on the "meta" device, it is put on the CPU.
@@ -106,6 +128,9 @@ def _require_same_entries(
             raise CheckpointError(
                 f"{name} has shape {tuple(entry.shape)}; expected {tuple(tensor.shape)} for {network}", source
             )
+        if entry.layout != torch.strided or entry.is_meta:
+            kind = "no values" if entry.is_meta else "a sparse tensor"
+            raise CheckpointError(f"{name} holds {kind}; expected a plain tensor, so save it as one", source)
         allowed = _FLOATS if tensor.is_floating_point() else (tensor.dtype,)
         if entry.dtype not in allowed:
             raise CheckpointError(f"{name} holds {entry.dtype}; expected {tensor.dtype}", source)
@@ -115,9 +140,9 @@ def require_sound(state: Mapping[str, Tensor], source: str) -> None:
     """Refuse, by name, weights a network cannot compute with.
 
     Raises:
-        CheckpointError: for NaN, infinity, or a negative variance.
+        CheckpointError: for NaN, infinity, a number that is one in float32, or a negative variance.
     """
-    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    broken = [name for name, tensor in state.items() if not tensor.float().isfinite().all()]
     if broken:
         reason = f"NaN or infinity stands in {listed(broken)}; take weights from before the training diverged"
         raise CheckpointError(reason, source)
@@ -127,6 +152,6 @@ def require_sound(state: Mapping[str, Tensor], source: str) -> None:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, each on one line, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(one_line(name, _LONGEST_NAME) for name in names[:most]) + more

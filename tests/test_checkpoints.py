@@ -264,7 +264,7 @@ def test_a_reference_stays_with_its_weights_only(folder):
     [
         ({"class_names": ("a", "b")}, ["2 class names", "3 classes"]),
         ({"class_names": ("a", "b", "a")}, ["class_names", "different"]),
-        ({"std": (0.1, 0.0, 0.1)}, ["std", "positive"]),
+        ({"std": (0.1, 0.0, 0.1)}, ["std", "at least 0.000001"]),
         ({"accuracy": 120.0}, ["accuracy is 120.0", "0 to 100"]),
         ({"seed": -1}, ["seed is -1"]),
     ],
@@ -422,8 +422,9 @@ def test_a_config_without_a_field_it_needs(folder, name):
         ("mean", [0.5, 0.5], "three numbers"),
         ("mean", [0.5, 0.5, float("nan")], "three numbers"),
         ("mean", [10**400, 0.5, 0.5], "three numbers"),
-        ("std", [0.2, 0.0, 0.2], "three positive numbers"),
-        ("std", [0.2, -0.2, 0.2], "three positive numbers"),
+        ("std", [0.2, 0.0, 0.2], "three numbers of at least 0.000001"),
+        ("std", [0.2, -0.2, 0.2], "three numbers of at least 0.000001"),
+        ("std", [0.2, 1e-300, 0.2], "three numbers of at least 0.000001"),
         ("num_biases", 0, "from 1 to 10,000"),
         ("num_biases", True, "from 1 to 10,000"),
         ("num_biases", 2.0, "from 1 to 10,000"),
@@ -455,6 +456,9 @@ def test_an_unknown_architecture(folder):
     found = reason(folder)
     assert "unknown architecture 'resnet-se'" in found
     assert "resnet-dmb, resnet-s" in found
+    edit_config(folder, architecture="\x1b[2J" + "x" * 10_000)
+    assert "unknown architecture 'x" not in reason(folder)
+    assert len(reason(folder)) < 300
 
 
 @pytest.mark.parametrize(("architecture", "num_biases"), [("resnet-s", 2), ("resnet-dmb", None)])

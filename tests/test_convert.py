@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from abn import checkpoint_commands
 from abn.checkpoint_info import CheckpointError
-from abn.checkpoints import load_checkpoint
+from abn.checkpoints import load_checkpoint, save_checkpoint
 from abn.convert import convert_checkpoint
 from abn.data import CLASS_NAMES, MEAN, STD
 from abn.resnet import ResNet, resnet_dmb, resnet_s
@@ -93,6 +93,9 @@ def data_parallel(state: dict) -> dict:
         lambda state: {"net": data_parallel(state), "acc": 91.5, "epoch": 3},
         lambda state: {"model_state_dict": state},
         data_parallel,
+        lambda state: {"state_dict": data_parallel(state), "best_acc1": torch.tensor(91.5)},
+        lambda state: {f"_orig_mod.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"module._orig_mod.{name}": tensor for name, tensor in state.items()},
         lambda state: {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")},
         lambda state: {name: tensor.double() for name, tensor in state.items() if tensor.is_floating_point()},
     ],
@@ -109,6 +112,18 @@ def test_files_from_before_2020_and_of_safetensors(network, images, tmp_path):
     for file in ("old.pt", "new.safetensors"):
         folder = convert_checkpoint(tmp_path / file, tmp_path / file.partition(".")[0], class_names=SEVEN)
         assert torch.equal(load_checkpoint(folder)(images), answers(network, images))
+
+
+@pytest.mark.parametrize("num_biases", [10, 16])
+def test_a_header_whose_length_starts_as_a_pickle_does(num_biases, images, tmp_path):
+    """Two-digit shapes make ResNet-DMB's header that long."""
+    model = resnet_dmb(num_biases=num_biases).eval()
+    checkpoint = save_checkpoint(model, tmp_path / "saved")
+    file = checkpoint / "model.safetensors"
+    assert file.read_bytes()[0] == 0x80
+    assert torch.equal(load_checkpoint(checkpoint)(images), answers(model, images))
+    folder = convert_checkpoint(file, tmp_path / "converted")
+    assert torch.equal(load_checkpoint(folder)(images), answers(model, images))
 
 
 class Trap:
@@ -209,8 +224,17 @@ BANK = "layer1.0.conv2_dmb.gate_dmb.biases"
         (lambda s: {name: entry for name, entry in s.items() if name != BANK}, [f"lack {BANK}"]),
         (lambda s: changed(s, linear__bias=torch.full((7,), torch.nan)), ["NaN or infinity stands in linear.bias"]),
         (lambda s: changed(s, linear__bias=torch.zeros(7, dtype=torch.int8)), ["linear.bias holds torch.int8"]),
+        (
+            lambda s: changed(s, linear__bias=torch.full((7,), 1e300, dtype=torch.float64)),
+            ["NaN or infinity stands in linear.bias"],
+        ),
+        (lambda s: changed(s, linear__weight=torch.full((7, 256), 3e38)), ["answers to plain pictures are NaN"]),
+        (lambda s: changed(s, linear__bias=torch.zeros(7).to_sparse()), ["linear.bias holds a sparse tensor"]),
+        (lambda s: changed(s, linear__bias=torch.zeros(7, device="meta")), ["linear.bias holds no values"]),
+        (lambda s: s | {"a\nb" * 100: torch.zeros(1)}, ["hold a?ba?b", "which resnet-dmb"]),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
 def test_weights_that_do_not_fit(network, tmp_path, change, words):
     torch.save(change(network.state_dict()), tmp_path / "best.pt")
     found = reason(tmp_path / "best.pt", tmp_path / "x", class_names=SEVEN)
