@@ -15,6 +15,11 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+from abn.hub_address import import_problem
+
+if (problem := import_problem()) is not None:  # Gradio imports huggingface_hub
+    sys.exit(f"app.py: {problem}")
+
 from abn import zero_gpu
 from abn.checkpoints import CheckpointError
 from abn.data import DataError, load_cifar10

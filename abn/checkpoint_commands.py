@@ -10,6 +10,7 @@ from pathlib import Path
 
 from abn.checkpoint_info import CheckpointError
 from abn.data import MEAN, STD
+from abn.hub_address import import_problem
 from abn.reference_file import ReferenceFileError
 from abn.resnet import ARCHITECTURES
 
@@ -59,6 +60,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _push(args: argparse.Namespace) -> str:
+    problem = import_problem()
+    if problem is not None:
+        raise CheckpointError(f"there is no Hub at the address that is set here; {problem}", args.repo)
     from huggingface_hub.utils import disable_progress_bars, logging
 
     from abn.push import push_checkpoint

@@ -23,6 +23,7 @@ from abn.hub_errors import (
     Fault,
     FaultError,
     changed,
+    client_fault,
     damaged,
     endpoint_fault,
     explain,
@@ -101,10 +102,8 @@ def fetch(request: Request, source: str) -> Fetched:
     Raises:
         CheckpointError: for every failure a message of its own, with the remedy.
     """
-    fault = endpoint_fault() or (token_fault() if request.token is None else None)
-    if fault is not None:
-        raise _refusal(fault, request, source)
-    for wait in (*RETRY_WAITS, None):
+    fault = endpoint_fault() or (token_fault() if request.token is None else None) or client_fault()
+    for wait in () if fault else (*RETRY_WAITS, None):
         try:
             return _from_hub(request)
         except FaultError as error:
@@ -205,11 +204,14 @@ def _from_cache(request: Request) -> Fetched | None:
         cached = HfApi().resolve_revision(
             request.repo, revision=request.revision, cache_dir=request.cache, local_files_only=True
         )
-    except RevisionResolutionError:
+    except (RevisionResolutionError, OSError, ValueError):  # not there; cannot be read, or holds nonsense
         return None
     folder = request.folder / "snapshots" / cached.resolved
     paths = [folder / name for name in request.required]
-    if not all(path.is_file() and _is_intact(path) for path in paths):
+    try:
+        if not all(path.is_file() and _is_intact(path) for path in paths):
+            return None
+    except OSError:  # in a cache that is another's
         return None
     return Fetched(folder, cached.resolved)
 
@@ -224,7 +226,7 @@ def _remember(request: Request, commit: str) -> None:
         return
     ref = request.folder / "refs" / request.revision
     with suppress(OSError):  # a cache that cannot be written can still be read
-        if not ref.is_file() or ref.read_text() != commit:
+        if not ref.is_file() or ref.read_bytes() != commit.encode():
             ref.parent.mkdir(parents=True, exist_ok=True)
             replace_file(ref, lambda path: path.write_text(commit))
 

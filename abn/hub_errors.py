@@ -6,8 +6,9 @@ import errno
 import unicodedata
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from huggingface_hub import constants
+from huggingface_hub import constants, get_session
 from huggingface_hub.errors import (
     EntryNotFoundError,
     FileMetadataError,
@@ -22,7 +23,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import get_token_to_send
 
 from abn.checkpoint_info import PICKLE_REMEDY, PICKLE_SUFFIXES
-from abn.hub_watch import RefusedError, TooLargeError, TooSlowError, Watch
+from abn.hub_address import EXPECTED, is_address, without_login
+from abn.hub_watch import RefusedError, TooLargeError, TooSlowError, Watch, whole_number
 
 MET = (RefusedError, TooLargeError, TooSlowError, HTTPError, OSError, EntryNotFoundError)
 """What huggingface_hub, its HTTP client and the disk raise when files cannot be fetched."""
@@ -75,15 +77,21 @@ def hub_name() -> str:
 
 def endpoint_fault() -> Fault | None:
     """What is wrong with `HF_ENDPOINT`, or None."""
-    try:
-        address = urlsplit(constants.ENDPOINT)
-        usable = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
-    except ValueError:  # a port that is no number
-        usable = False
-    if usable:
+    if is_address(constants.ENDPOINT):
         return None
-    remedy = f"HF_ENDPOINT is {constants.ENDPOINT!r}, expected an address such as https://huggingface.co"
+    remedy = f"HF_ENDPOINT is {without_login(constants.ENDPOINT)!r}, {EXPECTED}"
     return Fault("there is no Hub at the address that is set here", remedy, LATER)
+
+
+def client_fault() -> Fault | None:
+    """What keeps the HTTP client from being made, or None: a proxy it cannot use, certificates it cannot read."""
+    try:
+        get_session()
+    except (ImportError, OSError, ValueError):
+        cause = "no connection can be made with the proxy or the certificates that are set here"
+        remedy = "mend or unset HTTP_PROXY, HTTPS_PROXY, ALL_PROXY (http:// addresses), SSL_CERT_FILE, SSL_CERT_DIR"
+        return Fault(cause, remedy, LATER, unreachable=True)
+    return None
 
 
 def token_fault() -> Fault | None:
@@ -140,6 +148,7 @@ def explain(error: BaseException, repo: str, revision: str, watch: Watch) -> Fau
         watch: of the load that met it.
     """
     hub = hub_name()
+    asked = watch.host or hub  # storage is another host than the Hub
     if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, MET):
         error = error.__cause__  # LocalEntryNotFoundError, of what went wrong on the way
     match error:
@@ -163,7 +172,7 @@ def explain(error: BaseException, repo: str, revision: str, watch: Watch) -> Fau
             return _of_size(error, repo, watch)
         case TooSlowError():
             return Fault(
-                f"{hub} had not sent everything after {watch.max_seconds:g} seconds",
+                f"{asked} had not sent everything after {watch.max_seconds:g} seconds",
                 f"try again, or fetch it with: hf download {repo} --local-dir FOLDER, and name that folder",
                 "try again later",
                 unreachable=True,
@@ -171,8 +180,8 @@ def explain(error: BaseException, repo: str, revision: str, watch: Watch) -> Fau
         case RefusedError(status=int()):
             return _of_overload(error, hub)
         case RefusedError():
-            return _of_network(watch.failure or error, watch, hub)
-    return _of_network(error, watch, hub)
+            return _of_network(watch.failure or error, watch, asked)
+    return _of_network(error, watch, asked)
 
 
 def _of_status(error: HfHubHTTPError, repo: str, hub: str) -> Fault:
@@ -199,8 +208,8 @@ def _of_overload(refused: RefusedError, hub: str) -> Fault:
             unreachable=True,
             passing=True,
         )
-    said = refused.retry_after or ""
-    wait = int(said) if said.isdecimal() else None  # not where it is a date
+    said = (refused.retry_after or "").strip()
+    wait = whole_number(said)  # None where it is a date
     when = "in some minutes" if wait is None else f"in {wait} seconds"
     return Fault(
         f"{hub} is asked too often from here (HTTP 429)",
@@ -221,24 +230,25 @@ def _of_size(error: TooLargeError, repo: str, watch: Watch) -> Fault:
     )
 
 
-def _of_network(error: BaseException, watch: Watch, hub: str) -> Fault:
+def _of_network(error: BaseException, watch: Watch, host: str) -> Fault:
     # The HTTP client's exceptions and those of its core, which the watch is shown, share these names.
     name = type(error).__name__
     if name.endswith("Timeout"):
-        cause = f"{hub} did not answer within {watch.timeout:g} seconds"
+        cause = f"{host} did not answer within {watch.timeout:g} seconds"
         return Fault(cause, "try again, or check the network", LATER, unreachable=True)
     if name == "ProxyError":
         cause = "the proxy refuses the connection"
         return Fault(cause, "check HTTP_PROXY and HTTPS_PROXY", LATER, unreachable=True)
     if name == "ConnectError":
-        cause = f"{hub} cannot be reached ({_short(error)})"
-        return Fault(cause, "check the network and HF_ENDPOINT", LATER, unreachable=True)
+        cause = f"{host} cannot be reached ({_short(error)})"
+        settings = "the network, HF_ENDPOINT and HTTPS_PROXY" if getproxies() else "the network and HF_ENDPOINT"
+        return Fault(cause, f"check {settings}", LATER, unreachable=True)
     if name in ("RefusedError", "TooManyRedirects"):
-        cause = f"{hub} redirects in a circle"
+        cause = f"{host} redirects in a circle"
         return Fault(cause, "check HF_ENDPOINT, or try again later", LATER, unreachable=True)
     if isinstance(error, OSError):
         return _of_disk(error)
-    cause = f"{hub} broke the connection off before everything had arrived"
+    cause = f"{host} broke the connection off before everything had arrived"
     return Fault(cause, "try again", unreachable=True, passing=True)
 
 

@@ -1,9 +1,10 @@
 """Bounds: within `watched`, no request to the Hub is silent for long, none is sent twice, and no more than a
 named number of bytes and of seconds is taken.
 
-huggingface_hub retries on its own, for minutes when a server hangs, and waits as long as a `Retry-After` says; what
-arrives it counts only when all is on the disk. Its client is shared by the whole process; the hooks set here act only
-in the context that asked for them.
+huggingface_hub retries on its own, for minutes when a server hangs, and waits as long as a `Retry-After` says; after
+a connection that failed it does so with a new client, which knows no bounds; what arrives it counts only when all is
+on the disk. Its client is shared by the whole process; the hooks set here act only in the context that asked for
+them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ class Watch:
         timeout: seconds of silence after which a server counts as hanging.
         max_bytes: that may arrive; None for any number.
         max_seconds: that all of it may take.
+        host: that was asked last, with its port where it is an unusual one.
         failure: the last one on the network; why a request was about to be sent again.
         received: bytes of files that arrived.
     """
@@ -68,25 +70,38 @@ class Watch:
     timeout: float
     max_bytes: int | None = None
     max_seconds: float = math.inf
+    host: str | None = None
     failure: Exception | None = None
     received: int = 0
     sent: set[tuple[str, str]] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
 
     def trace(self, event: str, details: dict[str, Any]) -> None:
-        """Called by the HTTP client for everything that happens to a request."""
-        if event.endswith(".failed"):
+        """Called by the HTTP client for everything that happens to a request.
+
+        Raises:
+            RefusedError: instead of a failure to connect, on which huggingface_hub would make a new client.
+        """
+        what = event.partition(".")[2]
+        if what.endswith(".failed"):
             self.failure = details["exception"]
+            if what in ("connect_tcp.failed", "start_tls.failed"):
+                raise RefusedError
+        elif what in ("connect_tcp.complete", "start_tls.complete"):
+            _bound(details["return_value"])
 
     def expect(self, announced: str) -> None:
         """Refuse what the server announces, if it is too much."""
-        if self.max_bytes is not None and announced.isdigit() and self.received + int(announced) > self.max_bytes:
-            raise TooLargeError(int(announced))
+        number = whole_number(announced)
+        if self.max_bytes is not None and number is not None and self.received + number > self.max_bytes:
+            raise TooLargeError(number)
 
-    def require_time(self) -> None:
-        """Refuse to go on when the time is up. A server that sends a byte now and then is never silent."""
-        if time.monotonic() - self.started > self.max_seconds:
+    def seconds_left(self) -> float:
+        """Until the time is up; then a refusal to go on. A server that sends a byte now and then is never silent."""
+        left = self.started + self.max_seconds - time.monotonic()
+        if left <= 0:
             raise TooSlowError
+        return left
 
     def receive(self, number: int) -> None:
         """Count bytes that arrived, whatever was announced."""
@@ -117,11 +132,34 @@ class _Timed(httpx2.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._stream:
-            self._watch.require_time()
+            self._watch.seconds_left()
             yield piece
 
     def close(self) -> None:
         self._stream.close()
+
+
+def _bound(stream: Any) -> None:
+    """Let what is read from a connection, and written to it, end when a watch's time is up.
+
+    A head or a body may come byte by byte, each in time for the client, which starts to count anew then.
+    """
+    stream.read, stream.write = _in_time(stream.read), _in_time(stream.write)
+
+
+def _in_time(action: Callable[..., Any]) -> Callable[..., Any]:
+    def bounded(data: Any, timeout: float | None = None) -> Any:
+        watch = _WATCH.get()
+        if watch is None:  # the connection outlives the load that made it
+            return action(data, timeout)
+        left = watch.seconds_left()
+        try:
+            return action(data, left if timeout is None else min(timeout, left))
+        except Exception:
+            watch.seconds_left()
+            raise
+
+    return bounded
 
 
 @contextmanager
@@ -153,7 +191,8 @@ def _before_request(request: Any) -> None:
     watch = _WATCH.get()
     if watch is None or request.url.path == "/api/agent-harnesses":  # not ours, and bounded by itself
         return
-    watch.require_time()
+    watch.seconds_left()
+    watch.host = request.url.netloc.decode("ascii")
     asked = (request.method, str(request.url))
     if asked in watch.sent:  # a retry, or a redirect that leads in a circle
         raise RefusedError
@@ -173,6 +212,11 @@ def _after_response(response: Any) -> None:
     watch.expect(response.headers.get("Content-Length", ""))
     # Without this header the file comes by plain HTTP: hf_xet has waits and retries that nothing here bounds.
     response.headers.pop(constants.HUGGINGFACE_HEADER_X_XET_HASH, None)
+
+
+def whole_number(text: str) -> int | None:
+    """A header's number; None for another word, or one with more digits than anything here can have."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
 def _when_to_ask_again(headers: Any) -> str | None:

@@ -80,6 +80,11 @@ def open_network(
     reference = load_reference(info.folder, info.weights_sha256, info.source)
     if reference is not None:
         _require_blocks(reference, model)
+        if reference.class_names != info.class_names:
+            raise ReferenceFileError(
+                f"{info.source}: {REFERENCE_FILE} has other class names, or another order of them, than the "
+                f"checkpoint; {REMEDY}"
+            )
     return Network(label, model, reference, info.notice, info.public_notice)
 
 

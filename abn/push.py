@@ -6,6 +6,7 @@ whose waits and retries nothing here could bound, and whose failures all read al
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import time
@@ -13,12 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
 
 from abn import hub
 from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from abn.checkpoint_info import CheckpointError, CheckpointInfo
-from abn.hub_errors import FaultError, endpoint_fault, token_fault
+from abn.hub_address import without_login
+from abn.hub_errors import FaultError, client_fault, endpoint_fault, token_fault
 from abn.hub_watch import watched
 from abn.model_card import TITLES, model_card
 from abn.networks import open_network
@@ -32,7 +34,11 @@ Answer = TypeVar("Answer")
 FILES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, REFERENCE_FILE, LOG_FILE)
 """What is uploaded of a folder, where it is there; the card is written anew where it is missing."""
 
+TIED = (REFERENCE_FILE, LOG_FILE)
+"""What belongs to the weights: of a folder without them, the repository's own would belong to other weights."""
+
 TIMEOUT = 60.0  # seconds of silence; storage answers only when it has a file whole
+MOST_SECONDS = 3600.0  # of one step, such as the upload of one file
 
 
 def push_checkpoint(
@@ -46,7 +52,8 @@ def push_checkpoint(
 ) -> str:
     """Upload a checkpoint, as one commit, into a repository that is made where there is none.
 
-    Files that are there unchanged are not sent again; files of the repository that the folder lacks stay.
+    Files that are there unchanged are not sent again. Files of the repository that the folder lacks stay, but for a
+    reference and a log of other weights (`TIED`): with those the checkpoint would not load.
 
     Args:
         repo: "user/repo", or "organisation/repo".
@@ -65,7 +72,7 @@ def push_checkpoint(
     info = open_network(Path(folder)).model.info
     _require_names(repo, revision)
     files = _read(info)
-    fault = endpoint_fault() or token_fault()
+    fault = endpoint_fault() or token_fault() or client_fault()
     if fault is not None:
         raise CheckpointError(fault.reason(), repo)
     if get_token() is None:
@@ -122,12 +129,24 @@ class _Upload:
         additions = [CommitOperationAdd(name, io.BytesIO(content)) for name, content in files.items()]
         for addition in additions:  # one by one: several at once are sent by threads, which are not watched
             self._step(self.api.preupload_lfs_files, additions=[addition], revision=self.revision, free_memory=False)
-        self._step(self.api.create_commit, operations=additions, commit_message=message, revision=self.revision)
-        address = f"{self.api.endpoint}/{self.repo}"
+        operations = [*additions, *map(CommitOperationDelete, self._outdated(files))]
+        self._step(self.api.create_commit, operations=operations, commit_message=message, revision=self.revision)
+        address = f"{without_login(self.api.endpoint)}/{self.repo}"
         return address if self.revision == "main" else f"{address}/tree/{self.revision}"
 
+    def _outdated(self, files: dict[str, bytes]) -> list[str]:
+        """Names of the repository's files that belong to the weights these files replace."""
+        if all(name in files for name in TIED):
+            return []
+        info = self._step(self.api.model_info, revision=self.revision, files_metadata=True)
+        there = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+        stored = getattr(there.get(WEIGHTS_FILE), "lfs", None)
+        if stored is not None and stored.sha256 == hashlib.sha256(files[WEIGHTS_FILE]).hexdigest():
+            return []
+        return [name for name in TIED if name in there and name not in files]
+
     def _step(self, call: Callable[..., Answer], **arguments: object) -> Answer:
-        with watched(self.timeout) as watch:
+        with watched(self.timeout, max_seconds=MOST_SECONDS) as watch:
             try:
                 return call(self.repo, **arguments)
             except MET_PUSHING as error:

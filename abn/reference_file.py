@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
 from abn.files import replace_file
+from abn.texts import one_line
 from abn.usual import QUANTILES, BlockReference, Reference, Statistics
 
 REFERENCE_FILE = "reference.safetensors"
@@ -79,7 +80,8 @@ def _read(path: Path, weights_sha256: str) -> Reference:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             _check_metadata(metadata, weights_sha256)
-            class_names = tuple(json.loads(metadata["class_names"]))
+            class_names = _class_names(json.loads(metadata["class_names"]))
+            num_images = _positive(metadata["num_images"])
             sizes = json.loads(metadata["blocks"])
             shapes = {
                 f"{name}/{part}{key}": shape
@@ -89,32 +91,45 @@ def _read(path: Path, weights_sha256: str) -> Reference:
             }
             if set(file.keys()) != set(shapes):
                 differing = sorted(set(file.keys()) ^ set(shapes))
-                raise ReferenceFileError(f"{REFERENCE_FILE} misses or adds {differing[0]}; {REMEDY}")
+                named = one_line(differing[0], 80)
+                raise ReferenceFileError(f"{REFERENCE_FILE} misses or adds {named}; {REMEDY}")
             tensors = {name: _take(file, name, shape) for name, shape in shapes.items()}
-            num_images = int(metadata["num_images"])
             blocks = {name: _block(tensors, name) for name in sizes}
     except ReferenceFileError:
         raise
     except (SafetensorError, OSError) as error:
         message = f"{REFERENCE_FILE} is unreadable, truncated or no safetensors file; {REMEDY}"
         raise ReferenceFileError(message) from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ReferenceFileError(f"{REFERENCE_FILE} has damaged metadata ({error}); {REMEDY}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        words = one_line(str(error), 80)
+        raise ReferenceFileError(f"{REFERENCE_FILE} has damaged metadata ({words}); {REMEDY}") from error
     return Reference(weights_sha256, num_images, class_names, blocks, metadata.get("dataset_note", ""))
+
+
+def _class_names(found: object) -> tuple[str, ...]:
+    if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
+        raise ValueError("class_names is no list of names")
+    return tuple(found)
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) > 0):
+        raise ValueError(f"num_images is {text!r}")
+    return int(text)
 
 
 def _check_metadata(metadata: dict[str, str], weights_sha256: str) -> None:
     if metadata.get("format") != FORMAT:
         raise ReferenceFileError(f"{REFERENCE_FILE} is a safetensors file but no reference; {REMEDY}")
     if metadata.get("version") != VERSION:
-        version = metadata.get("version")
+        version = one_line(repr(metadata.get("version")), 40)
         raise ReferenceFileError(
-            f"{REFERENCE_FILE} has format version {version!r}, this code reads {VERSION!r}; {REMEDY}"
+            f"{REFERENCE_FILE} has format version {version}, this code reads {VERSION!r}; {REMEDY}"
         )
     measured = metadata.get("weights_sha256", "")
     if measured != weights_sha256:
         raise ReferenceFileError(
-            f"{REFERENCE_FILE} belongs to the weights {measured[:12]}…, "
+            f"{REFERENCE_FILE} belongs to the weights {one_line(measured, 12)}…, "
             f"but this checkpoint has {weights_sha256[:12]}…; {REMEDY}"
         )
 

@@ -202,6 +202,15 @@ def drip(handler: _Handler) -> None:
             handler.wfile.flush()
 
 
+def drip_head(handler: _Handler) -> None:
+    """Send a head without an end, a byte now and then."""
+    handler.close_connection = True
+    with suppress(OSError):  # the client has had enough
+        handler.connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while not handler.hub.released.wait(0.05):
+            handler.connection.sendall(b"x")
+
+
 def cut(handler: _Handler) -> None:
     """Announce a body, send a part of it, and close the connection."""
     handler.send_head(200, {"Content-Length": "100000"})
@@ -244,6 +253,14 @@ def damage(handler: _Handler) -> None:
     content = bytearray(handler.content_of_path() or b"")
     content[len(content) // 2] ^= 1
     handler.send(200, bytes(content), {})
+
+
+def _sibling(name: str, content: bytes, details: bool) -> dict:
+    if not details:
+        return {"rfilename": name}
+    large = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "pointerSize": 134}
+    lfs = {"lfs": large} if name.endswith(".safetensors") else {}
+    return {"rfilename": name, "size": len(content), "blobId": git_hash(content)} | lfs
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -340,7 +357,8 @@ class _Handler(BaseHTTPRequestHandler):
             if commit is None:
                 self.error(404, f"Invalid rev id: {revision}", "RevisionNotFound")
             elif is_api:
-                siblings = [{"rfilename": name} for name in sorted(repository.commits[commit])]
+                details = "blobs=true" in urlsplit(self.path).query.lower()
+                siblings = [_sibling(name, content, details) for name, content in repository.commits[commit].items()]
                 about = {"private": repository.private, "gated": "auto" if repository.gated else False}
                 info = {"id": "/".join(parts[:2]), "sha": commit, "siblings": siblings} | about
                 self.send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})

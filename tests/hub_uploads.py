@@ -139,7 +139,10 @@ def _commit(handler: _Handler, name: str, repository: Repository, revision: str)
     assert lines[0]["key"] == "header"
     assert handler.headers["Content-Type"] == "application/x-ndjson"
     files = dict(repository.commits[repository.revisions[revision]])
-    for value in (line["value"] for line in lines[1:]):
+    for key, value in ((line["key"], line["value"]) for line in lines[1:]):
+        if key == "deletedFile":
+            del files[value["path"]]
+            continue
         files[value["path"]] = (
             base64.b64decode(value["content"]) if "content" in value else handler.hub.storage[value["oid"]]
         )

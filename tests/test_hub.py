@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import pickle
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,12 +18,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants, get_session
 
 import abn.hub
 from abn import hub_watch, load_checkpoint, resnet, save_checkpoint
 from abn.checkpoint_info import CheckpointError
 from abn.hub import Request, fetch
+from abn.hub_address import without_login
 from abn.hub_errors import LATER
 from tests import hub_server
 from tests.hub_server import FILES, REPO, TOKEN, Repository, left_over, status, use_endpoint
@@ -171,7 +174,7 @@ def test_an_error_that_passes_is_survived(hub):
 
 @pytest.mark.parametrize(
     ("headers", "waited"),
-    [({"Retry-After": "2"}, 2), ({"RateLimit": '"resolvers";r=0;t=3'}, 3), ({}, 0.01)],
+    [({"Retry-After": "2"}, 2), ({"RateLimit": '"resolvers";r=0;t=3'}, 3), ({}, 0.01), ({"Retry-After": " "}, 0.01)],
 )
 def test_a_busy_server_is_asked_again_when_it_says(hub, monkeypatch, headers, waited):
     slept = []
@@ -320,12 +323,84 @@ def test_offline_with_nothing_cached(hub, monkeypatch):
     assert hub.requests == []
 
 
-@pytest.mark.parametrize("endpoint", ["localhost:80", "http://host:port", "http://", "ftp://huggingface.co"])
+def test_a_storage_that_refuses_connections_is_named_and_no_new_client_asks_it(hub, cache):
+    get()
+    client = get_session()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    hub.repositories[REPO].commit({name: content + b"2" for name, content in FILES.items()})
+    hub.fail(status(302, {"Location": f"http://127.0.0.1:{port}/x"}), "GET", "/cdn/")
+    assert f"127.0.0.1:{port} cannot be reached" in get().notice
+    assert get_session() is client  # a new one would know no bounds
+
+
+ENDPOINTS = [
+    "localhost:80", "http://host:port", "http://", "ftp://huggingface.co", "http://[::1", "https://huggingface.co ",
+    "https://hugging\x01face.co", "https://user:secret@huggingface.co:0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_an_endpoint_that_is_no_address(cache, monkeypatch, endpoint):
     use_endpoint(monkeypatch, endpoint)
     reason = refused()
     assert "HF_ENDPOINT" in reason
     assert "https://huggingface.co" in reason
+    assert "secret" not in reason
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://huggingface.co/mirror", "https://huggingface.co/mirror"),
+        ("https://me:secret@hub.example:8080/x", "https://hub.example:8080/x"),
+        ("https://me:secret@[::1", "[::1"),
+    ],
+)
+def test_an_address_is_shown_without_its_login(address, shown):
+    assert without_login(address) == shown
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["app.py"], "app.py: HF_ENDPOINT is"),
+        (
+            ["-m", "abn.checkpoints", "push", "checkpoints/resnet-s", REPO],
+            f"abn.checkpoints: {REPO}: there is no Hub",
+        ),
+        (["-c", f"import abn; abn.load_checkpoint('{REPO}')"], f"CheckpointError: {REPO}: there is no Hub"),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["http://me:secret@host:port", "http://me:secret@[::1"])
+def test_an_endpoint_with_which_huggingface_hub_cannot_be_imported(command, said, endpoint):
+    run = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=os.environ | {"HF_ENDPOINT": endpoint}, timeout=240,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 1
+    line = run.stderr.splitlines()[-1]
+    assert said in line
+    assert line.endswith("expected an address such as https://huggingface.co; mend or unset it")
+    assert "secret" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ALL_PROXY", "ftp://localhost:1"), ("SSL_CERT_FILE", "/nowhere/certificates.pem")]
+)
+def test_settings_with_which_no_client_can_be_made(hub, monkeypatch, name, value):
+    first = get()
+    close_session()
+    monkeypatch.setenv(name, value)
+    fetched = get()
+    assert fetched.commit == first.commit
+    words = "no connection can be made with the proxy or the certificates that are set here"
+    assert fetched.notice.startswith(f"{words}; mend or unset ")
+    assert name in fetched.notice
+    assert fetched.public_notice.startswith(f"{words}; {LATER}")
+    shutil.rmtree(constants.HF_HUB_CACHE)
+    assert words in refused()
+    assert value not in refused()
 
 
 def test_a_cache_that_cannot_be_made(hub, cache):
@@ -521,6 +596,18 @@ def test_a_withdrawn_repository_is_not_taken_from_the_cache(hub):
     get()
     hub.repositories.clear()
     assert "no model repository" in refused()
+
+
+@pytest.mark.parametrize("ref", [b"\xff\xfe", b"", b"../../x", b"main"])
+def test_a_damaged_record_of_what_a_branch_means(hub, cache, ref):
+    commit = get().commit
+    (record,) = cache.glob("models--*/refs/main")
+    record.write_bytes(ref)
+    hub.fail(status(500))
+    assert "nothing of it is cached" in refused()
+    hub.failures.clear()
+    assert get().commit == commit
+    assert record.read_text() == commit
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_anew(hub):

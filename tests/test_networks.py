@@ -73,6 +73,14 @@ def test_a_reference_of_other_blocks_is_refused_when_it_is_opened(checkpoints, t
     assert re.search(f"has {there}.* for block 'layer[24].0', expected {wanted}.*, as the network has; make it", said)
 
 
+def test_a_reference_of_other_class_names_is_refused(checkpoints, tmp_path):
+    folder = shutil.copytree(checkpoints / "resnet-dmb", tmp_path / "dmb")
+    reference = open_network(folder).reference
+    save_reference(replace(reference, class_names=reference.class_names[::-1]), folder)
+    with pytest.raises(ReferenceFileError, match="has other class names, or another order of them.*make it anew"):
+        open_network(folder)
+
+
 def test_a_static_networks_reference_fits_it(checkpoints):
     assert open_network(checkpoints / "resnet-s").reference.blocks["layer1.0"].factors is None
 

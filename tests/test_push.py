@@ -10,12 +10,14 @@ import pytest
 import torch
 from huggingface_hub import ModelCard, constants
 
-from abn import checkpoint_commands
+from abn import checkpoint_commands, push
 from abn.checkpoint_info import CheckpointError
-from abn.checkpoints import load_checkpoint
-from abn.push import FILES, push_checkpoint
+from abn.checkpoints import load_checkpoint, save_checkpoint
+from abn.networks import open_network
+from abn.push import FILES, TIED, push_checkpoint
 from abn.reference_file import ReferenceFileError
 from tests import hub_server
+from tests.conftest import awake
 from tests.hub_server import READ_TOKEN, REPO, TOKEN, HubServer, status, use_endpoint
 from tests.hub_uploads import ATTRIBUTES
 
@@ -102,6 +104,18 @@ def test_what_changed_is_sent_alone_and_other_files_stay(hub, folder):
     push_checkpoint(folder, NEW)
     assert head(hub) == ATTRIBUTES | ours(folder) | {"LICENSE": b"theirs"}
     assert asked(hub, "PUT") == []
+
+
+def test_a_reference_and_a_log_of_other_weights_do_not_stay(hub, folder):
+    push_checkpoint(folder, NEW)
+    for name in TIED:
+        (folder / name).unlink()
+    push_checkpoint(folder, NEW)
+    assert set(TIED) < set(head(hub))  # the same weights
+    other = save_checkpoint(awake("resnet-dmb", seed=9), folder.parent / "other")
+    push_checkpoint(other, NEW)
+    assert set(head(hub)) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
+    assert open_network(NEW).reference is None
 
 
 def test_the_default_message_names_the_network(hub, folder):
@@ -213,6 +227,12 @@ def test_failures_of_the_hub(hub, folder, answer, part, words):
     assert NEW not in hub.repositories or head(hub) == ATTRIBUTES
     once = [path for _, path in hub.requests if not path.endswith(("/preupload/main", "/objects/batch", "/verify"))]
     assert max(map(once.count, once)) <= 2  # one retry of ours, none of the client's
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_cut_off(hub, folder, monkeypatch):
+    monkeypatch.setattr(push, "MOST_SECONDS", 0.5)
+    hub.fail(hub_server.drip_head, "POST", "/preupload/")
+    assert "had not sent everything after 0.5 seconds" in refused(folder)
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,13 @@ def _rewrite(folder, metadata=None, **tensors):
         ({"format": "other"}, {}, "is a safetensors file but no reference"),
         ({"version": "2"}, {}, "has format version '2', this code reads '1'"),
         ({"class_names": "even, odd"}, {}, "has damaged metadata"),
-        ({"num_images": "many"}, {}, "has damaged metadata"),
+        ({"num_images": "many"}, {}, "has damaged metadata (num_images is 'many')"),
+        ({"num_images": "-5"}, {}, "has damaged metadata"),
+        ({"num_images": "²"}, {}, "has damaged metadata"),
+        ({"num_images": "9" * 5000}, {}, "has damaged metadata (num_images is '999"),
+        ({"class_names": "[" * 100_000}, {}, "has damaged metadata"),
+        ({"class_names": '[["even"], ["odd"]]'}, {}, "has damaged metadata (class_names is no list of names)"),
+        ({"version": "2\n" * 1000}, {}, "has format version '2\\n2"),
         ({"blocks": '["a", "b"]'}, {}, "has damaged metadata"),
         (
             {"blocks": '{"a": {"response": 3, "halves": 3}}'},
@@ -313,6 +319,7 @@ def test_a_damaged_reference_is_refused_by_name(small, tmp_path, metadata, tenso
         load_reference(tmp_path, SHA)
     assert message in str(caught.value)
     assert "make it anew with: python -m abn.reference" in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("cut", [0, 5, 300, -1])
