@@ -36,6 +36,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     convert.add_argument(
         "--class-names", metavar="NAMES", help="a,b,c in the order of the logits; or a file, one a line"
     )
+    convert.add_argument("--license", help="of the weights, as the Hub calls it, e.g. mit; left out unless given")
     for name, usual in (("mean", MEAN), ("std", STD)):
         convert.add_argument(
             f"--{name}", type=float, nargs=3, default=usual, metavar=("R", "G", "B"),
@@ -81,7 +82,13 @@ def _convert(args: argparse.Namespace) -> str:
 
     names = None if args.class_names is None else read_class_names(args.class_names)
     folder = convert_checkpoint(
-        args.file, args.folder, architecture=args.arch, class_names=names, mean=args.mean, std=args.std
+        args.file,
+        args.folder,
+        architecture=args.arch,
+        class_names=names,
+        mean=args.mean,
+        std=args.std,
+        license=args.license,
     )
     info = load_checkpoint(folder).info
     banks = f", K = {info.num_biases}" if info.num_biases else ""

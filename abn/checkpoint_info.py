@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ PICKLE_REMEDY = (
     "save the weights as safetensors, or ask their owner to"
 )
 MOST_BIASES = 10_000  # K; the bank of a block then has some ten million bytes
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,59}")
 _LARGEST = 1e9  # of any number; larger ones overflow
 _SMALLEST_STD = 1e-6  # of a colour's standard deviation; what is divided by smaller ones overflows
 
@@ -58,6 +60,7 @@ class CheckpointInfo:
         best_accuracy: percent, the best of the evaluated epochs, for comparison only; `best_epoch` is its
             number, from 1.
         dataset_note: in what the data differ from the official ones, or "".
+        license: the Hub's name of the licence the weights are under, e.g. "apache-2.0".
         source: the folder or Hub id it was loaded from, as the caller named it.
         commit: on the Hub, of every file that was loaded.
         folder: where its files lie on this machine.
@@ -83,6 +86,7 @@ class CheckpointInfo:
     torch_version: str | None = None
     dataset: str | None = None
     dataset_note: str = ""
+    license: str | None = None
     source: str | None = None
     commit: str | None = None
     folder: Path | None = None
@@ -193,5 +197,9 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "torch_version": _TEXT,
     "dataset": _TEXT,
     "dataset_note": _TEXT,
+    "license": (
+        lambda value: isinstance(value, str) and _LICENSE.fullmatch(value) is not None,
+        "a licence as the Hub calls it, such as apache-2.0: at most 60 small letters, digits, points and dashes",
+    ),
 }
 """Field of config.json → whether a value is allowed, and what to expect instead."""

@@ -49,6 +49,7 @@ TIMEOUT = 10.0  # seconds of silence after which the Hub counts as hanging
 MOST_SECONDS = 600.0  # of fetching one, which 30 kB a second keep
 MOST_BYTES = 1_000_000_000  # of a Hub repository's files together; ours have some sixteen million
 LARGEST_LIMIT = 50_000_000_000  # bytes; what the Hub gives by plain HTTP
+LICENSE = "apache-2.0"  # of what this project trains
 TEST_IMAGES = 10_000  # of the official CIFAR-10
 
 
@@ -174,16 +175,17 @@ def save_trained(
         torch_version=", then ".join(dict.fromkeys(record["torch"] for record in log)),
         dataset="CIFAR-10",
         dataset_note="" if data is None else _dataset_note(data, run.holdout),
+        license=LICENSE,
     )
 
 
 def _dataset_note(data: Cifar10, holdout: int) -> str:
     """In what the data differ from the official ones, and what that can do to the accuracy; "" for nothing."""
-    if data.inexact_test == 0:
-        return ""
     inexact, evaluated = data.inexact_test, len(data.x_test)
     if holdout:  # drawn from the training images, perhaps all of their re-compressions
         inexact, evaluated = min(data.inexact_train, holdout), holdout
+    if inexact == 0:
+        return ""
     return (
         f"{data.inexact_test:,} of the {len(data.x_test):,} test images and {data.inexact_train:,} of the "
         f"{len(data.x_train):,} training images are JPEG re-compressions of the originals, so the accuracy can "

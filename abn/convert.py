@@ -55,6 +55,7 @@ def convert_checkpoint(
     class_names: Sequence[str] | None = None,
     mean: Sequence[float] = MEAN,
     std: Sequence[float] = STD,
+    license: str | None = None,
 ) -> Path:
     """Make a checkpoint of weights under the official implementation's names.
 
@@ -67,6 +68,7 @@ def convert_checkpoint(
         architecture: a name in `abn.resnet.ARCHITECTURES`; the one the names belong to where it is not given.
         class_names: in the order of the logits; CIFAR-10's where there are ten.
         mean, std: what the images were normalised by in training, on the scale 0…1.
+        license: of the weights, as the Hub calls it, e.g. "mit"; None where it is not known.
 
     Returns:
         The folder.
@@ -93,7 +95,7 @@ def convert_checkpoint(
     model = build(info, name)
     load_official_state_dict(model, state, source=name)
     require_finite_logits(model.eval(), info, name)
-    return save_checkpoint(model, folder, class_names=info.class_names, mean=mean, std=std)
+    return save_checkpoint(model, folder, class_names=info.class_names, mean=mean, std=std, license=license)
 
 
 def _require_room(folder: Path, source: str) -> None:

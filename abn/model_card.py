@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from abn.checkpoint_info import CheckpointInfo
+from abn.texts import escape
 
 HUB_DATA_SETS = {"CIFAR-10": "uoft-cs/cifar10"}  # as `CheckpointInfo` calls them: their ids on the Hub
 SPLITS = {"test": "test", "holdout": "train"}  # what `evaluated_on` says: the data set's own name for it
@@ -14,7 +15,7 @@ TITLES = {"resnet-s": "ResNet-S", "resnet-dmb": "ResNet-DMB"}
 def model_card(info: CheckpointInfo) -> str:
     """Front matter and text; what `info` does not know is left out."""
     title = TITLES.get(info.architecture, info.architecture)
-    data = f" on {info.dataset}" if info.dataset else ""
+    data = f" on {escape(info.dataset)}" if info.dataset else ""
     return "\n".join(
         [
             *_front_matter(info),
@@ -26,7 +27,7 @@ def model_card(info: CheckpointInfo) -> str:
             "",
             *_table(info),
             "",
-            *([info.dataset_note, ""] if info.dataset_note else []),
+            *([escape(info.dataset_note), ""] if info.dataset_note else []),
             "## Loading",
             "",
             "```python",
@@ -45,7 +46,8 @@ def model_card(info: CheckpointInfo) -> str:
 
 def _front_matter(info: CheckpointInfo) -> list[str]:
     # JSON strings are YAML strings: no name can break out of its line.
-    lines = ["---", "license: apache-2.0", "library_name: abn", "pipeline_tag: image-classification", "tags:"]
+    licence = [f"license: {info.license}"] if info.license else []
+    lines = ["---", *licence, "library_name: abn", "pipeline_tag: image-classification", "tags:"]
     lines += [f"- {json.dumps(tag)}" for tag in ("pytorch", "channel-modulation", info.architecture)]
     if info.dataset:
         lines += ["datasets:", f"- {json.dumps(_hub_id(info.dataset))}"]
@@ -91,7 +93,7 @@ def _introduction(info: CheckpointInfo) -> str:
         if info.num_biases
         else "A static network: no channel is modulated."
     )
-    names = ", ".join(info.class_names)
+    names = escape(", ".join(info.class_names))
     return f"Tells {len(info.class_names)} classes of 32 × 32 pictures apart: {names}. {banks}"
 
 
@@ -99,12 +101,13 @@ def _table(info: CheckpointInfo) -> list[str]:
     recipe = dict(info.recipe or {})
     name = recipe.pop("name", None)
     settings = ", ".join(f"{key} {value}" for key, value in recipe.items())
+    trained_by = f"{name} ({settings})" if name and settings else name or settings
     rows = {
-        "recipe": f"{name} ({settings})" if name and settings else name or settings,
+        "recipe": escape(str(trained_by)),
         "seed": info.seed,
         "epochs": info.epochs,
-        "hardware": info.hardware,
-        "PyTorch": info.torch_version,
+        "hardware": info.hardware and escape(info.hardware),
+        "PyTorch": info.torch_version and escape(info.torch_version),
         "accuracy, last epoch": None if info.accuracy is None else f"{info.accuracy:.2f} %{_evaluated_on(info)}",
         "best evaluated epoch, for comparison only": None
         if info.best_accuracy is None

@@ -10,7 +10,7 @@ from pathlib import Path
 from abn.checkpoint_info import CheckpointError
 
 _REPO = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*(?<![.-])(?<!\.git)", re.ASCII)
-_REVISION = re.compile(r"(?!.*\.\.)\w[\w./+-]{0,199}", re.ASCII)
+_REVISION = re.compile(r"(?!.*\.\.)\w[\w./+@-]{0,199}", re.ASCII)
 LONGEST_REPO = 96  # characters, the Hub's rule
 
 
@@ -40,6 +40,8 @@ def locate(
         CheckpointError: for what can be neither, and for a folder that is not there.
     """
     if isinstance(source, HubSource):
+        if revision not in (None, source.revision):
+            raise CheckpointError(f"two revisions are named, {source.revision} and {revision}; name one", str(source))
         return source
     name = os.fspath(source)
     repo, _, named = name.partition("@")

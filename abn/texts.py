@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import unicodedata
 
 LONGEST_TEXT = 1000  # characters of any name or note
@@ -16,6 +18,16 @@ def is_line(text: str) -> bool:
 def one_line(text: str, longest: int) -> str:
     """The first `longest` characters, with question marks for what `is_line` does not allow."""
     return "".join(c if _is_plain(c) else "?" for c in text[:longest])
+
+
+def escape(text: str) -> str:
+    """Text from a checkpoint or a file, for Markdown: no markup, address or formula in it, and a single line.
+
+    So no picture of a foreign host either. A zero-width space keeps what looks like an address from being one.
+    """
+    plain = " ".join(html.escape(text, quote=False).split())
+    plain = re.sub(r"(://|www)", lambda found: f"{found[0][0]}\u200b{found[0][1:]}", plain, flags=re.IGNORECASE)
+    return re.sub(r"([\\`*_\[\]()!|~#$])", r"\\\1", plain)
 
 
 def _is_plain(character: str) -> bool:

@@ -163,6 +163,8 @@ def copies(train: int, test: int, inexact_train: int = 0, inexact_test: int = 0)
         (copies(50, 8, 3, 1), 0, 8, "12.50 points"),
         (copies(50, 8, 3, 1), 10, 10, "30.00 points"),
         (copies(50, 8, 3, 1), 2, 2, "100.00 points"),
+        (copies(50, 8, 3, 0), 10, 10, "30.00 points"),
+        (copies(50, 8, 3, 0), 0, 8, None),
         (None, 10, 10, None),
     ],
 )
@@ -178,7 +180,8 @@ def test_save_trained_says_what_the_data_were(tmp_path, data, holdout, test_imag
         assert info.dataset_note == ""
         assert "JPEG" not in card
     else:
-        assert info.dataset_note.startswith("1 of the 8 test images and 3 of the 50 training images are JPEG")
+        inexact = f"{data.inexact_test} of the 8 test images and 3 of the 50 training images are JPEG"
+        assert info.dataset_note.startswith(inexact)
         assert info.dataset_note.endswith(f"by at most {points}.")
         assert info.dataset_note in card
 
@@ -304,6 +307,8 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         ("user/repo@v1", "v1", HubSource("user/repo", "v1")),
         ("user/repo@refs/pr/3", None, HubSource("user/repo", "refs/pr/3")),
         ("u-1/a.b_c", None, HubSource("u-1/a.b_c", "main")),
+        ("user/repo@feature@2", None, HubSource("user/repo", "feature@2")),
+        (HubSource("user/repo", "v1"), "v1", HubSource("user/repo", "v1")),
     ],
 )
 def test_hub_ids(source, revision, expected):
@@ -330,6 +335,7 @@ def test_what_exists_is_a_folder(tmp_path, monkeypatch):
         (Path("user/repo"), None, ["no such folder"]),
         ("/tmp", "v1", ["a folder has no revisions", "'v1'"]),
         ("user/repo@v1", "v2", ["two revisions", "v1 and v2"]),
+        (HubSource("user/repo", "main"), "v2", ["two revisions", "main and v2"]),
         ("user/repo@../../x", None, ["can be no revision"]),
         ("user/repo", "a b", ["can be no revision"]),
         ("us er/repo", None, ["no such folder", "spelling"]),

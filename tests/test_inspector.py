@@ -11,8 +11,8 @@ from abn.inspector import Inspector
 from abn.networks import Network, load_network
 from abn.pairs import Pairs
 from abn.results import BlockResult
+from abn.texts import escape
 from abn.ui import words
-from abn.ui.edge import escape
 from abn.ui.page import build_page
 from tests.conftest import awake
 
@@ -193,7 +193,7 @@ def test_a_network_without_modulation_is_no_second_one(inspector):
 
 
 def test_a_checkpoints_own_names_bring_no_markup():
-    from abn.ui.edge import escape
+    from abn.texts import escape
 
     assert escape("![x](http://host/x.png) <b>") == "\\!\\[x\\]\\(http:\u200b//host/x.png\\) &lt;b&gt;"
     assert escape("a\n\n# www.evil.test $$x$$") == "a \\# w\u200bww.evil.test \\$\\$x\\$\\$"

@@ -26,7 +26,15 @@ def info(**known) -> CheckpointInfo:
 )
 def test_the_front_matter_is_what_the_hubs_library_would_write(evaluated_on, images, split, name):
     card = ModelCard(
-        model_card(info(accuracy=87.87, evaluated_on=evaluated_on, test_images=images, dataset="CIFAR-10"))
+        model_card(
+            info(
+                accuracy=87.87,
+                evaluated_on=evaluated_on,
+                test_images=images,
+                dataset="CIFAR-10",
+                license="apache-2.0",
+            )
+        )
     )
     result = EvalResult(
         task_type="image-classification", task_name="Image Classification", dataset_type="uoft-cs/cifar10",
@@ -54,13 +62,22 @@ def test_a_result_is_a_number(accuracy):
 
 
 def test_no_name_breaks_out_of_its_line(tmp_path):
-    names = ('a "quoted" name', "colon: and more", "- dash")
+    names = ('a "quoted" name', "colon: and more", "![x](http://host/picture.png) | <b>")
     known = {"dataset": 'My "data":\n- set', "accuracy": 50.0, "evaluated_on": "test"}
     save_checkpoint(resnet_s(3), tmp_path, class_names=names, **known)
     data = ModelCard.load(tmp_path / "README.md").data
-    assert (data.license, data.pipeline_tag) == ("apache-2.0", "image-classification")
+    assert (data.license, data.pipeline_tag) == (None, "image-classification")
     assert data.eval_results[0].dataset_name == known["dataset"]
     assert "resnet-s" in data.tags
+    text = (tmp_path / "README.md").read_text()
+    assert "![x]" not in text
+    assert "<b>" not in text
+
+
+@pytest.mark.parametrize("license", ["", "MIT License", "mit\n- x", "x" * 61])
+def test_a_licence_that_is_none_of_the_hubs(tmp_path, license):
+    with pytest.raises(CheckpointError, match="expected a licence as the Hub calls it"):
+        save_checkpoint(resnet_s(3), tmp_path / "x", class_names=("a", "b", "c"), license=license)
 
 
 def test_a_card_is_written_anew_from_its_config(tmp_path):

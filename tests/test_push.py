@@ -154,7 +154,21 @@ def test_a_missing_card_is_written_and_missing_extras_are_left_out(hub, folder):
         (folder / name).unlink()
     push_checkpoint(folder, NEW)
     assert set(head(hub)) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
-    assert ModelCard(head(hub)["README.md"].decode()).data.license == "apache-2.0"
+    assert ModelCard(head(hub)["README.md"].decode()).data.license is None  # nobody said
+
+
+def test_a_link_to_a_file_elsewhere_is_not_published(hub, folder, cache):
+    (folder.parent / "secret").write_text("secret")
+    (folder / "log.jsonl").unlink()
+    (folder / "log.jsonl").symlink_to(folder.parent / "secret")
+    assert "log.jsonl is a link to a file elsewhere; put a copy in its place" in refused(folder)
+    assert hub.requests == []
+    (folder / "log.jsonl").unlink()
+    push_checkpoint(folder, NEW)
+    snapshot = load_checkpoint(NEW).info.folder
+    assert (snapshot / "model.safetensors").is_symlink()  # to a blob of the cache
+    push_checkpoint(snapshot, "someone/copy")
+    assert head(hub, "someone/copy")["model.safetensors"] == head(hub)["model.safetensors"]
 
 
 @pytest.mark.parametrize(

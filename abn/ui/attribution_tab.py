@@ -9,9 +9,10 @@ import numpy as np
 
 from abn import drawing, figures
 from abn.inspector import AttributionPair
+from abn.texts import escape
 from abn.ui import about, words
 from abn.ui.attribution_controls import SLOW_QUEUE, AttributionControls
-from abn.ui.edge import escape, told
+from abn.ui.edge import told
 from abn.ui.latest import Latest, Superseded
 from abn.ui.shown import Shown
 

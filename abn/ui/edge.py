@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import html
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,16 +15,6 @@ from abn.memory import DeviceMemoryError
 def refuse(message: str) -> gr.Error:
     """An error to raise: the message as plain text (Gradio would render it as HTML), no traceback logged."""
     return gr.Error(html.escape(message, quote=False), duration=None, print_exception=False)
-
-
-def escape(text: str) -> str:
-    """Text from a checkpoint or a file, for Markdown: no markup, address or formula in it, and a single line.
-
-    So no picture of a foreign host either. A zero-width space keeps what looks like an address from being one.
-    """
-    plain = " ".join(html.escape(text, quote=False).split())
-    plain = re.sub(r"(://|www)", lambda found: f"{found[0][0]}\u200b{found[0][1:]}", plain, flags=re.IGNORECASE)
-    return re.sub(r"([\\`*_\[\]()!|~#$])", r"\\\1", plain)
 
 
 def told(function: Callable[..., Any]) -> Callable[..., Any]:

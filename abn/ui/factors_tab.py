@@ -10,8 +10,9 @@ from gradio.components import Component
 from abn import figures
 from abn.drawing import block_factors
 from abn.results import NetworkResult
+from abn.texts import escape
 from abn.ui import about, words
-from abn.ui.edge import escape, refuse
+from abn.ui.edge import refuse
 from abn.ui.shown import Compared, Refit, Shown
 from abn.ui.style import HEATMAP_CLICKS
 

@@ -8,8 +8,9 @@ from typing import Any
 import gradio as gr
 
 from abn.pairs import OWN, Pairs
+from abn.texts import escape
 from abn.ui import about
-from abn.ui.edge import escape, told
+from abn.ui.edge import told
 from abn.ui.latest import Latest, Superseded
 from abn.ui.link import pair_places
 from abn.ui.shown import Compared, Refit, Shown, compared_networks

@@ -17,6 +17,7 @@ from abn.export import PictureFile
 from abn.pairs import OWN, Pair, Pairs
 from abn.pictures import describe, enlarge, fit, show_used_part
 from abn.results import NetworkResult
+from abn.texts import escape
 from abn.ui import (
     about,
     api,
@@ -32,7 +33,7 @@ from abn.ui import (
     take_away,
     words,
 )
-from abn.ui.edge import escape, told
+from abn.ui.edge import told
 from abn.ui.latest import Latest
 from abn.ui.picture_column import HIDDEN, Origins
 from abn.ui.picture_input import GuardedBlocks

@@ -11,8 +11,8 @@ from abn.experiment_audit import Audit, Frozen
 from abn.experiment_folder import Group, Results
 from abn.experiment_table import Spread
 from abn.figures.style import signed
+from abn.texts import escape
 from abn.ui import about
-from abn.ui.edge import escape
 
 NOT_THERE = "–"
 MOST_PROBLEMS = 10  # told one by one

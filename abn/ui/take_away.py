@@ -16,8 +16,9 @@ from abn.attribution_methods import Method
 from abn.attribution_pair import AttributionPair
 from abn.export import Export
 from abn.pairs import OWN, Pairs
+from abn.texts import escape
 from abn.ui import about
-from abn.ui.edge import escape, told
+from abn.ui.edge import told
 from abn.ui.latest import Latest
 from abn.ui.shown import Shown
 

@@ -10,8 +10,8 @@ import numpy as np
 from abn.export import Export
 from abn.figures import Region
 from abn.results import ChannelSum, NetworkResult, PictureResult
+from abn.texts import escape
 from abn.ui import about
-from abn.ui.edge import escape
 
 
 def agreement(result: PictureResult) -> str:
