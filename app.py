@@ -55,6 +55,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.port is not None and not 1 <= args.port <= 65535:
         parser.error(f"--port is {args.port}; expected 1 to 65535")
+    if ":" in args.host:
+        parser.error(f"--host is {args.host}; expected an IPv4 address or a name, such as 127.0.0.1 or 0.0.0.0")
     if args.keep < 1:
         parser.error(f"--keep is {args.keep}; expected at least 1 second")
     return args
@@ -78,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     uploads = use_own_folder()
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
     # Strangers are not told what is on this machine: folders only where the page is served to this machine alone.
-    local = args.host in ("127.0.0.1", "localhost", "::1") and not args.public and "SPACE_ID" not in os.environ
+    local = args.host in ("127.0.0.1", "localhost") and not args.public and "SPACE_ID" not in os.environ
     pairs = Pairs(inspector, folders=local, scratch=uploads)
     page = build_page(pairs, examples, data, args.keep, read_results(HOME / "results"))
     serve(page, args.host, args.port, mcp=args.mcp)

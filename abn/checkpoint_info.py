@@ -16,6 +16,7 @@ PICKLE_REMEDY = (
     "a pickle can run any code when it is opened, so none is ever opened here: "
     "save the weights as safetensors, or ask their owner to"
 )
+MOST_CLASSES = 1_000  # each is a choice in several lists of the page
 MOST_BIASES = 10_000  # K; the bank of a block then has some ten million bytes
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,59}")
 _LARGEST = 1e9  # of any number; larger ones overflow
@@ -154,7 +155,7 @@ def _colours(value: Any) -> bool:
 def _names(value: Any) -> bool:
     return (
         isinstance(value, (list, tuple))
-        and len(value) > 0
+        and 0 < len(value) <= MOST_CLASSES
         and all(isinstance(name, str) and len(name) <= LONGEST_TEXT and is_line(name) for name in value)
         and len(set(value)) == len(value)
     )
@@ -173,7 +174,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "architecture": (lambda value: isinstance(value, str) and value != "", "the name of an architecture"),
     "class_names": (
         _names,
-        f"a list of one or more different names, each in one line of at most {LONGEST_TEXT:,} characters",
+        f"a list of one or more different names, at most {MOST_CLASSES:,}, "
+        f"each in one line of at most {LONGEST_TEXT:,} characters",
     ),
     "mean": (_colours, "three numbers, one a colour"),
     "std": (

@@ -22,7 +22,7 @@ from abn.attribution_methods import METHODS, Method, find_method
 from abn.checkpoint_info import CheckpointError
 from abn.devices import DeviceError, choose_device
 from abn.export import KINDS, ExportError
-from abn.inspector import Inspector
+from abn.inspector import Inspector, require_other_class
 from abn.memory import DeviceMemoryError
 from abn.networks import BASELINE, CHECKPOINTS, DMB, load_networks
 from abn.options import require_at_least_one
@@ -94,6 +94,7 @@ def _options(method: str, given: list[str]) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"--option is {text!r}; expected NAME=VALUE")
         options[name] = _typed(chosen, name, value)
+    chosen.cost(**options)  # refuses options that do not go together
     return chosen.complete(options)
 
 
@@ -119,8 +120,8 @@ def inspect_pictures(argv: list[str]) -> int:
         inspector = Inspector(*networks, choose_device(args.device))
         for name in filter(None, (args.target, args.against)):
             inspector.class_index(name)
-        if args.against is not None and args.against == args.target:
-            raise ValueError(f"{args.target} is set against itself; name two different classes")
+        if args.target is not None:
+            require_other_class(args.target, args.against)
     except (CheckpointError, ReferenceFileError, DeviceError, DeviceMemoryError, ValueError) as error:
         return _refuse(error)
     for network in inspector.networks:

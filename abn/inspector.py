@@ -134,8 +134,9 @@ class Inspector:
             progress: told the share done, in [0, 1].
 
         Raises:
-            ValueError: for a class, method or option that does not exist.
+            ValueError: for a class, method or option that does not exist, or a class against itself.
         """
+        require_other_class(target, against)
         goal: int | tuple[int, int] = self.class_index(target)
         if against is not None:
             goal = (goal, self.class_index(against))
@@ -147,11 +148,23 @@ class Inspector:
         return pair_of_each(method, (target,) if against is None else (target, against), *pair)
 
     def find_disagreement(
-        self, images: np.ndarray, labels: np.ndarray, random: np.random.Generator
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        random: np.random.Generator,
+        before_batch: Callable[[], None] = lambda: None,
     ) -> DataSetImage | None:
-        """A random image of (N, 32, 32, 3) on which the two networks differ; None if there is none."""
+        """A random image of (N, 32, 32, 3) on which the two networks differ; None if there is none.
+
+        Args:
+            before_batch: called now and then; what it raises ends the search.
+        """
+        first, second = (network.model.info.weights_sha256 for network in self.networks)
+        if first == second:
+            return None
         order = random.permutation(len(images))
         for start in range(0, len(order), SEARCH_BATCH):
+            before_batch()
             chosen = order[start : start + SEARCH_BATCH]
             said = [self._predict(network, images[chosen]) for network in self.networks]
             differing = chosen[said[0] != said[1]]
@@ -191,6 +204,15 @@ class Inspector:
             NetworkResult(network.label, network.model.architecture, self.class_names, probabilities, each)
             for probabilities, each in zip(seen.probabilities.cpu().numpy(), blocks, strict=True)
         ]
+
+
+def require_other_class(target: str, against: str | None) -> None:
+    """
+    Raises:
+        ValueError: for a class against itself.
+    """
+    if target == against:
+        raise ValueError(f"{target} is set against itself; choose another class as the target, or against it")
 
 
 def _block_results(seen: Inspection, reference: Reference | None) -> list[tuple[BlockResult, ...]]:

@@ -143,12 +143,12 @@ class Pairs:
             try:
                 network = self._open(place, public_only)
             except BaseException as error:
-                self._forget(place)
+                self._forget(place, future)
                 future.set_exception(error)
                 raise
             if isinstance(place, HubSource):
                 # Kept under its commit alone: the next to ask for the branch gets what it then means.
-                self._forget(place)
+                self._forget(place, future)
                 place = HubSource(place.repo, network.model.info.commit)
             future.set_result(network)
             self._keep(place, future)
@@ -171,12 +171,19 @@ class Pairs:
                 if own_cache is not None:
                     shutil.rmtree(own_cache, ignore_errors=True)
 
-    def _forget(self, place: Place) -> None:
+    def _forget(self, place: Place, only: Future[Network] | None = None) -> None:
+        """
+        Args:
+            only: forget this load, and no newer one of the same place.
+        """
         with self._lock:
-            self._loaded.pop(place, None)
+            if only is None or self._loaded.get(place) is only:
+                self._loaded.pop(place, None)
 
     def _keep(self, place: Place, future: Future[Network]) -> None:
         with self._lock:
+            if isinstance(place, Path) and self._loaded.get(place) is not future:
+                return  # chosen anew since: the folder may hold other weights by now
             self._loaded[place] = future
             while len(self._loaded) > self._most:
                 self._loaded.popitem(last=False)

@@ -62,19 +62,19 @@ def find_pictures(places: Iterable[Path], leave_out: Path | None = None) -> Iter
     Args:
         leave_out: a folder to pass over, e.g. the one that is written to.
     """
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for place in places:
         # Path.is_dir raises for a name too long and in a forbidden folder; what those are is said when they are read.
         found = _below(place, leave_out) if os.path.isdir(place) else [Found(place, place.name)]
         for one in found:
-            real = one.path.resolve()
+            real = os.path.realpath(one.path)  # Path.resolve raises for links in a circle
             if real not in seen:
                 seen.add(real)
                 yield one
 
 
 def _below(folder: Path, leave_out: Path | None) -> list[Found]:
-    out = None if leave_out is None else leave_out.resolve()
+    out = None if leave_out is None else os.path.realpath(leave_out)
     found: list[Found] = []
 
     def refused(error: OSError) -> None:
@@ -84,7 +84,7 @@ def _below(folder: Path, leave_out: Path | None) -> list[Found]:
 
     for here, folders, files in os.walk(folder, onerror=refused):
         folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and Path(here, name).resolve() != out
+            name for name in folders if not name.startswith(".") and os.path.realpath(Path(here, name)) != out
         )
         for name in sorted(files):
             path = Path(here, name)
@@ -95,7 +95,7 @@ def _below(folder: Path, leave_out: Path | None) -> list[Found]:
 
 def _shown(path: Path, folder: Path) -> str:
     """The folder that was named, by its own name, and what lies below."""
-    return Path(folder.resolve().name or folder, path.relative_to(folder)).as_posix()
+    return Path(Path(os.path.realpath(folder)).name or folder, path.relative_to(folder)).as_posix()
 
 
 class PictureReader:

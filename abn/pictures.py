@@ -31,6 +31,7 @@ _FORMATS = {"PNG": "PNG", "JPEG": "JPEG", "WEBP": "WebP", "GIF": "GIF", "BMP": "
 # Every scan of a progressive JPEG is a pass over all its pixels; encoders write about ten, and a small file
 # with thousands of empty ones would occupy a processor for minutes.
 _MAX_JPEG_SCANS = 100
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 # A picture of 50 megapixels takes 200 MB while it is decoded, and another 200 MB where it has transparency.
 _DECODING = threading.BoundedSemaphore(2)
@@ -77,13 +78,34 @@ def read_picture(source: bytes | Path) -> Image.Image:
     with _DECODING:
         picture = _open(data)
         name = _FORMATS.get(picture.format or "", "JPEG")
-        if name == "JPEG" and data.count(b"\xff\xda") > _MAX_JPEG_SCANS:
-            raise _damaged(name)
+        if name == "JPEG" and (scans := _jpeg_scans(data)) > _MAX_JPEG_SCANS:
+            raise PictureError(
+                f"The JPEG consists of {scans:,} scans, and at most {_MAX_JPEG_SCANS} are read; save it anew, or "
+                f"send another picture as {ACCEPTED}."
+            )
         with _any_failure_means(_damaged(name)):
             picture.load()
         turn = _turn_upright(picture)
         rgb = _to_rgb(picture, name)
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _jpeg_scans(data: bytes) -> int:
+    """How many scans a JPEG's first picture has; what follows its end, such as a phone's short film, does not count.
+
+    ITU-T T.81, B.1.1: a marker is 0xFF and a byte; most have a length and as many bytes. In a scan's data 0xFF is
+    followed by 0 or by the number of a restart.
+    """
+    place, scans = 2, 0
+    while found := _JPEG_MARKER.search(data, place):
+        marker, place = found[0][1], found.end()
+        if marker == 0xD9:  # the end of the picture
+            break
+        if marker == 0x01:  # for a coder's private use, without a length
+            continue
+        scans += marker == 0xDA
+        place += int.from_bytes(data[place : place + 2], "big")
+    return scans
 
 
 def read_file(path: Path) -> bytes:
@@ -271,10 +293,10 @@ def describe(fitted: Fitted) -> str:
     width, height = fitted.original_size
     whole = (right - left, bottom - top) == (width, height)
     part = "all of it is used" if whole else f"the centre {_times(right - left, bottom - top)} is used"
-    if (right - left, bottom - top) == fitted.scaled_size == (size, size):
-        return f"{_times(width, height)}: {part}, pixel for pixel."
-    done = "enlarged" if fitted.enlarged else "scaled"
     padded = "" if fitted.scaled_size == (size, size) else f", with black bars to {_times(size, size)}"
+    if (right - left, bottom - top) == fitted.scaled_size:
+        return f"{_times(width, height)}: {part}, pixel for pixel{padded}."
+    done = "enlarged" if fitted.enlarged else "scaled"
     return f"{_times(width, height)}: {part}, {done} to {_times(*fitted.scaled_size)}{padded}."
 
 

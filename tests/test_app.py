@@ -43,6 +43,14 @@ def test_starts_from_any_folder_and_prints_one_line_with_its_address(checkpoints
     assert rest[0] == ""
 
 
+@pytest.mark.parametrize("host", ["::1", "::", "[::1]", "127.0.0.1:80"])
+def test_a_host_that_is_none(capsys, host):
+    with pytest.raises(SystemExit) as caught:
+        app.main(["--host", host])
+    assert caught.value.code == 2
+    assert f"--host is {host}; expected an IPv4 address or a name, such as 127.0.0.1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -425,6 +425,7 @@ def test_a_config_without_a_field_it_needs(folder, name):
         ("class_names", ["a", "b", 3], "one or more different names"),
         ("class_names", ["a", "b", "c\nd"], "each in one line"),
         ("class_names", ["a", "b", "c" * 1001], "at most 1,000 characters"),
+        ("class_names", [str(number) for number in range(1001)], "different names, at most 1,000, each"),
         ("mean", [0.5, 0.5], "three numbers"),
         ("mean", [0.5, 0.5, float("nan")], "three numbers"),
         ("mean", [10**400, 0.5, 0.5], "three numbers"),

@@ -16,12 +16,13 @@ from PIL import Image
 
 from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
-from abn.checkpoint_info import CheckpointError, parse_config
+from abn.checkpoint_info import MOST_CLASSES, CheckpointError, parse_config
 from abn.export import Export, ExportError, read_export, to_csv, to_html, to_json, to_png
 from abn.export.document import LARGEST_EXPORT
 from abn.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
 from abn.export.opening import MOST_BLOCKS, MOST_CHANNELS
 from abn.results import BlockResult, NetworkResult, PictureResult
+from abn.ui import responses_tab
 from abn.usual import BlockReference, Statistics
 
 NAMES = ("ship", "truck")
@@ -277,6 +278,13 @@ def test_as_many_blocks_and_channels_as_allowed_are_opened_and_no_more(document,
         read_export(json.dumps(changed).encode())
 
 
+def test_classes_are_limited_as_those_of_a_checkpoint_are(document):
+    changed = copy.deepcopy(document)
+    changed["class_names"] = [f"class {number}" for number in range(MOST_CLASSES + 1)]
+    with pytest.raises(ExportError, match="has 1,001 classes; expected at most 1,000"):
+        read_export(json.dumps(changed).encode())
+
+
 JUNK = [None, True, -1, 0, 1e30, 10**30, "", "x", "\0", "<script>", [], {}, [[]], {"": None}, [None] * 7]
 
 
@@ -345,6 +353,17 @@ def test_null_stands_for_a_response_that_is_not_finite(small):
     export = dataclasses.replace(small, result=PictureResult(small.result.pixels, small.result.baseline, dmb))
     back = read_export(to_json(export)).result.dmb.blocks[0].response
     np.testing.assert_array_equal(back, np.float32([np.nan, 1, np.nan]))
+
+
+def test_a_missing_response_takes_nothing_from_the_table(small):
+    blocks = small.result.dmb.blocks
+    gaps = (np.float32([np.nan, 1, 3]), np.float32([np.nan, np.nan]))
+    blocks = tuple(dataclasses.replace(block, response=gap) for block, gap in zip(blocks, gaps, strict=True))
+    dmb = dataclasses.replace(small.result.dmb, blocks=blocks)
+    rows = responses_tab.table_of(PictureResult(small.result.pixels, small.result.baseline, dmb))
+    assert [row for row in rows if row[1] == "D"] == [
+        ["b1", "D", 2, "1.100", "2.000", "2.900"], ["b2", "D", 0, "–", "–", "–"],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("bank", "k"), [(np.zeros((3, 400_000), np.float32), "400,000"), (None, "200,000")])

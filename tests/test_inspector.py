@@ -13,6 +13,7 @@ from abn.pairs import Pairs
 from abn.results import BlockResult
 from abn.texts import escape
 from abn.ui import words
+from abn.ui.latest import Superseded
 from abn.ui.page import build_page
 from tests.conftest import awake
 
@@ -128,7 +129,25 @@ def test_a_disagreement_is_one(inspector, pictures, labels):
 
 def test_a_network_agrees_with_itself(inspector, pictures, labels):
     twins = Inspector(inspector.dmb, inspector.dmb, CPU)
-    assert twins.find_disagreement(pictures, labels, np.random.default_rng(0)) is None
+    asked = []
+    random = np.random.default_rng(0)
+    assert twins.find_disagreement(pictures, labels, random, lambda: asked.append(1)) is None
+    assert asked == []  # the same weights: no picture has to be looked at
+
+
+def test_a_search_ends_when_it_is_of_no_use_any_more(inspector, pictures, labels, monkeypatch):
+    monkeypatch.setattr(Inspector, "_predict", lambda self, network, images: np.zeros(len(images)))
+    batches = []
+
+    def before_batch():
+        batches.append(1)
+        if len(batches) == 3:
+            raise Superseded
+
+    many = np.repeat(pictures, 10, axis=0)
+    with pytest.raises(Superseded):
+        inspector.find_disagreement(many, np.repeat(labels, 10), np.random.default_rng(0), before_batch)
+    assert len(batches) == 3
 
 
 def test_networks_of_other_classes_are_not_compared(inspector, tmp_path):
@@ -193,8 +212,6 @@ def test_a_network_without_modulation_is_no_second_one(inspector):
 
 
 def test_a_checkpoints_own_names_bring_no_markup():
-    from abn.texts import escape
-
     assert escape("![x](http://host/x.png) <b>") == "\\!\\[x\\]\\(http:\u200b//host/x.png\\) &lt;b&gt;"
     assert escape("a\n\n# www.evil.test $$x$$") == "a \\# w\u200bww.evil.test \\$\\$x\\$\\$"
     assert escape("ship") == "ship"

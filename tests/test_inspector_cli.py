@@ -137,6 +137,10 @@ def test_zips_hold_the_same(run, album, tmp_path):
         (("--option", "steps=3"), "saliency has no option 'steps'; it has none"),
         (("--method", "occlusion", "--option", "window=wide"), "window is 'wide'; expected a whole number"),
         (("--method", "occlusion", "--option", "window"), "--option is 'window'; expected NAME=VALUE"),
+        (
+            ("--method", "occlusion", "--option", "window=4", "--option", "stride=8"),
+            "expected at most the window's 4",
+        ),
         (("--method", "none", "--option", "a=b"), "--option a=b is given without a method"),
     ],
 )
@@ -231,6 +235,15 @@ def test_names_too_long_for_any_file_fail_alone(run, album, tmp_path):
     code, said, complaint = run(album / "a.png", "--out", "x" * 300)
     assert (code, said) == (2, "")
     assert f"{'x' * 300} cannot be written to (File name too long); name another folder with --out" in complaint
+
+
+def test_a_link_to_itself_fails_alone(run, album, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "circle.png").symlink_to("circle.png")
+    code, said, _ = run(tmp_path / "pictures", album / "a.png", "--out", tmp_path / "out", "--kinds", "csv")
+    assert code == 1
+    assert "1 of 2 pictures inspected" in said
+    assert "pictures/circle.png: The file could not be read" in said
 
 
 def forbid(monkeypatch, folder):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from PIL import Image
 
+from abn.data import Cifar10
 from abn.export import PictureFile, export_of, to_json
 from abn.pairs import OWN, Choice, Pair, Pairs
+from abn.pictures import read_picture
 from abn.sources import HubSource
 from abn.ui import about, link
 from abn.ui.page import build_page
+from abn.ui.picture_column import Origins
 from abn.ui.shown import Shown
 
 CHOSEN = Pair(None, None)
@@ -80,6 +85,49 @@ def test_networks_change_nothing_after_a_file_was_opened(pairs, handlers, inspec
 
     monkeypatch.setattr(SlowPairs, "choose", choose)
     assert all(map(is_skip, handlers["choose"](visitor("a"), "", "somebody/other", None)))
+
+
+def test_an_older_look_changes_nothing_after_a_file_was_opened(
+    handlers, inspector, first_example, examples, monkeypatch
+):
+    data = to_json(export_of(inspector, first_example))
+    picture = read_picture(examples[1])
+    look = handlers["look"]
+    assert look(visitor("a"), picture, "crop", OWN, "", None)[0].opened is None
+
+    def inspect(self, pixels):
+        handlers["open_result"](visitor("a"), data)
+        return first_example
+
+    monkeypatch.setattr(type(inspector), "inspect", inspect)
+    assert all(map(is_skip, look(visitor("a"), picture, "crop", OWN, "", None)))
+    assert not is_skip(look(visitor("b"), picture, "crop", OWN, "", None)[0])
+
+
+def test_a_page_whose_networks_were_forgotten_does_not_show_others_under_their_names(handlers, examples):
+    chosen = Pair(None, Choice(Path("my-network"), "ab" * 32))
+    mark = link.pair_marks(chosen)[-1]
+    assert mark
+    assert mark != link.pair_marks(Pair(Choice(Path("my-network"), "ab" * 32), None))[-1]
+    assert link.pair_marks(OWN) == ["", "", ""]
+    with pytest.raises(gr.Error, match="has forgotten which networks it compares: reload the page"):
+        handlers["look"](visitor("a"), read_picture(examples[0]), "crop", OWN, mark, None)
+
+
+def test_a_picture_of_the_page_is_exported_under_its_own_name_and_hash(handlers, examples):
+    """The browser sends it encoded anew, as another file."""
+    picture = read_picture(examples[1])
+    picture.info["file"] = ("image.png", "ff" * 32)
+    file = handlers["look"](visitor("a"), picture, "crop", OWN, "", None)[0].file
+    assert (file.name, file.sha256) == (examples[1].name, hashlib.sha256(examples[1].read_bytes()).hexdigest())
+    picture.putpixel((0, 0), (1, 2, 3))
+    file = handlers["look"](visitor("a"), picture, "crop", OWN, "", None)[0].file
+    assert (file.name, file.sha256) == ("image.png", "ff" * 32)
+
+
+def test_a_test_image_is_exported_by_its_number(examples, pictures, labels):
+    origins = Origins(examples, Cifar10(pictures, labels, pictures, labels))
+    assert origins.file(origins.name(Image.fromarray(pictures[17]))) == ("test image 17", None)
 
 
 def test_a_links_picture_does_not_take_the_place_of_an_opened_file(handlers, inspector, first_example):

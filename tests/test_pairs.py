@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import shutil
 import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +15,8 @@ import pytest
 
 from abn import pairs as module
 from abn.checkpoints import CheckpointError, save_checkpoint
+from abn.export import export_of, to_json
+from abn.export.stored import without_network
 from abn.inspector import Inspector
 from abn.networks import Network, open_network
 from abn.pairs import MOST_BYTES, MOST_SECONDS, OWN, Choice, Pair, Pairs
@@ -86,6 +92,47 @@ def test_a_folder_that_is_chosen_again_is_read_again(own, second, loads):
     for _ in range(2):  # it may have been trained on, or measured, in between
         own.choose("", str(second))
     assert len(loads) == 2
+
+
+def test_an_older_load_of_a_folder_does_not_take_a_newer_ones_place(own, second, monkeypatch):
+    """A visitor's load is slow; meanwhile the weights are replaced, and another visitor chooses them."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_first(place, **_):
+        network = open_network(place)
+        if not begun.is_set():
+            begun.set()
+            go_on.wait(60)
+        return network
+
+    monkeypatch.setattr(module, "open_network", slow_first)
+    with ThreadPoolExecutor(1) as pool:
+        older = pool.submit(own.choose, "", str(second))
+        begun.wait(60)
+        save_checkpoint(awake("resnet-dmb", 6), second)
+        newer = own.choose("", str(second))
+        go_on.set()
+        with pytest.raises(CheckpointError, match="the weights are others than when it was chosen"):
+            older.result(60)
+    assert own.inspector(newer).dmb.model.info.weights_sha256 == newer.dmb.weights_sha256
+    save_checkpoint(awake("resnet-dmb", 5), second)  # as the other tests expect it
+
+
+def test_what_a_visitor_keeps_of_other_networks_does_not_keep_them(own, second, checkpoints, pictures, tmp_path):
+    folder = shutil.copytree(checkpoints / "resnet-dmb", tmp_path / "named")
+    inspector = own.inspector(own.choose(str(second), str(folder)))
+    whole = inspector.inspect(pictures[0])
+    kept = without_network(whole)
+    export = [to_json(export_of(inspector, result)) for result in (whole, kept)]
+    assert export[0] == export[1]
+    network = [weakref.ref(block.usual.factors.quantiles) for block in whole.dmb.blocks]
+    network += [weakref.ref(block.bias_bank) for block in whole.dmb.blocks]
+    del inspector, whole
+    own._loaded.clear()
+    gc.collect()
+    assert all(part() is None for part in network)
+    block = kept.dmb.blocks[0]
+    assert block.usual.factors.percentile(block.factors).shape == (64,)
 
 
 def test_many_at_once_load_once(own, second, loads):

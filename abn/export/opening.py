@@ -7,6 +7,7 @@ import torch
 
 from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
+from abn.checkpoint_info import MOST_CLASSES
 from abn.data import IMAGE_SIZE
 from abn.export.document import LARGEST_EXPORT, SIDES, Export
 from abn.export.manifest import Manifest, Question, check_format, pixels_sha256, read_manifest
@@ -38,6 +39,7 @@ def read_export(data: bytes) -> Export:
     known = read_manifest(manifest)
     pixels = _read_pixels(document.part("pixels"), known)
     class_names = document.part("class_names").names()
+    _require_at_most(MOST_CLASSES, len(class_names), "classes", document)
     if known.dmb.num_biases is None:
         raise ExportError("manifest.dmb.num_biases is null; expected a modulated network on that side.")
     networks = [_read_network(document.part(side), class_names, known, side) for side in SIDES]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from abn.export.parts import ExportError, Part
-from abn.usual import Statistics
+from abn.results import BlockResult, PictureResult
+from abn.usual import BlockReference, Statistics
 
 LOW, HIGH = 5, 95
 """The quantiles, in percent, between which a value counts as usual."""
@@ -58,11 +59,31 @@ def store(statistics: Statistics | StoredStatistics, values: np.ndarray, class_i
         values,
         statistics.mean,
         statistics.sd,
-        {percent: statistics.quantiles[percent] for percent in (LOW, HIGH)},
+        {percent: statistics.quantiles[percent].copy() for percent in (LOW, HIGH)},  # no view: it keeps them all
         statistics.percentile(values),
         class_index,
         statistics.percentile(values, class_index),
     )
+
+
+def without_network(result: PictureResult) -> PictureResult:
+    """The same to draw and to write, and keeps nothing of its networks in memory but what an export would."""
+
+    def kept(block: BlockResult, predicted: int) -> BlockResult:
+        bank = None if block.bias_bank is None else block.bias_bank.copy()
+        if block.usual is None:
+            return replace(block, bias_bank=bank)
+        parts = ((block.usual.factors, block.factors), (block.usual.gates, block.gate_weights))
+        of_parts = (None if part is None else store(part, values, predicted) for part, values in parts)
+        return replace(
+            block, bias_bank=bank, usual=BlockReference(*of_parts, block.usual.response_mean, block.usual.response_sd)
+        )
+
+    networks = (
+        replace(network, blocks=tuple(kept(block, network.predicted) for block in network.blocks))
+        for network in result.networks
+    )
+    return PictureResult(result.pixels, *networks)
 
 
 def arrays(stored: StoredStatistics) -> dict[str, np.ndarray]:

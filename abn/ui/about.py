@@ -66,6 +66,15 @@ EARLIER = (
     "the corner says what went wrong."
 )
 
+FORGOTTEN = (
+    "This page was not used for a long time, and the server has forgotten which networks it compares: reload the page, "
+    "and load them again where its address does not name them."
+)
+NOTHING_HERE = (
+    "The server has no result of this page: upload a picture or choose an example. (What stands on a page that was not "
+    "used for a long time is forgotten.)"
+)
+
 REMOVED = "There is no picture, or the one you sent did not arrive. What stands below, if anything, belongs to the last one."
 
 KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most {within}."

@@ -76,7 +76,7 @@ def add_endpoints(
         attribute_picture, [image, mode, *controls.components], answer, api_name="attribute",
         concurrency_limit=2, concurrency_id=attribution_controls.SLOW_QUEUE,
         api_description="Attribute a class to the pixels of a picture, for both networks. Returns 32 × 32 signed "
-        "maps. Options of other methods than the chosen one are ignored.",
+        "maps. Options of other methods than the chosen one are ignored, but have to be within their ranges.",
     )  # fmt: skip
 
 

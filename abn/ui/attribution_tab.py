@@ -19,7 +19,6 @@ from abn.ui.shown import Shown
 FAILED = (
     "**The last request failed;** the message at the corner says why. Maps below, if any, are of earlier settings."
 )
-NOTHING_YET = "Nothing to attribute yet: upload a picture or choose an example."
 
 
 def build(
@@ -57,7 +56,7 @@ def build(
         """A change of picture or settings: fast methods answer it, slow ones say what they would take."""
         number = latest.begin(request.session_hash)
         if seen is None:
-            return gr.skip(), NOTHING_YET
+            return gr.skip(), about.NOTHING_HERE
         if seen.opened is not None:
             return gr.skip(), from_file(seen)
         _, _, method, options = controls.read(values)
@@ -75,7 +74,7 @@ def build(
         """The button: any method, with progress; given up as soon as the visitor changes something."""
         number = latest.begin(request.session_hash)
         if seen is None:
-            return gr.skip(), NOTHING_YET
+            return gr.skip(), about.NOTHING_HERE
         if seen.opened is not None:
             return gr.skip(), from_file(seen)
         return answer(request, number, seen, values, progress)

@@ -111,6 +111,8 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         return _table(figures.unusual_channels(block_factors(network), n=every))
 
     def from_heatmap(event: gr.SelectData, seen: Shown | None, side: str):
+        if seen is None:
+            raise refuse(about.NOTHING_HERE)
         try:
             index, number = event.index
             return choose(seen, side, seen.result.side(side).blocks[index].name, int(number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from gradio.components import Component
 from abn.attribution_methods import Option
 from abn.checkpoint_info import CheckpointError
 from abn.memory import DeviceMemoryError
-from abn.pairs import Pair, Pairs
+from abn.pairs import OWN, Pair, Pairs
 from abn.reference_file import ReferenceFileError
 from abn.sources import HubSource
 from abn.ui import about
@@ -64,6 +65,11 @@ def pair_places(pair: Pair) -> list[str]:
     return [str(place) if isinstance(place, HubSource) else "" for place in places]
 
 
+def pair_marks(pair: Pair) -> list[str]:
+    """What the page itself remembers of a pair: `pair_places`, and a mark that is "" for the app's own networks."""
+    return [*pair_places(pair), "" if pair == OWN else hashlib.sha256(repr(pair).encode()).hexdigest()[:16]]
+
+
 def note(seen: Shown) -> str:
     """How much of what is shown the address carries, in words."""
     if seen.opened is not None:
@@ -101,6 +107,7 @@ def build(
     shown: gr.State,
     picture: PictureInput,
     places: Mapping[str, gr.Textbox],
+    mark: gr.Textbox,
     controls: AttributionControls,
     settings: Mapping[str, Component],
     tabs: gr.Tabs,
@@ -111,6 +118,7 @@ def build(
 
     Args:
         places: out of sight: "picture", the shown picture's origin; "left" and "right", as `pair_places` names them.
+        mark: out of sight, the last of `pair_marks`.
         settings: beside those of `controls`, by the name they have in a link.
         refit: everything that has the networks' names in it.
         choices: the link's networks change nothing where the visitor has chosen others meanwhile.
@@ -125,7 +133,7 @@ def build(
     def open_networks(request: gr.Request) -> list[Any]:
         """First the networks: the classes a link may name are theirs."""
         asked = [_value(request, name) for name in ("left", "right")]
-        unchanged = [gr.skip()] * (3 + len(refit.components))
+        unchanged = [gr.skip()] * (4 + len(refit.components))
         if not any(asked):
             return unchanged
         number = choices.begin(request.session_hash)
@@ -138,7 +146,7 @@ def build(
         except (CheckpointError, ReferenceFileError, DeviceMemoryError) as error:
             gr.Warning(html.escape(about.LINK_NETWORKS.format(reason=error), quote=False))
             return unchanged
-        return [chosen, *pair_places(chosen), *refit.update(compared_networks(pairs.inspector(chosen)))]
+        return [chosen, *pair_marks(chosen), *refit.update(compared_networks(pairs.inspector(chosen)))]
 
     @told
     def open_link(request: gr.Request, own_picture: Any, seen: Shown | None, pair: Pair) -> list[Any]:
@@ -181,7 +189,7 @@ def build(
     opened = page.load(
         open_networks,
         None,
-        [pair, places["left"], places["right"], *refit.components],
+        [pair, places["left"], places["right"], mark, *refit.components],
         concurrency_limit=None,
         **HIDDEN,
     )

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.components import Component
 from PIL import Image
 
 from abn.data import Cifar10
 from abn.experiment_folder import Results
 from abn.export import PictureFile
+from abn.export.stored import without_network
 from abn.pairs import OWN, Pair, Pairs
 from abn.pictures import describe, enlarge, fit, show_used_part
-from abn.results import NetworkResult
+from abn.results import NetworkResult, PictureResult
 from abn.texts import escape
 from abn.ui import (
     about,
@@ -33,8 +35,8 @@ from abn.ui import (
     take_away,
     words,
 )
-from abn.ui.edge import told
-from abn.ui.latest import Latest
+from abn.ui.edge import refuse, told
+from abn.ui.latest import Latest, Superseded
 from abn.ui.picture_column import HIDDEN, Origins
 from abn.ui.picture_input import GuardedBlocks
 from abn.ui.shown import Compared, Refit, Shown, compared_in, compared_networks, refit_all
@@ -71,11 +73,15 @@ def build_page(
         pair = gr.State(OWN)  # as long as the session, like what stands on the page
         shown = gr.State(None)
         maps = gr.State(None)
-        choices = Latest()  # of networks, or of a file's result in their place
+        # Of networks, of pictures looked at, and of searches; or of a file's result in their place.
+        choices, looks, wanted = Latest(), Latest(), Latest()
         places = {name: gr.Textbox("", visible="hidden") for name in ("picture", "left", "right")}
+        mark = gr.Textbox("", visible="hidden")  # of the pair, where the server may forget it
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                picture, mode, pictures_refit, searches = picture_column.build(pairs, pair, origins, data, keep)
+                picture, mode, pictures_refit, searches = picture_column.build(
+                    pairs, pair, origins, data, keep, wanted
+                )
                 sees = gr.Image(
                     label="What the networks see (32 × 32)", interactive=False, elem_id="sees", format="png",
                     elem_classes="pixelated", height=240, buttons=[],
@@ -106,7 +112,7 @@ def build_page(
                 )
         refit = refit_all([introduction, pictures_refit, attribution_controls.refit(controls), tabs_refit])
         with other_networks:
-            networks.build(pairs, pair, shown, [places["left"], places["right"]], refit, choices)
+            networks.build(pairs, pair, shown, [places["left"], places["right"], mark], refit, choices)
 
         def present(seen: Shown) -> list[Any]:
             """The updates of `presented`."""
@@ -122,27 +128,54 @@ def build_page(
         presented = [shown, failure, sees, truth, places["picture"], linked, agreement, *tops]
         unchanged = [gr.skip()] * len(refit.components)
 
+        def inspect(pair: Pair, pixels: np.ndarray) -> PictureResult:
+            result = pairs.inspector(pair).inspect(pixels)
+            # Of other networks each visitor keeps a little alone, so that they can be forgotten.
+            return result if pair == OWN else without_network(result)
+
         @told
-        def look(picture: Image.Image | None, mode: str, pair: Pair, before: Shown | None):
-            # Its name must not take /inspect's.
+        def look(
+            request: gr.Request,
+            picture: Image.Image | None,
+            mode: str,
+            pair: Pair,
+            mark: str,
+            before: Shown | None,
+        ):
+            """Whatever is to be seen of a picture, unless something newer is by then."""
+            number = looks.begin(request.session_hash)
+            updates = see(picture, mode, pair, mark, before)
+            try:
+                looks.require(request.session_hash, number)
+            except Superseded:
+                return [gr.skip()] * len(updates)
+            return updates
+
+        def see(picture: Image.Image | None, mode: str, pair: Pair, mark: str, before: Shown | None) -> list[Any]:
+            if mark and pair == OWN and before is None:
+                raise refuse(about.FORGOTTEN)
             came_from_file = before is not None and before.opened is not None
             if picture is None:
                 updates = [gr.skip()] * len(presented)
                 if before is not None and not came_from_file:
                     if before.pair != pair:  # the last picture's pixels, by the networks that were chosen since
-                        result = pairs.inspector(pair).inspect(before.result.pixels)
+                        result = inspect(pair, before.result.pixels)
                         updates = present(replace(before, pair=pair, result=result))
                     updates[1] = gr.Markdown(about.REMOVED, visible=True)
                 return [*updates, gr.skip(), gr.skip(), *unchanged]
-            fitted, inspector, origin = fit(picture, mode), pairs.inspector(pair), origins.name(picture)
+            fitted, origin = fit(picture, mode), origins.name(picture)
             name, sha256 = picture.info.get("file", (None, None))
-            file = PictureFile(origin or name, sha256, fitted.original_size, fitted.mode, fitted.box)
-            seen = Shown(pair, inspector.inspect(fitted.pixels), file, origin)
-            labels = refit.update(compared_networks(inspector, own=pair == OWN)) if came_from_file else unchanged
+            if origin:
+                name, sha256 = origins.file(origin)
+            file = PictureFile(name, sha256, fitted.original_size, fitted.mode, fitted.box)
+            seen = Shown(pair, inspect(pair, fitted.pixels), file, origin)
+            labels = unchanged
+            if came_from_file:
+                labels = refit.update(compared_networks(pairs.inspector(pair), own=pair == OWN))
             return [*present(seen), describe(fitted), show_used_part(picture, fitted), *labels]
 
         inspected = gr.on(
-            [picture.change, mode.change, pair.change], look, [picture, mode, pair, shown],
+            [picture.change, mode.change, pair.change], look, [picture, mode, pair, mark, shown],
             [*presented, fitting, used, *refit.components], trigger_mode="always_last", concurrency_limit=4,
             api_visibility="private", show_progress="minimal", show_progress_on=agreement,
         )  # fmt: skip
@@ -158,11 +191,11 @@ def build_page(
             take_away.build(
                 pairs, own.methods, shown, maps,
                 lambda seen: [*present(seen), None, "", None, *refit.update(compared_in(seen.result))],
-                [*presented, picture, fitting, used, *refit.components], choices, searches,
+                [*presented, picture, fitting, used, *refit.components], [choices, looks, wanted], searches,
             )  # fmt: skip
         link.build(
-            page, pairs, origins, pair, shown, picture, places, controls, {"fit": mode, **settings}, tabs, refit,
-            choices,
+            page, pairs, origins, pair, shown, picture, places, mark, controls, {"fit": mode, **settings}, tabs,
+            refit, choices,
         )  # fmt: skip
         api.add_endpoints(own.inspect, own.attribute, own.methods, own.class_names, own.dmb.label)
     return page

@@ -18,7 +18,9 @@ from abn.inspector import Inspector
 from abn.pairs import Pair, Pairs
 from abn.pictures import FITS, fit, read_picture
 from abn.ui import words
+from abn.ui.attribution_controls import SLOW_QUEUE
 from abn.ui.edge import refuse, told
+from abn.ui.latest import Latest, Superseded
 from abn.ui.picture_input import PictureInput
 from abn.ui.shown import Compared, Refit
 
@@ -31,6 +33,7 @@ class Origins:
 
     def __init__(self, examples: Sequence[Path], data: Cifar10 | None) -> None:
         self._examples = {path.stem: read_picture(path) for path in examples}
+        self._files = {f"example/{path.stem}": (path.name, _sha256(path)) for path in examples}
         self._data = data
         self._names = {}
         if data is not None:
@@ -51,6 +54,13 @@ class Origins:
         """What a link calls the picture; "" for a visitor's own."""
         return self._names.get(_digest(np.asarray(picture)), "")
 
+    def file(self, name: str) -> tuple[str, str | None]:
+        """(What the picture's file is called, its SHA-256) of a name; of a test image there is no file to hash.
+
+        The browser sends pictures of this page encoded anew, which is another file.
+        """
+        return self._files.get(name) or (f"test image {name.partition('/')[2]}", None)
+
     def picture(self, name: str) -> Image.Image | None:
         """The picture of that name, or None."""
         kind, _, rest = name.partition("/")
@@ -70,17 +80,22 @@ class Origins:
         return f"CIFAR-10 test image {int(rest)}; its true class is **{true_class}**."
 
 
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _digest(pixels: np.ndarray) -> bytes:
     return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).digest()
 
 
 def build(
-    pairs: Pairs, pair: gr.State, origins: Origins, data: Cifar10 | None, keep: int
+    pairs: Pairs, pair: gr.State, origins: Origins, data: Cifar10 | None, keep: int, wanted: Latest
 ) -> tuple[PictureInput, gr.Radio, Refit, list[Dependency]]:
     """Add the components.
 
     Args:
         keep: after how many seconds an upload is deleted, at the next sweep, of which there is one as often.
+        wanted: begun by everything after which a search is of no use any more.
 
     Returns:
         The picture, how it is fitted, what follows the networks, and the events whose answer is a picture that may
@@ -90,12 +105,17 @@ def build(
     gr.Markdown(words.kept(keep), elem_classes="aside")
     follows: list[tuple[Any, Any]] = []  # a component, and with which networks it is in sight
     gallery = _gallery(pairs.own, origins, follows) if origins.examples else None
-    slow = [] if data is None else [_test_image_buttons(pairs, pair, data, picture, follows)]
+    slow = [] if data is None else [_test_image_buttons(pairs, pair, data, picture, follows, wanted)]
 
-    # What a person does next discards the answer of a search that still goes on, as do other networks than it asked.
+    # What a person does next ends a search that still goes on and discards its answer, as do other networks than it
+    # asked: Gradio's cancelling stops no thread.
+    def newer(request: gr.Request) -> None:
+        wanted.begin(request.session_hash)
+
     if gallery is not None:
 
-        def example(event: gr.SelectData):
+        def example(request: gr.Request, event: gr.SelectData):
+            newer(request)
             if not isinstance(event.index, int) or not 0 <= event.index < len(origins.examples):
                 count = len(origins.examples)
                 raise refuse(f"There is no example {event.index!r}; choose one of the {count} shown.")
@@ -103,7 +123,7 @@ def build(
 
         gallery.select(example, None, picture, cancels=slow, **HIDDEN)
     if slow:
-        gr.on([picture.input, pair.change], None, None, None, cancels=slow, **HIDDEN)
+        gr.on([picture.input, pair.change], newer, None, None, cancels=slow, **HIDDEN)
     mode = gr.Radio(
         [(FIT_LABELS.get(name, name), name) for name in FITS], value="crop", label="Fit to a square by", elem_id="fit"
     )
@@ -135,7 +155,12 @@ def _gallery(own: Inspector, origins: Origins, follows: list[tuple[Any, Any]]) -
 
 
 def _test_image_buttons(
-    pairs: Pairs, pair: gr.State, data: Cifar10, picture: PictureInput, follows: list[tuple[Any, Any]]
+    pairs: Pairs,
+    pair: gr.State,
+    data: Cifar10,
+    picture: PictureInput,
+    follows: list[tuple[Any, Any]],
+    wanted: Latest,
 ) -> Dependency:
     """Two buttons that draw a test image; returns the slower one's event, a search."""
 
@@ -147,17 +172,30 @@ def _test_image_buttons(
         differ = gr.Button("Draw one they disagree on")
     follows.append((row, knows_classes))
 
-    def any_image():
+    def any_image(request: gr.Request):
+        wanted.begin(request.session_hash)
         return data.x_test[np.random.default_rng().integers(len(data.x_test))]
 
     @told
-    def disagreement(pair: Pair):
-        found = pairs.inspector(pair).find_disagreement(data.x_test, data.y_test, np.random.default_rng())
+    def disagreement(request: gr.Request, pair: Pair):
+        number = wanted.begin(request.session_hash)
+
+        def still_wanted() -> None:
+            wanted.require(request.session_hash, number)
+
+        try:
+            found = pairs.inspector(pair).find_disagreement(
+                data.x_test, data.y_test, np.random.default_rng(), still_wanted
+            )
+        except Superseded:
+            return gr.skip()
         if found is None:
             gr.Info("The networks agree on every test image.")
             return gr.skip()
         return found.pixels
 
-    search = differ.click(disagreement, pair, picture, api_visibility="private")
+    search = differ.click(
+        disagreement, pair, picture, concurrency_limit=2, concurrency_id=SLOW_QUEUE, api_visibility="private"
+    )
     draw.click(any_image, None, picture, cancels=[search], **HIDDEN)
     return search

@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import html
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from abn.pictures import PictureError, read_picture
+from abn.ui.edge import refuse
 from abn.ui.upkeep import forget_session
 
 MAX_BYTES = 20_000_000
@@ -84,14 +84,14 @@ class PictureInput(gr.Image):
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise _refusal(_NOT_UPLOADED)
+            raise refuse(_NOT_UPLOADED)
         path, url = value.get("path"), value.get("url")
         if not path and isinstance(url, str) and url[:5].lower() == "data:":
             path = save_bytes_to_cache(self._decode(url), "picture.bin", self.GRADIO_CACHE)
             self.temp_files.add(path)  # at once: Gradio would not learn of it if a later input were refused
         inside = _inside(path, self.GRADIO_CACHE)
         if inside is None:
-            raise _refusal(_NOT_UPLOADED)
+            raise refuse(_NOT_UPLOADED)
         name = value.get("orig_name")
         return {
             "path": str(inside),
@@ -102,13 +102,13 @@ class PictureInput(gr.Image):
     def _decode(self, url: str) -> bytes:
         head, _, body = url.partition(",")
         if not head.lower().endswith(";base64"):
-            raise _refusal("A picture inside a data: address is expected in base64.")
+            raise refuse("A picture inside a data: address is expected in base64.")
         if len(body) * 3 // 4 > self.max_bytes + 2:  # the last group of four may stand for one byte
             raise _too_large(len(body) * 3 // 4, self.max_bytes)
         try:
             return base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise _refusal("The base64 inside the data: address is broken.") from error
+            raise refuse("The base64 inside the data: address is broken.") from error
 
     def preprocess(self, payload: ImageData | None) -> Image.Image | None:
         """Read the picture; its `info["file"]` is the file's name (or None) and the SHA-256 of its bytes.
@@ -125,16 +125,16 @@ class PictureInput(gr.Image):
         path = Path(admitted["path"])
         try:
             if not path.is_file():
-                raise _refusal(_GONE)
+                raise refuse(_GONE)
             if (size := path.stat().st_size) > self.max_bytes:
                 raise _too_large(size, self.max_bytes)
             picture = read_picture(path)
             picture.info["file"] = (admitted["orig_name"], hashlib.sha256(path.read_bytes()).hexdigest())
             return picture
         except PictureError as error:
-            raise _refusal(str(error)) from error
+            raise refuse(str(error)) from error
         except OSError as error:  # deleted between two looks at it
-            raise _refusal(_GONE) from error
+            raise refuse(_GONE) from error
 
 
 class GuardedBlocks(gr.Blocks):
@@ -142,7 +142,7 @@ class GuardedBlocks(gr.Blocks):
 
     async def preprocess_data(self, block_fn, inputs, *args, **kwargs):
         if len(inputs) < len(block_fn.inputs):
-            raise _refusal(f"This call takes {len(block_fn.inputs)} values; {len(inputs)} were sent.")
+            raise refuse(f"This call takes {len(block_fn.inputs)} values; {len(inputs)} were sent.")
         inputs = await anyio.to_thread.run_sync(_admit_all, block_fn, list(inputs))
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
 
@@ -157,6 +157,7 @@ class GuardedBlocks(gr.Blocks):
             return await super().process_api(*args, **kwargs)
         except gr.Error as error:
             error.print_exception = False
+            error.duration = None  # it stays until it is read: the page points at it
             if len(error.message) > _LONGEST_MESSAGE:  # Gradio repeats the value it refuses, however large
                 error.message = error.message[:_LONGEST_MESSAGE] + "…"
             raise
@@ -170,7 +171,7 @@ class GuardedBlocks(gr.Blocks):
                     sentence = _DISK
                 case _:
                     sentence = _UNFIT
-            raise _refusal(sentence) from None
+            raise refuse(sentence) from None
         finally:
             if (session := kwargs.get("session_hash")) is not None and session == kwargs.get("event_id"):
                 forget_session(self, session)  # Gradio made it for this one call, whose caller named none
@@ -186,7 +187,7 @@ def _admit_all(block_fn: Any, inputs: list[Any]) -> list[Any]:
             else:
                 inputs[index] = block.admit(value)
         elif any(_inside(path, get_upload_folder()) is None for path in _paths(block, value)):
-            raise _refusal(_NOT_UPLOADED)
+            raise refuse(_NOT_UPLOADED)
     return inputs
 
 
@@ -211,7 +212,7 @@ def _file_paths(value: Any) -> Iterator[Any]:
         ]
         if not level:
             return
-    raise _refusal(f"The values sent are nested more than {_DEEPEST} levels deep.")
+    raise refuse(f"The values sent are nested more than {_DEEPEST} levels deep.")
 
 
 def _inside(path: Any, folder: str) -> Path | None:
@@ -226,9 +227,4 @@ def _inside(path: Any, folder: str) -> Path | None:
 
 
 def _too_large(size: int, limit: int) -> gr.Error:
-    return _refusal(f"The file has {size / 1e6:.1f} MB; at most {limit / 1e6:.0f} MB are accepted.")
-
-
-def _refusal(sentence: str) -> gr.Error:
-    # The page renders a message as HTML; no traceback is worth printing for what a stranger sent.
-    return gr.Error(html.escape(sentence, quote=False), print_exception=False)
+    return refuse(f"The file has {size / 1e6:.1f} MB; at most {limit / 1e6:.0f} MB are accepted.")

@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 
 from abn import drawing
+from abn.results import PictureResult
 from abn.ui import about
 from abn.ui.shown import Shown
 
@@ -24,14 +25,7 @@ def build(shown: gr.State) -> None:
     def draw(seen: Shown | None):
         if seen is None:
             return [gr.skip()] * 2
-        rows = []
-        # Block by block; networks of a file from elsewhere may have different numbers of them.
-        for blocks in zip_longest(*(network.blocks for network in seen.result.networks)):
-            for network, block in zip(seen.result.networks, blocks, strict=True):
-                if block is not None:
-                    spread = np.percentile(block.response, [5, 50, 95])
-                    rows.append([block.name, network.label, len(block.response), *(f"{v:.3f}" for v in spread)])
-        return drawing.responses(seen.result), rows
+        return drawing.responses(seen.result), table_of(seen.result)
 
     shown.change(
         draw,
@@ -42,3 +36,16 @@ def build(shown: gr.State) -> None:
         show_progress="minimal",
         show_progress_on=plot,
     )
+
+
+def table_of(result: PictureResult) -> list[list]:
+    """For each block and network: the name, the label, how many responses are known, and their percentiles."""
+    rows = []
+    # Block by block; networks of a file from elsewhere may have different numbers of them.
+    for blocks in zip_longest(*(network.blocks for network in result.networks)):
+        for network, block in zip(result.networks, blocks, strict=True):
+            if block is not None:
+                known = block.response[np.isfinite(block.response)]  # a file may leave some out
+                spread = [f"{v:.3f}" for v in np.percentile(known, [5, 50, 95])] if len(known) else ["–"] * 3
+                rows.append([block.name, network.label, len(known), *spread])
+    return rows

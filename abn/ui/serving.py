@@ -49,7 +49,7 @@ def free_port(host: str) -> int:
 
 def behind_proxy(host: str) -> bool:
     """Whether the environment lets a request to a server on this host go to a proxy."""
-    asked = "localhost" if host in ("0.0.0.0", "::") else host  # as Gradio does
+    asked = "localhost" if host == "0.0.0.0" else host  # as Gradio does
     return bool(getproxies().keys() & {"http", "all"}) and not proxy_bypass(asked)
 
 

@@ -61,7 +61,7 @@ def build(
     maps: gr.State,
     present: Callable[[Shown], list],
     presented: Sequence[Component],
-    choices: Latest,
+    older: Sequence[Latest],
     searches: Sequence[Dependency],
 ) -> None:
     """Add the tab's components.
@@ -70,7 +70,7 @@ def build(
         shown: holds a `Shown`, or None before the first picture.
         maps: holds a `Shown` with the `AttributionPair` found for it, or None.
         present: the updates of `presented` for a result that was read from a file, `shown` among them.
-        choices: an opened file is newer than the networks that are still being loaded.
+        older: what is still under way when a file is opened, such as networks being loaded, changes nothing then.
         searches: events whose answer would take the opened file's place.
     """
     gr.Markdown(about.TAKE_AWAY)
@@ -85,7 +85,7 @@ def build(
 
     def make(label: str, seen: Shown | None, maps: Maps):
         if seen is None:
-            raise ValueError("There is nothing to take away yet: upload a picture or choose an example.")
+            raise ValueError(about.NOTHING_HERE)
         ending, write = FILES[label]
         name = file_name(seen)
         path = save_bytes_to_cache(write(exported(pairs, seen, maps), name), name + ending, taken.GRADIO_CACHE)
@@ -105,7 +105,8 @@ def build(
         if data is None:
             raise ValueError("No file was sent: choose a result.json.")
         found = export.read_export(data)
-        choices.begin(request.session_hash)
+        for latest in older:
+            latest.begin(request.session_hash)
         seen = Shown(OWN, found.result, found.manifest.picture, opened=found)
         return [None if found.attribution is None else (seen, found.attribution), *present(seen)]
 
