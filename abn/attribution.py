@@ -25,7 +25,7 @@ from abn.devices import images_at_once
 from abn.inspection import require_evaluation_mode
 from abn.memory import in_parts_that_fit
 from abn.resnet import Probe, ResNet
-from abn.targets import Score, as_target
+from abn.targets import Score, Target, as_target
 
 __all__ = ["METHODS", "Attribution", "Method", "Option", "attribute"]
 
@@ -61,14 +61,14 @@ class Attribution:
 def attribute(
     model: ResNet,
     images: Tensor,
-    target: int | tuple[int, int],
+    target: int | tuple[int, int] | Target,
     method: str,
     probe: Probe | None = None,
     *,
     progress: Callable[[float], None] | None = None,
     **options: Value,
 ) -> Attribution:
-    """Attribute a class, or one class against another, to the pixels.
+    """Attribute a class, one class against another, a factor or a gate to the pixels.
 
     Nothing is changed: not the network, its gradients or buffers, not `images`, not a random generator.
     Any number of threads may share a network. The same call gives the same map; an image gets the same
@@ -78,7 +78,8 @@ def attribute(
     Args:
         model: in eval mode.
         images: (N, 3, H, W) floating, normalised as the network's checkpoint says, on its device.
-        target: a class index, or a pair (a, b) for the logit of a minus that of b.
+        target: a class index; a pair (a, b) for the logit of a minus that of b; or any other number an image, such as
+            a factor (`abn.targets.Target`).
         method: a name in `METHODS`.
         probe: an intervention under which the network runs (`abn.interventions`). It is asked about the
             N images together, as often as the method needs; without one, large batches are split, and
@@ -96,7 +97,7 @@ def attribute(
     _require_images(images, model)
     chosen = find_method(method)
     settings = chosen.complete(options)
-    goal = as_target(target, model)
+    goal = target if callable(target) else as_target(target, model)
 
     def run(start: int, per_pass: int) -> tuple[Map, tuple[str | None, ...]]:
         # Colours innermost: convolutions are faster so, forward and back. Every method keeps it.

@@ -27,7 +27,7 @@ def grad_cam(score: Score, images: Tensor, stage: str) -> Tensor:
         (N, 1, h, w) signed, at the stage's own resolution, before any ReLU.
 
     Raises:
-        ValueError: for a stage that the network does not have.
+        ValueError: for a stage that the network does not have, or on which the target does not depend.
     """
     model = score.model
     if stage not in model.stages():
@@ -48,6 +48,9 @@ def grad_cam(score: Score, images: Tensor, stage: str) -> Tensor:
             if name == last_block:
                 x = identity(x)
                 before = False
-        return score.target(model.head(x), modulations)
+        value = score.target(model.head(x), modulations)
+        if not value.requires_grad:  # a factor, say, of a block before the stage's end
+            raise ValueError(f"the target does not depend on what {stage} gives on; name an earlier stage")
+        return value
 
     return LayerGradCam(through_identity, identity).attribute(images)

@@ -78,21 +78,37 @@ def frozen(modulations: Mapping[str, Modulation], blocks: Collection[str] | None
     return Intervention(change, chosen)
 
 
+def other_images(count: int, seed: int) -> Tensor:
+    """(count,) for every image the number of another: one random cycle through all of them.
+
+    Raises:
+        ValueError: for fewer than two images.
+    """
+    if count < 2:
+        raise ValueError(f"there is no other image to take factors from among {count}; give 2 at least")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    donors = torch.empty_like(order)
+    donors[order] = order.roll(1)
+    return donors
+
+
 def shuffled(seed: int, blocks: Collection[str] | None = None) -> Probe:
-    """Every image gets the factors of another image of its batch, by a permutation per block.
+    """Every image gets the factors of another image of its batch, in each block by a random cycle of its own.
 
     Args:
-        seed: 0 or more; the same seed, block and batch size give the same permutation.
+        seed: 0 or more; the same seed, block and batch size give the same cycle.
+
+    Raises:
+        ValueError: for another seed, or (when the network runs) a batch of one image.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is {seed!r}; expected a whole number of at least 0")
 
     def change(block: str, m: Modulation) -> Modulation:
-        # A block's own permutation, whatever the order or number of blocks: CRC, since hash() is salted
+        # A block's own cycle, whatever the order or number of blocks: CRC, since hash() is salted
         # and torch's generator looks at 32 bits of its seed.
-        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {block}".encode()))
-        order = torch.randperm(len(m.factors), generator=generator)
-        return m.with_factors(m.factors[order.to(m.factors.device)])
+        donors = other_images(len(m.factors), zlib.crc32(f"{seed} {block}".encode()))
+        return m.with_factors(m.factors[donors.to(m.factors.device)])
 
     return Intervention(change, _names(blocks))
 

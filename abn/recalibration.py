@@ -20,13 +20,13 @@ from abn.resnet import Probe, ResNet
 def reestimated(model: ResNet, batches: Iterable[tuple[Tensor, Probe | None]]) -> ResNet:
     """A copy of a network, whose bn2 statistics in every block are those of the images given.
 
-    A cumulative average over the batches, each of which counts the same; in a batch a block sees what the blocks
-    before it make of that batch's own statistics, as in training. All else keeps its value, the other
+    A cumulative average over the batches, each of which counts by its number of images; in a batch a block sees what
+    the blocks before it make of that batch's own statistics, as in training. All else keeps its value, the other
     normalisations' statistics too.
 
     Args:
         model: in eval mode; left as it is.
-        batches: (N, 3, 32, 32) normalised images, best alike in number and of all classes, each with the probe
+        batches: (N, 3, 32, 32) normalised images, best of all classes, each with the probe
             under which they pass, or None.
 
     Returns:
@@ -41,12 +41,13 @@ def reestimated(model: ResNet, batches: Iterable[tuple[Tensor, Probe | None]]) -
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # PyTorch's sign for the cumulative average
         norm.train()
     seen = 0
     for images, probe in batches:
+        seen += len(images)
+        for norm in norms:
+            norm.momentum = len(images) / seen  # PyTorch's own cumulative average takes no notice of a batch's size
         adapted(images, probe)
-        seen += 1
     if seen == 0:
         raise ValueError("there is no batch to estimate bn2's statistics on; give one at least")
     for norm, momentum in zip(norms, momenta, strict=True):

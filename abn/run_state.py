@@ -73,7 +73,9 @@ def restore(out: Path, settings: dict) -> dict | None:
         raise TrainingError(f"{path} is damaged or no state of a run", "name another --out") from error
     if missing:
         raise TrainingError(f"{path} is no state of a run: it lacks {sorted(missing)}", "name another --out")
-    differing = sorted(key for key, value in settings.items() if state["settings"].get(key) != value)
+    kept = state["settings"]
+    kept.setdefault("data", settings.get("data"))  # earlier versions did not say
+    differing = sorted(key for key, value in settings.items() if kept.get(key) != value)
     if differing:
         raise TrainingError(
             f"{out} holds a run with other settings ({', '.join(differing)}: "

@@ -120,7 +120,8 @@ def train(
     model = variant.build().to(device, memory_format=torch.channels_last)
     recipe = run.recipe
     optimizer = make_optimizer(variant.parameter_groups(model), recipe, device)
-    found = workers.from_first(lambda: run_state.restore(out, run.settings()) if resume else run_state.start(out))
+    settings = run.settings() | {"data": data.fingerprint}
+    found = workers.from_first(lambda: run_state.restore(out, settings) if resume else run_state.start(out))
     log = run_state.load(found, model, optimizer)
     batches = Batches(train_split, recipe.batch_size, run.seed, recipe.augmentation, workers)
     judged = to_train(model, recipe, device, workers, compile_network=compile_network)
@@ -135,7 +136,7 @@ def train(
     )  # fmt: skip
 
     def keep() -> dict:
-        run_state.store(out, run.settings(), model, optimizer, log)
+        run_state.store(out, settings, model, optimizer, log)
         after_epoch(log)
         bar.write(json.dumps(log[-1]), file=sys.stderr)
         return log[-1]

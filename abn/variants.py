@@ -4,7 +4,8 @@ Each is a block that differs from `abn.resnet`'s in one place. With ``m`` the pr
 
     bank only   m = B α                     the paper's own idea alone, W = 0
     no gates    m = W c + b                 a static bias in the bank's place
-    SE          f = sigmoid(W₂ relu(W₁ c))  squeeze-and-excitation (Hu et al. 2018) of the convolution's output
+    SE          f = sigmoid(W₂ relu(W₁ r + b₁) + b₂): squeeze-and-excitation (Hu et al. 2018); r is the convolution's
+                                            output averaged over the pixels
     awake       α = softmax((G ĉ + g) / T)  ĉ is c standardised, so that the gates can tell images apart
 
 A factor that is the same for every image needs no variant: the batch normalisation behind it absorbs it.
@@ -50,7 +51,8 @@ class AwakeLinear(DynamicMultiBiasLinear):
 
     Args:
         standardise: give the gates ``ĉ``: every component of `c` minus its mean, over its standard deviation, both of
-            the batch in training and running averages afterwards (`nn.BatchNorm1d` without parameters).
+            the batch in training and running averages afterwards (`nn.BatchNorm1d` without parameters), or for an
+            image alone.
         temperature: the gates' logits are divided by it.
     """
 
@@ -68,8 +70,14 @@ class AwakeLinear(DynamicMultiBiasLinear):
         self.temperature = temperature
 
     def parts(self, c: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.gate_fc(self.standardise(c)) / self.temperature
+        logits = self.gate_fc(self._standardised(c)) / self.temperature
         return nn.functional.linear(c, self.weight), torch.softmax(logits, dim=1)
+
+    def _standardised(self, c: Tensor) -> Tensor:
+        norm = self.standardise
+        if self.training and len(c) == 1 and isinstance(norm, nn.BatchNorm1d):  # one differs from nothing
+            return nn.functional.batch_norm(c, norm.running_mean, norm.running_var, eps=norm.eps)
+        return norm(c)
 
 
 class SEBlock(BasicBlock):

@@ -14,7 +14,7 @@ ARMS: dict[str, Variant] = {
     "bank-only": Variant(variants.bank_only),
     "no-gates": Variant(variants.no_gates),
     "se": Variant(variants.se),
-    # What `benchmarks.awaken` found: the smallest change it tried under which the bank is used.
+    # What `benchmarks.awaken` found: the smallest change it tried under which the bank is used after a hundred steps.
     "awake": Variant(
         partial(variants.awake, temperature=0.1), partial(variants.gate_parameters_apart, lr_scale=10.0)
     ),

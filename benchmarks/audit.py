@@ -60,14 +60,15 @@ def main(argv: list[str] | None = None) -> None:
         require_bank(model)
         info = model.info
         _require_cifar10(info.class_names)
-        test, train = _images(load_cifar10(args.data), info, args)
+        data = load_cifar10(args.data)
+        test, train = _images(data, info, args)
         path = args.out / f"{_name(args)}.json"
         _require_place(path, info.weights_sha256)
         settings = {
             "weights_sha256": info.weights_sha256, "images": len(test), "reestimation_images": len(train),
             "reestimation_batch": REESTIMATION_BATCH,
         }  # fmt: skip
-        store = Store(args.out / f".{_name(args)}.partial", settings)
+        store = Store(args.out / f".{_name(args)}.partial", settings | {"data": data.fingerprint})
         made_with = store.history(device=describe_hardware(device), torch=str(torch.__version__))
         found = audit(model, test, train, store, args.batch or images_at_once(device), progress=True)
         result = {

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from abn.data import normalise
 from abn.inspection import inspect
-from abn.interventions import Intervention, compose, frozen, gates, neutral
+from abn.interventions import Intervention, compose, frozen, gates, neutral, other_images
 from abn.layers import Modulation, joined
 from abn.recalibration import reestimated
 from abn.resnet import Probe, ResNet
@@ -107,20 +107,6 @@ def conditions(recorded: Recorded, labels: Tensor, seed: int = 0) -> tuple[Condi
         Condition("mean_bank", "bank term at its mean for every image", lambda numbers, labels: average),
         Condition("no_bank", "bank removed, m = W c", lambda numbers, labels: without_bank()),
     )  # fmt: skip
-
-
-def other_images(count: int, seed: int) -> Tensor:
-    """(count,) for every image the number of another: one random cycle through all of them.
-
-    Raises:
-        ValueError: for fewer than two images.
-    """
-    if count < 2:
-        raise ValueError(f"{count} test images cannot get each other's factors; take 2 at least")
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    donors = torch.empty_like(order)
-    donors[order] = order.roll(1)
-    return donors
 
 
 def without_bank() -> Probe:

@@ -122,4 +122,6 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Difference:
     gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
     p, q = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
     reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * math.sqrt((p + q - (p - q) ** 2) / (n + 2))
-    return Difference(100 * (gained - lost) / n, 100 * (p - q - reach), 100 * (p - q + reach))
+    # Near ±100 points the interval would reach beyond what a difference of accuracies can be.
+    low, high = max(-100.0, 100 * (p - q - reach)), min(100.0, 100 * (p - q + reach))
+    return Difference(100 * (gained - lost) / n, low, high)

@@ -22,10 +22,14 @@ def make_table(runs: list[RunLog], problems: list[str]) -> dict:
     """
     recipe, epochs = runs[0].recipe, runs[0].epochs
     rows, contrasts = summarise(runs, list(ARM_LABELS))
+    command = f"python -m benchmarks.reproduce --data DIR --recipe {recipe} --epochs {epochs} --seeds {SEEDS}"
+    finished = [run for run in runs if run.last is not None]
+    if finished and all(run.records[-1].get("compiled") for run in finished):
+        command += " --compile"
     return {
         "recipe": recipe,
         "epochs": epochs,
-        "command": f"python -m benchmarks.reproduce --data DIR --recipe {recipe} --epochs {epochs} --seeds {SEEDS}",
+        "command": command,
         "arms": rows,
         "contrasts": contrasts,
         "conditions": conditions(runs),
@@ -48,7 +52,8 @@ def conditions(runs: list[RunLog]) -> list[dict]:
 
 
 def _condition(record: Mapping) -> str:
-    parts = [record["device"], f"torch {record['torch']}"]
+    device = record["device"].replace("CPU, 1 threads", "CPU, 1 thread")  # as earlier versions called it
+    parts = [device, f"torch {record['torch']}"]
     if "precision" in record:
         parts.append(record["precision"])
     if record.get("compiled"):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from abn.batches import Batches, Split
-from abn.devices import choose_device, describe_hardware, gains_by_bfloat16
+from abn.devices import choose_device, describe_hardware, gains_by_bfloat16, keep_freed_memory
 from abn.epoch import Judged, make_optimizer, to_train, train_epoch
 from abn.recipes import RECIPES
 from abn.resnet import ARCHITECTURES
@@ -56,6 +56,8 @@ class Speed:
 
 def own_network(architecture: str, device: torch.device, compile_network: bool) -> tuple[nn.Module, nn.Module]:
     """The model as `abn.training.train` makes it, and what it trains: the same with its loss, compiled if told so."""
+    if device.type == "cpu":
+        keep_freed_memory()
     torch.manual_seed(0)
     model = ARCHITECTURES[architecture]().to(device, memory_format=torch.channels_last).train()
     return model, to_train(model, RECIPE, device, compile_network=compile_network)

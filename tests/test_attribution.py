@@ -338,6 +338,26 @@ def test_a_target_may_read_the_modulations(model, images):
         torch.testing.assert_close(value.detach(), expected)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_factor_can_be_attributed(model, images, method):
+    def factor(logits, modulations):
+        return modulations["layer2.0"].factors[:, 7]
+
+    factor.reads_modulations = True
+    if method == "grad_cam":
+        with pytest.raises(ValueError, match="does not depend on what layer3 gives on; name an earlier stage"):
+            attribute(model, images, factor, method)
+        assert attribute(model, images, factor, method, stage="layer1").problems == (None,) * 3
+        return
+    found = attribute(model, images, factor, method, **SMALL[method])
+    assert found.problems == (None,) * 3
+    if method == "saliency":
+        leaf = images.clone().requires_grad_()
+        score = Score(model, factor, None, num_images=3, per_pass=3)
+        (gradient,) = torch.autograd.grad(score(leaf).sum(), leaf)
+        torch.testing.assert_close(found.values.abs(), gradient.abs())
+
+
 # Maps that say nothing
 
 

@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from abn.data import CLASS_NAMES
 from abn.inspection import inspect
+from abn.interventions import other_images
 from abn.layers import Modulation
 from benchmarks import audit as module
-from benchmarks.audit_conditions import adapted, conditions, other_images
+from benchmarks.audit_conditions import adapted, conditions
 from benchmarks.audit_report import answers, bank_matters, dynamic_or_rescale
 from benchmarks.audit_run import audit
 from benchmarks.audit_statistics import (
@@ -84,6 +85,12 @@ def test_networks_that_agree_on_every_image_differ_by_nothing_within_an_interval
     assert found.low == -found.high < 0
 
 
+def test_an_interval_stays_within_what_a_difference_can_be():
+    found = paired_difference(np.array([True] * 10), np.array([False] * 10))
+    assert found.difference == found.high == 100
+    assert 50 < found.low < 60
+
+
 # --- conditions
 
 
@@ -137,7 +144,7 @@ def test_every_image_gets_another_ones_factors(count):
 
 
 def test_one_image_has_no_other():
-    with pytest.raises(ValueError, match="1 test images cannot get each other's factors; take 2 at least"):
+    with pytest.raises(ValueError, match="no other image to take factors from among 1; give 2 at least"):
         other_images(1, 0)
 
 

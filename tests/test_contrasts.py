@@ -1,4 +1,6 @@
 import math
+import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -14,11 +16,11 @@ def run(arm, seed, *accuracies, epochs=None):
 
 
 def pairs(*differences, base=90.0, arm="resnet-s"):
-    """Two arms' runs of one epoch with these differences, seed by seed."""
+    """Two arms' runs of the paper's 15 epochs with these differences, seed by seed."""
     return [
         one
         for seed, difference in enumerate(differences)
-        for one in (run("resnet-dmb", seed, base + seed + difference), run(arm, seed, base + seed))
+        for one in (run("resnet-dmb", seed, *[base + seed + difference] * 15), run(arm, seed, *[base + seed] * 15))
     ]
 
 
@@ -141,23 +143,27 @@ def test_verdicts_of_few_seeds(differences, expected):
         (
             (1.0, 1.1, 0.9, 1.0),
             "ResNet-DMB is better than ResNet-S: +1.00 points, 95 % interval +0.87 to +1.13",
-            "; the paper's +0.37 is outside the interval.",
+            "; the paper's +0.37, of one run's best epochs, is outside the interval.",
         ),
-        ((0.3, 0.4, 0.35, 0.4), "ResNet-DMB is better than ResNet-S: +0.36 points", "+0.37 is not ruled out."),
+        (
+            (0.3, 0.4, 0.35, 0.4),
+            "ResNet-DMB is better than ResNet-S: +0.36 points",
+            "+0.37, of one run's best epochs, is not ruled out.",
+        ),
         (
             (-1.0, -1.1, -0.9, -1.0),
             "ResNet-DMB is worse than ResNet-S: −1.00 points",
-            "+0.37 is outside the interval.",
+            "+0.37, of one run's best epochs, is outside the interval.",
         ),
         (
             (0.5, -0.4, 0.1, 0.2),
             "No difference from ResNet-S is shown (+0.10 points",
-            "+0.37 is not ruled out.",
+            "+0.37, of one run's best epochs, is not ruled out.",
         ),
         (
             (0.05, -0.06, 0.02, 0.0),
             "No difference from ResNet-S is shown (+0.00 points",
-            "+0.37 is outside the interval.",
+            "+0.37, of one run's best epochs, is outside the interval.",
         ),
     ],
 )
@@ -169,16 +175,44 @@ def test_verdicts_follow_the_numbers(differences, start, end):
 
 def test_a_verdict_goes_by_the_corrected_p_value():
     got = found(1.0, 1.1, 0.9, 1.0)
-    assert verdict(got | {"p_holm": 0.049}).startswith("ResNet-DMB is better")
-    said = verdict(got | {"p": 0.02, "p_holm": 0.051})
+    assert verdict(got | {"p_holm": 0.049}, as_the_paper=True).startswith("ResNet-DMB is better")
+    said = verdict(got | {"p": 0.02, "p_holm": 0.051}, as_the_paper=True)
     assert said.startswith("No difference from ResNet-S is shown (+1.00 points, 95 % interval +0.87 to +1.13, n = 4")
     assert "Holm-corrected p = 0.051 over all contrasts, = 0.02 alone)" in said
 
 
 def test_the_papers_difference_stands_against_its_own_contrast_alone():
     got = found(0.5, -0.4, 0.1, 0.2)
-    assert "0.37" in verdict(got)
-    assert "0.37" not in verdict(got | {"arm": "se"})
+    assert "the paper's +0.37, of one run's best epochs, is not ruled out" in verdict(got, as_the_paper=True)
+    assert "0.37" not in verdict(got | {"arm": "se"}, as_the_paper=True)
+    assert "0.37" not in verdict(got, as_the_paper=False)
+    runs = pairs(0.5, -0.4, 0.1, 0.2)
+    for other in ({"recipe": "quick"}, {"epochs": 14}):
+        changed = [replace(one, **other, records=one.records[: other.get("epochs", 15)]) for one in runs]
+        _, contrasts = summarise(changed, ["resnet-s", "resnet-dmb"])
+        assert contrasts[0]["n"] == 4
+        assert "0.37" not in contrasts[0]["verdict"]
+
+
+def test_the_seeds_needed_are_said_where_the_spread_is_known():
+    assert found(0.5, -0.4, 0.1, 0.2)["seeds_needed"] is None
+    needed = found(0.5, -0.4, 0.1, 0.2, 0.0)["seeds_needed"]
+    assert needed == seeds_needed(statistics.stdev([0.5, -0.4, 0.1, 0.2, 0.0])) > 2
+
+
+def test_whoever_goes_on_does_so_under_the_same_conditions():
+    compiled = [run("resnet-s", seed, 90.0) for seed in range(2)]
+    for one in compiled:
+        one.records[-1]["compiled"] = True
+    assert make_table(compiled, [])["command"].endswith("--seeds 10 --compile")
+    assert make_table([*compiled, run("resnet-dmb", 0, 90.0)], [])["command"].endswith("--seeds 10")
+
+
+def test_one_condition_has_one_name():
+    older, newer = run("resnet-s", 0, 90.0), run("resnet-s", 1, 90.0)
+    older.records[0]["device"], newer.records[0]["device"] = "CPU, 1 threads (AMD EPYC)", "CPU, 1 thread (AMD EPYC)"
+    (condition,) = make_table([older, newer], [])["conditions"]
+    assert condition == {"condition": "CPU, 1 thread (AMD EPYC), torch 2.14", "runs": ["resnet-s-0", "resnet-s-1"]}
 
 
 def test_the_table_says_what_its_runs_were_trained_on():
@@ -196,7 +230,7 @@ def test_the_table_says_what_its_runs_were_trained_on():
 
 
 def test_the_table_as_a_person_reads_it():
-    table = make_table([*pairs(1.0, 1.2), run("se", 0, 89.0)], ["paper-1/se-4.jsonl, line 2: broken"])
+    table = make_table([*pairs(1.0, 1.2), run("se", 0, *[89.0] * 15)], ["paper-1/se-4.jsonl, line 2: broken"])
     text = markdown(table)
     assert "| ResNet-S | 100 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | 91.31 |" in text
     assert "| SE | 100 | 1 | 89.00 | 89.00 | – |" in text
@@ -204,5 +238,5 @@ def test_the_table_as_a_person_reads_it():
     assert "| ResNet-DMB − ResNet-S | 2 | +1.10 | −0.17 to +2.37 | 0.058 |" in text  # the one p-value there is
     assert "| ResNet-DMB − SE | 1 | +2.00 | – | – | – |" in text
     assert "yet: Bank only, No gates, Awake." in text
-    assert "`python -m benchmarks.reproduce --data DIR --recipe paper --epochs 1 --seeds 10`" in text
+    assert "`python -m benchmarks.reproduce --data DIR --recipe paper --epochs 15 --seeds 10`" in text
     assert table["problems"] == ["paper-1/se-4.jsonl, line 2: broken"]

@@ -103,6 +103,11 @@ def test_shuffled_permutes_factors_between_images_the_same_way_for_a_seed(model,
     assert torch.equal(first, again)
     own = plain.modulations["layer1.0"].factors
     assert sorted(first[:, 0].tolist()) == sorted(own[:, 0].tolist())
+    for seed in range(20):  # nobody keeps its own
+        factors = inspect(model, images, interventions.shuffled(seed)).modulations["layer1.0"].factors
+        assert not (factors == own).all(dim=1).any()
+    with pytest.raises(ValueError, match="no other image to take factors from among 1; give 2 at least"):
+        inspect(model, images[:1], interventions.shuffled(7))
     orders = {
         tuple(inspect(model, images, interventions.shuffled(s)).modulations["layer1.0"].factors[:, 0].tolist())
         for s in range(8)

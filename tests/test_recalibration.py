@@ -21,6 +21,16 @@ def test_re_estimated_statistics_are_those_behind_the_factors_on_average_over_th
     assert copy.block.bn2.momentum == model.block.bn2.momentum == 0.1
 
 
+def test_a_short_batch_counts_by_its_images():
+    model = Tiny.by_linear_term()
+    (_, _, images), *_ = tiny_pictures(6).batches(6, torch.device("cpu"))
+    copy = reestimated(model, [(images[:4], None), (images[4:], None)])
+    halves = [reestimated(model, [(part, None)]).block.bn2 for part in (images[:4], images[4:])]
+    for name in ("running_mean", "running_var"):
+        first, last = (getattr(half, name) for half in halves)
+        torch.testing.assert_close(getattr(copy.block.bn2, name), (4 * first + 2 * last) / 6)
+
+
 def test_re_estimation_needs_a_batch_and_evaluation_mode():
     with pytest.raises(ValueError, match="no batch to estimate bn2's statistics on"):
         reestimated(Tiny(), [])

@@ -103,6 +103,17 @@ def test_resuming_with_other_settings_is_refused_by_name(tmp_path, changed, name
     assert (tmp_path / "state.pt").read_bytes() == content
 
 
+def test_resuming_with_other_images_is_refused_and_an_older_state_does_not_say(tmp_path):
+    go(tiny_run(), tmp_path)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save(state | {"settings": state["settings"] | {"data": "0" * 12}}, tmp_path / "state.pt")
+    with pytest.raises(TrainingError, match="holds a run with other settings .data: ..000000000000"):
+        go(tiny_run(), tmp_path, resume=True)
+    del state["settings"]["data"]
+    torch.save(state, tmp_path / "state.pt")
+    assert len(go(tiny_run(), tmp_path, resume=True)[1]) == tiny_run().recipe.epochs
+
+
 def torch_file(path, value):
     torch.save(value, path)
     return path.read_bytes()

@@ -99,6 +99,17 @@ def test_awake_gates_see_how_far_an_image_is_from_the_mean_and_the_linear_term_d
     )
 
 
+def test_an_image_alone_is_standardised_by_the_running_averages_in_training_too():
+    layer = set_gate(AwakeLinear(2, 3, 2)).train()
+    layer.standardise.running_mean.fill_(0.5)
+    layer.standardise.running_var.fill_(4.0)
+    alone = layer.parts(C[:1])
+    assert (layer.standardise.running_mean == 0.5).all()
+    expected = layer.eval().parts(C[:1])
+    for got, wanted in zip(alone, expected, strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_se_scales_by_torchvisions_own_layer(training):
     torch.manual_seed(0)
