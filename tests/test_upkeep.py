@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -78,7 +79,7 @@ def page(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         with GuardedBlocks(analytics_enabled=False, delete_cache=(1, 1)) as page:
-            number = gr.Number(1)
+            number = gr.Number(1, minimum=0)
             gr.Button().click(lambda value: value + 1, number, number, api_name="next")
         page.launch(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True,
@@ -121,6 +122,20 @@ def test_a_running_server_sweeps_by_itself(page):
         time.sleep(0.1)
     assert list(folder.iterdir()) == []
     assert page.state_holder.session_data == {}
+
+
+def test_a_refusal_stays_on_the_page_until_it_is_read(page):
+    """Also Gradio's own: the page points at it."""
+    answers = []
+
+    async def refused() -> None:
+        with pytest.raises(gr.Error) as caught:
+            await page.process_api(next(iter(page.fns)), [-5], state=None, request=None)
+        answers.append(caught.value)
+
+    asyncio.run(refused())
+    assert "less than minimum value 0" in answers[0].message
+    assert answers[0].duration is None
 
 
 def test_the_page_says_how_long_a_picture_is_kept():
