@@ -27,7 +27,7 @@ def escape(text: str) -> str:
     """
     plain = " ".join(html.escape(text, quote=False).split())
     plain = re.sub(r"(://|www)", lambda found: f"{found[0][0]}\u200b{found[0][1:]}", plain, flags=re.IGNORECASE)
-    return re.sub(r"([\\`*_\[\]()!|~#$])", r"\\\1", plain)
+    return re.sub(r"([\\`*_\[\]!|~#$])", r"\\\1", plain)
 
 
 def _is_plain(character: str) -> bool:

@@ -212,6 +212,6 @@ def test_a_network_without_modulation_is_no_second_one(inspector):
 
 
 def test_a_checkpoints_own_names_bring_no_markup():
-    assert escape("![x](http://host/x.png) <b>") == "\\!\\[x\\]\\(http:\u200b//host/x.png\\) &lt;b&gt;"
+    assert escape("![x](http://host/x.png) <b>") == "\\!\\[x\\](http:\u200b//host/x.png) &lt;b&gt;"
     assert escape("a\n\n# www.evil.test $$x$$") == "a \\# w\u200bww.evil.test \\$\\$x\\$\\$"
     assert escape("ship") == "ship"
