@@ -144,7 +144,7 @@ each, of which the paper takes the best epoch on the test set.
 
 RESULTS = """
 *What this does not show: whether other data, other networks or another recipe would say the same. A difference that these
-seeds do not show may still be there; the table says how many would detect one of the paper's size.*
+seeds do not show may still be there; from five seeds on the table says how many would detect one of the paper's size.*
 """
 
 ARMS = """
