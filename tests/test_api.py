@@ -83,7 +83,7 @@ def test_attribute_returns_the_maps_values(client, picture, pictures, inspector)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"target": "ship", "against": "ship"}, "two different classes"),
+        ({"target": "ship", "against": "ship"}, "ship is set against itself; choose another class"),
         ({"method": "occlusion", "window": 4, "stride": 9}, "stride"),
         ({"method": "integrated_gradients", "steps": 100_000}, "512"),
         ({"method": "deep_lift"}, "deep_lift"),

@@ -139,7 +139,7 @@ def test_zips_hold_the_same(run, album, tmp_path):
         (("--method", "occlusion", "--option", "window"), "--option is 'window'; expected NAME=VALUE"),
         (
             ("--method", "occlusion", "--option", "window=4", "--option", "stride=8"),
-            "expected at most the window's 4",
+            "stride is 8, more than the window's 4 pixels",
         ),
         (("--method", "none", "--option", "a=b"), "--option a=b is given without a method"),
     ],
