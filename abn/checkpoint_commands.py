@@ -10,7 +10,7 @@ from pathlib import Path
 
 from abn.checkpoint_info import CheckpointError
 from abn.data import MEAN, STD
-from abn.hub_address import import_problem
+from abn.hub_address import require_importable
 from abn.reference_file import ReferenceFileError
 from abn.resnet import ARCHITECTURES
 
@@ -61,9 +61,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _push(args: argparse.Namespace) -> str:
-    problem = import_problem()
-    if problem is not None:
-        raise CheckpointError(f"there is no Hub at the address that is set here; {problem}", args.repo)
+    require_importable(args.repo)
     from huggingface_hub.utils import disable_progress_bars, logging
 
     from abn.push import push_checkpoint

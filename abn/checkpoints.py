@@ -29,7 +29,7 @@ from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, load_fol
 from abn.checkpoint_info import CheckpointError, CheckpointInfo, parse_config
 from abn.data import CLASS_NAMES, MEAN, STD
 from abn.files import replace_file
-from abn.hub_address import import_problem
+from abn.hub_address import require_importable
 from abn.model_card import model_card
 from abn.reference_file import REFERENCE_FILE
 from abn.resnet import ResNet
@@ -237,9 +237,7 @@ def load_checkpoint(
     if not (isinstance(max_bytes, int) and 0 < max_bytes <= LARGEST_LIMIT):
         reason = f"max_bytes is {max_bytes!r}; expected a whole number from 1 to {LARGEST_LIMIT:,}"
         raise CheckpointError(reason, name)
-    problem = import_problem()
-    if problem is not None:
-        raise CheckpointError(f"there is no Hub at the address that is set here; {problem}", name)
+    require_importable(name)
     from abn.hub import Request, fetch  # huggingface_hub is not needed for a folder, nor to save
 
     required, optional = (CONFIG_FILE, WEIGHTS_FILE), (REFERENCE_FILE,)

@@ -29,6 +29,12 @@ PAPER_DIFFERENCE = 0.37  # points
 PAPER_RECIPE = "paper"
 PAPER_EPOCHS = (15, 50)  # the official implementation's run, and its "full" one
 
+
+def is_as_the_paper(recipe: str, epochs: int) -> bool:
+    """Whether runs were trained as the paper's were, and can be held against its figures."""
+    return recipe == PAPER_RECIPE and epochs in PAPER_EPOCHS
+
+
 _SKIPPED = "the line is skipped; remove it, or train the run again"
 _RUN = re.compile(r"(?P<arm>.+)-(?P<seed>0|[1-9]\d{0,11})\.jsonl")
 

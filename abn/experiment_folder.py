@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from abn.experiment import ARM_LABELS, PAPER_EPOCHS, PAPER_RECIPE, RunLog, group_name, read_runs
+from abn.experiment import ARM_LABELS, RunLog, group_name, is_as_the_paper, read_runs
 from abn.experiment_audit import Audit, parse_audit
 from abn.experiment_checks import ResultsError
 from abn.experiment_table import MAKE_TABLE, Contrast, Table, parse_table
@@ -88,8 +88,7 @@ def _place(audit: Audit) -> tuple[int, str]:
 def _precedence(group: Group) -> tuple:
     contrast = group.contrast("resnet-s")
     seeds = contrast.n if contrast else 0
-    as_the_paper = group.recipe == PAPER_RECIPE and group.epochs in PAPER_EPOCHS
-    return not seeds, not as_the_paper, -seeds, group.recipe, group.epochs
+    return not seeds, not is_as_the_paper(group.recipe, group.epochs), -seeds, group.recipe, group.epochs
 
 
 def _read_group(folder: Path, recipe: str, epochs: int) -> Group:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit, urlunsplit
 
+from abn.checkpoint_info import CheckpointError
+
+NO_HUB = "there is no Hub at the address that is set here"
 EXPECTED = "expected an address such as https://huggingface.co"
 
 
@@ -35,3 +38,17 @@ def import_problem() -> str | None:
     except ValueError:
         return f"HF_ENDPOINT is {without_login(address)!r}, {EXPECTED}; mend or unset it"
     return None
+
+
+def require_importable(source: str) -> None:
+    """To be called before huggingface_hub is imported.
+
+    Args:
+        source: what is wanted of the Hub, for messages.
+
+    Raises:
+        CheckpointError: where the import would fail.
+    """
+    problem = import_problem()
+    if problem is not None:
+        raise CheckpointError(f"{NO_HUB}; {problem}", source)

@@ -23,8 +23,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import get_token_to_send
 
 from abn.checkpoint_info import PICKLE_REMEDY, PICKLE_SUFFIXES
-from abn.hub_address import EXPECTED, is_address, without_login
-from abn.hub_watch import RefusedError, TooLargeError, TooSlowError, Watch, whole_number
+from abn.hub_address import EXPECTED, NO_HUB, is_address, without_login
+from abn.hub_watch import RefusedError, TooLargeError, TooSlowError, Watch
+from abn.texts import whole_number
 
 MET = (RefusedError, TooLargeError, TooSlowError, HTTPError, OSError, EntryNotFoundError)
 """What huggingface_hub, its HTTP client and the disk raise when files cannot be fetched."""
@@ -80,7 +81,7 @@ def endpoint_fault() -> Fault | None:
     if is_address(constants.ENDPOINT):
         return None
     remedy = f"HF_ENDPOINT is {without_login(constants.ENDPOINT)!r}, {EXPECTED}"
-    return Fault("there is no Hub at the address that is set here", remedy, LATER)
+    return Fault(NO_HUB, remedy, LATER)
 
 
 def client_fault() -> Fault | None:

@@ -22,6 +22,8 @@ import httpx2
 from huggingface_hub import constants, get_session
 from huggingface_hub.utils import parse_ratelimit_headers, tqdm
 
+from abn.texts import whole_number
+
 
 class RefusedError(Exception):
     """A request that was not sent again, or an answer that was not used.
@@ -212,11 +214,6 @@ def _after_response(response: Any) -> None:
     watch.expect(response.headers.get("Content-Length", ""))
     # Without this header the file comes by plain HTTP: hf_xet has waits and retries that nothing here bounds.
     response.headers.pop(constants.HUGGINGFACE_HEADER_X_XET_HASH, None)
-
-
-def whole_number(text: str) -> int | None:
-    """A header's number; None for another word, or one with more digits than anything here can have."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
 def _when_to_ask_again(headers: Any) -> str | None:

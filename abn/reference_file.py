@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
 from abn.files import replace_file
-from abn.texts import one_line
+from abn.texts import one_line, whole_number
 from abn.usual import QUANTILES, BlockReference, Reference, Statistics
 
 REFERENCE_FILE = "reference.safetensors"
@@ -81,7 +81,9 @@ def _read(path: Path, weights_sha256: str) -> Reference:
             metadata = file.metadata() or {}
             _check_metadata(metadata, weights_sha256)
             class_names = _class_names(json.loads(metadata["class_names"]))
-            num_images = _positive(metadata["num_images"])
+            num_images = whole_number(metadata["num_images"])
+            if not num_images:
+                raise ValueError(f"num_images is {metadata['num_images']!r}")
             sizes = json.loads(metadata["blocks"])
             shapes = {
                 f"{name}/{part}{key}": shape
@@ -110,12 +112,6 @@ def _class_names(found: object) -> tuple[str, ...]:
     if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
         raise ValueError("class_names is no list of names")
     return tuple(found)
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) > 0):
-        raise ValueError(f"num_images is {text!r}")
-    return int(text)
 
 
 def _check_metadata(metadata: dict[str, str], weights_sha256: str) -> None:

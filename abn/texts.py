@@ -1,4 +1,4 @@
-"""Names that strangers chose: one line of text, which neither a terminal nor a page obeys."""
+"""Names that strangers chose: one line of text, which neither a terminal nor a page obeys; and their numbers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def is_line(text: str) -> bool:
 def one_line(text: str, longest: int) -> str:
     """The first `longest` characters, with question marks for what `is_line` does not allow."""
     return "".join(c if _is_plain(c) else "?" for c in text[:longest])
+
+
+def whole_number(text: str) -> int | None:
+    """A number in plain digits; None for anything else, or for more digits than anything here can have."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
 def escape(text: str) -> str:

@@ -14,7 +14,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from abn.experiment import ARM_LABELS, PAPER_DIFFERENCE, PAPER_EPOCHS, PAPER_RECIPE, RunLog
+from abn.experiment import ARM_LABELS, PAPER_DIFFERENCE, RunLog, is_as_the_paper
 from benchmarks.arms import parameters
 from benchmarks.words import p_value, signed
 
@@ -39,8 +39,9 @@ def summarise(runs: list[RunLog], arms: list[str]) -> tuple[list[dict], list[dic
     if SUBJECT in arms:
         contrasts = [contrast(last[SUBJECT], last[arm], arm) for arm in arms if arm != SUBJECT]
         _correct(contrasts)
+        as_the_paper = bool(runs) and is_as_the_paper(runs[0].recipe, runs[0].epochs)
         for found in contrasts:
-            found["verdict"] = verdict(found, as_the_paper=is_as_the_paper(runs))
+            found["verdict"] = verdict(found, as_the_paper=as_the_paper)
     return rows, contrasts
 
 
@@ -115,11 +116,6 @@ def _correct(contrasts: list[dict]) -> None:
         corrected = multipletests([found["p"] for found in tested], alpha=LEVEL, method="holm")[1]
         for found, p in zip(tested, corrected, strict=True):
             found["p_holm"] = float(p)
-
-
-def is_as_the_paper(runs: list[RunLog]) -> bool:
-    """Whether these runs of one recipe were trained as the paper's were."""
-    return bool(runs) and runs[0].recipe == PAPER_RECIPE and runs[0].epochs in PAPER_EPOCHS
 
 
 def verdict(found: Mapping, *, as_the_paper: bool) -> str:

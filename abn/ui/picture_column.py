@@ -16,7 +16,8 @@ from PIL import Image
 from abn.data import CLASS_NAMES, Cifar10
 from abn.inspector import Inspector
 from abn.pairs import Pair, Pairs
-from abn.pictures import FITS, fit, read_picture
+from abn.pictures import FITS, fit, read_file, read_picture
+from abn.texts import whole_number
 from abn.ui import words
 from abn.ui.attribution_controls import SLOW_QUEUE
 from abn.ui.edge import refuse, told
@@ -32,8 +33,11 @@ class Origins:
     """Pictures that a link can name, "example/ship" or "test/17", recognised by their pixels."""
 
     def __init__(self, examples: Sequence[Path], data: Cifar10 | None) -> None:
-        self._examples = {path.stem: read_picture(path) for path in examples}
-        self._files = {f"example/{path.stem}": (path.name, _sha256(path)) for path in examples}
+        self._examples, self._files = {}, {}
+        for path in examples:
+            content = read_file(path)
+            self._examples[path.stem] = read_picture(content)
+            self._files[f"example/{path.stem}"] = (path.name, hashlib.sha256(content).hexdigest())
         self._data = data
         self._names = {}
         if data is not None:
@@ -66,9 +70,9 @@ class Origins:
         kind, _, rest = name.partition("/")
         if kind == "example":
             return self._examples.get(rest)
-        if kind == "test" and self._data is not None and rest.isascii() and rest.isdigit() and len(rest) < 7:
-            index = int(rest)
-            return Image.fromarray(self._data.x_test[index]) if index < len(self._data.x_test) else None
+        index = whole_number(rest)
+        if kind == "test" and self._data is not None and index is not None and index < len(self._data.x_test):
+            return Image.fromarray(self._data.x_test[index])
         return None
 
     def describe(self, name: str) -> str:
@@ -78,10 +82,6 @@ class Origins:
             return ""
         true_class = CLASS_NAMES[self._data.y_test[int(rest)]]
         return f"CIFAR-10 test image {int(rest)}; its true class is **{true_class}**."
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _digest(pixels: np.ndarray) -> bytes:
