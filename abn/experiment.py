@@ -27,12 +27,16 @@ ARM_LABELS = {
 PAPER = {"resnet-s": 91.31, "resnet-dmb": 91.68}  # %, best epoch on the test set, 15 epochs, one run each
 PAPER_DIFFERENCE = 0.37  # points
 PAPER_RECIPE = "paper"
-PAPER_EPOCHS = (15, 50)  # the official implementation's run, and its "full" one
+PAPER_EPOCHS = 15
+
+BANK_FIELDS = ("entropy", "choice", "bank_share", "bank_variation", "factor_sd")
+"""Entropy of the gates, as a share of log K, and how much they differ between images; the bank's share of the
+pre-activation, and of what varies in it; standard deviation of a factor over the images."""
 
 
 def is_as_the_paper(recipe: str, epochs: int) -> bool:
     """Whether runs were trained as the paper's were, and can be held against its figures."""
-    return recipe == PAPER_RECIPE and epochs in PAPER_EPOCHS
+    return (recipe, epochs) == (PAPER_RECIPE, PAPER_EPOCHS)
 
 
 _SKIPPED = "the line is skipped; remove it, or train the run again"
@@ -79,6 +83,14 @@ class RunLog:
         return max(accuracies) if self.finished and len(accuracies) == self.epochs else None
 
     @property
+    def bank(self) -> dict[str, float] | None:
+        """What the finished network's bank did over the test images, as `BANK_FIELDS`, means over the blocks.
+
+        None for a run that is not finished, a network without gates, or a run of which it was not measured.
+        """
+        return self.records[-1].get("bank") if self.finished else None
+
+    @property
     def curve(self) -> tuple[list[int], list[float]]:
         """The epochs after which the network was tested, and its test accuracies, in percent."""
         tested = [record for record in self.records if record.get("test_accuracy") is not None]
@@ -101,10 +113,12 @@ def read_runs(folder: Path) -> tuple[list[RunLog], list[str]]:
     A folder that is not there holds no runs.
 
     Raises:
-        ResultsError: "mixed recipes in one table", for lines of two recipes or numbers of epochs.
+        ResultsError: "mixed recipes in one table", for lines of two recipes or numbers of epochs; "mixed networks in
+            one arm", for lines of an arm that was defined otherwise.
     """
     runs, problems = [], []
     first: tuple[str, tuple] | None = None
+    variants: dict[str, str] = {}
     for path in sorted(folder.glob("*.jsonl")):
         where = f"{folder.name}/{path.name}"
         named = _RUN.fullmatch(path.name)
@@ -129,6 +143,12 @@ def read_runs(folder: Path) -> tuple[list[RunLog], list[str]]:
                 continue
             kind = tuple(record[key] for key in ("recipe", "recipe_sha256", "epochs", "holdout"))
             first = first or (place, kind)
+            variant = record.get("variant", variants.get(named["arm"]))  # earlier lines do not tell it
+            if variants.setdefault(named["arm"], variant) not in (None, variant):
+                raise ResultsError(
+                    f"mixed networks in one arm: {place} is of {variant}, an earlier line of "
+                    f"{variants[named['arm']]}; expected one: move the other runs to a folder of their own"
+                )
             if kind != first[1]:
                 raise ResultsError(
                     f"mixed recipes in one table: {_in_words(*first)}, and {_in_words(place, kind)}; expected one "
@@ -159,6 +179,9 @@ def _parse_line(line: bytes, where: str, arm: str, seed: int) -> dict[str, Any]:
     fields.whole("epoch", 1, epochs), fields.number("seconds", 0), fields.text("device"), fields.text("torch")
     for split in ("train", "test", "holdout"):
         fields.maybe(f"{split}_accuracy", 0, 100), fields.maybe(f"{split}_loss", 0)
+    bank = fields.part("bank")
+    for field in BANK_FIELDS if bank else ():
+        bank.number(field, 0, 1)
     return fields.values
 
 

@@ -48,6 +48,7 @@ class AuditBlock:
         entropy: mean entropy of the gate weights over log K, in [0, 1]; None without gates.
         leads: (K,) shares of the images in which a bias vector has the largest gate weight; empty without gates.
         bank_share: mean of |B α| / (|W c| + |B α|), in [0, 1]; None without a bank.
+        bank_variation: the same share of what varies between images; None without a bank.
     """
 
     name: str
@@ -57,6 +58,7 @@ class AuditBlock:
     entropy: float | None
     leads: tuple[float, ...]
     bank_share: float | None
+    bank_variation: float | None
 
     @property
     def between_share(self) -> float | None:
@@ -72,6 +74,8 @@ class Audit:
     Attributes:
         answers: (question, answer) pairs, a sentence each.
         accuracy: with nothing frozen, in percent.
+        reestimated: the same with bn2's statistics re-estimated; its difference is what that alone costs. None where
+            that was not done.
     """
 
     checkpoint: str
@@ -85,6 +89,7 @@ class Audit:
     blocks: tuple[AuditBlock, ...]
     conditions: tuple[Condition, ...]
     accuracy: float
+    reestimated: Frozen | None
 
 
 def parse_audit(text: str, where: str) -> Audit:
@@ -97,13 +102,15 @@ def parse_audit(text: str, where: str) -> Audit:
         ResultsError: for a text that is no audit.
     """
     fields = parse_object(text, where, MAKE_AUDIT)
+    free = fields.needed("free")
+    again = free.part("reestimated")
     return Audit(
         fields.text("checkpoint"), fields.text("recipe"), fields.whole("epochs", 1), fields.whole("seed"),
         fields.whole("images", 1), fields.text("device"), fields.text("torch"),
         tuple((part.text("question"), part.text("answer")) for part in fields.parts("answers")),
         tuple(_block(part) for part in fields.parts("blocks")),
         tuple(_condition(part) for part in fields.parts("conditions")),
-        fields.needed("free").number("accuracy", 0, 100),
+        free.number("accuracy", 0, 100), None if again is None else _frozen(again),
     )  # fmt: skip
 
 
@@ -111,7 +118,8 @@ def _block(fields: Fields) -> AuditBlock:
     return AuditBlock(
         fields.text("name"), fields.whole("channels", 1), fields.number("between_class", 0),
         fields.number("within_class", 0), fields.maybe("entropy", 0, 1.000001),
-        () if fields.values.get("leads") is None else fields.numbers("leads", 0, 1), fields.maybe("bank_share", 0, 1),
+        () if fields.values.get("leads") is None else fields.numbers("leads", 0, 1),
+        *(fields.maybe(key, 0, 1) for key in ("bank_share", "bank_variation")),
     )  # fmt: skip
 
 

@@ -17,8 +17,8 @@ class ResultsError(ValueError):
 class Fields:
     """The fields of one JSON object.
 
-    Every method answers with the field's value, or raises `ResultsError`; `default` makes a field one that may be
-    absent or null.
+    Every method answers with the field's value, or raises `ResultsError`; for `maybe` and `part` it may be absent or
+    null.
 
     Args:
         where: the object's place, for messages.
@@ -42,15 +42,16 @@ class Fields:
         """A whole number in [low, high]."""
         value = self.values.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise self._refusal(key, f"a whole number from {low} to {high}" if high < LARGEST else f"at least {low}")
+            limits = f"from {low} to {high}" if high < LARGEST else f"of at least {low}"
+            raise self._refusal(key, f"a whole number {limits}")
         return value
 
     def number(self, key: str, low: float = -LARGEST, high: float = LARGEST) -> float:
         """A finite number in [low, high]."""
         value = self.values.get(key)
         if not _is_number(value) or not low <= value <= high:
-            limited = high < LARGEST
-            raise self._refusal(key, f"a number from {low:g} to {high:g}" if limited else "a finite number")
+            limits = f"from {low:g} to {high:g}" if high < LARGEST else f"of at least {low:g}"
+            raise self._refusal(key, "a finite number" if low == -LARGEST else f"a number {limits}")
         return float(value)
 
     def maybe(self, key: str, low: float = -LARGEST, high: float = LARGEST) -> float | None:

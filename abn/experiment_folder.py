@@ -37,6 +37,11 @@ class Group:
     table: Table | None
     problems: tuple[str, ...]
 
+    @property
+    def as_the_paper(self) -> bool:
+        """Whether its runs can be held against the paper's figures."""
+        return is_as_the_paper(self.recipe, self.epochs)
+
     def contrast(self, arm: str) -> Contrast | None:
         """ResNet-DMB minus `arm`; None where no seed finished both."""
         found = [each for each in self.table.contrasts if each.arm == arm and each.n] if self.table else []
@@ -65,6 +70,8 @@ def read_results(folder: Path) -> Results:
         named = _GROUP.fullmatch(path.name)
         if path.name == AUDIT_FOLDER or path.name.startswith(".") or not path.is_dir():
             continue
+        if (path / "manifest.json").exists():
+            continue  # a picture's bundle, see abn.export
         if named is None:
             problems.append(
                 f"{path.name}: no group's name; expected RECIPE-EPOCHS, as strong-40; rename or remove it"
@@ -88,7 +95,7 @@ def _place(audit: Audit) -> tuple[int, str]:
 def _precedence(group: Group) -> tuple:
     contrast = group.contrast("resnet-s")
     seeds = contrast.n if contrast else 0
-    return not seeds, not is_as_the_paper(group.recipe, group.epochs), -seeds, group.recipe, group.epochs
+    return not seeds, not group.as_the_paper, -seeds, group.recipe, group.epochs
 
 
 def _read_group(folder: Path, recipe: str, epochs: int) -> Group:

@@ -73,6 +73,7 @@ class Table:
 
     Attributes:
         command: what goes on with the experiment.
+        banks: a sentence for each arm of which it is known what its bank did at the end.
     """
 
     recipe: str
@@ -81,6 +82,7 @@ class Table:
     arms: tuple[ArmRow, ...]
     contrasts: tuple[Contrast, ...]
     problems: tuple[str, ...]
+    banks: tuple[str, ...]
 
 
 def parse_table(text: str, where: str, arms: dict[str, str]) -> Table:
@@ -98,7 +100,7 @@ def parse_table(text: str, where: str, arms: dict[str, str]) -> Table:
         fields.text("recipe"), fields.whole("epochs", 1), fields.text("command"),
         tuple(_arm_row(part, arms) for part in fields.parts("arms")),
         tuple(_contrast(part, arms) for part in fields.parts("contrasts")),
-        tuple(map(str, fields.items("problems"))) if "problems" in fields.values else (),
+        *(tuple(map(str, fields.items(key))) if key in fields.values else () for key in ("problems", "banks")),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -79,6 +80,19 @@ class Variant:
     build: Callable[[], nn.Module]
     parameter_groups: Callable[[nn.Module], list[dict]] = every_parameter
 
+    @property
+    def described(self) -> str:
+        """What it is made by, with the settings: equal for runs of the same network."""
+        groups = "" if self.parameter_groups is every_parameter else f", {_called(self.parameter_groups)}"
+        return _called(self.build) + groups
+
+
+def _called(function: Callable) -> str:
+    """A function's name, with the keywords of a `functools.partial`."""
+    if not isinstance(function, partial):
+        return function.__name__
+    return f"{function.func.__name__}({', '.join(f'{name}={value!r}' for name, value in function.keywords.items())})"
+
 
 def train(
     run: Run,
@@ -116,11 +130,13 @@ def train(
     train_split, eval_split = split_data(data, run.holdout, device)
     workers.require_shares(len(train_split), run.recipe.batch_size)
     torch.manual_seed(run.seed)
-    variant = variant or Variant(ARCHITECTURES[run.architecture])
-    model = variant.build().to(device, memory_format=torch.channels_last)
+    made = variant or Variant(ARCHITECTURES[run.architecture])
+    model = made.build().to(device, memory_format=torch.channels_last)
     recipe = run.recipe
-    optimizer = make_optimizer(variant.parameter_groups(model), recipe, device)
+    optimizer = make_optimizer(made.parameter_groups(model), recipe, device)
     settings = run.settings() | {"data": data.fingerprint}
+    if variant is not None:
+        settings["variant"] = variant.described
     found = workers.from_first(lambda: run_state.restore(out, settings) if resume else run_state.start(out))
     log = run_state.load(found, model, optimizer)
     batches = Batches(train_split, recipe.batch_size, run.seed, recipe.augmentation, workers)

@@ -29,6 +29,11 @@ def parameters(arm: str) -> int:
     return sum(parameter.numel() for parameter in ARMS[arm].build().parameters())
 
 
+def has_gates(arm: str) -> bool:
+    """Whether an arm's networks choose among the vectors of a bank."""
+    return (getattr(ARMS[arm].build(), "num_biases", None) or 1) > 1
+
+
 def in_order(arms: list[str], seeds: int) -> list[tuple[str, int]]:
     """(arm, seed) of every run: the paper's two networks on every seed, then the controls on every seed."""
     halves = [arm for arm in ARMS if arm in FIRST], [arm for arm in ARMS if arm not in FIRST]

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from abn.usual import RESOLUTION
-from benchmarks.words import signed
+from benchmarks.audit_statistics import choice
+from benchmarks.words import percentage, percentages, signed
 
 COLLAPSED = 0.99
-"""Gates whose mean entropy is this share of log K or more count as uniform: with K = 4, weights of 0.25 ± 0.04."""
+"""Gates whose mean entropy is this share of log K or more count as uniform: with K = 4, weights of 0.25 ± 0.04.
+Others that differ between images by less than the rest of log K count as the same for every image."""
 IDLE = 0.05
 """A bank with a smaller share of what varies between images counts as idle."""
+
+UNIFORM, CONSTANT, CHOOSE = "are uniform", "are the same for every image", "choose"
 
 DYNAMIC, BANK = "Dynamic, or just a rescale?", "Does the bank matter?"
 Results = Mapping[str, Any]
@@ -41,7 +45,7 @@ def dynamic_or_rescale(blocks: Sequence[Results], at_mean: Results) -> str:
     verdict = _verdict(
         at_mean["reestimated"], "Dynamic", "Just a rescale, as far as accuracy shows", "A rescale would do better"
     )
-    within = _range([block["within_share"] for block in blocks])
+    within = percentages([block["within_share"] for block in blocks])
     return (
         f"{verdict}: freezing every factor at its mean costs {_points(at_mean['reestimated'])} once bn2 is "
         f"re-estimated and {_points(at_mean['trained'])} before; of a block's variance of factors {within} lies "
@@ -55,8 +59,9 @@ def bank_matters(blocks: Sequence[Results], removed: Results, at_mean: Results) 
         return "No: the bank is zero in every block."
     verdict = _verdict(removed["reestimated"], "Yes", "No, as far as accuracy shows", "It does harm")
     return (
-        f"{verdict}: removing the bank costs {_points(removed['reestimated'])} once bn2 is re-estimated, and giving "
-        f"every image the mean of its terms {_points(at_mean['reestimated'])}; {_gates(blocks)}, and {_bank(blocks)}."
+        f"{verdict}: removing the bank costs {_points(removed['reestimated'])} once bn2 is re-estimated and "
+        f"{_points(removed['trained'])} before; giving every image the mean of its terms costs "
+        f"{_points(at_mean['reestimated'])} once it is; {_gates(blocks)}, and {_bank(blocks)}."
     )
 
 
@@ -64,17 +69,32 @@ def _gates(blocks: Sequence[Results]) -> str:
     if len(blocks[0]["leads"]) == 1:
         return "one vector leaves the gates nothing to choose"
     lowest = min(block["entropy"] for block in blocks)
-    uniform = sum(block["entropy"] >= COLLAPSED for block in blocks)
-    state = f"have collapsed to uniform in {_where(uniform, blocks)}" if uniform else "choose in every block"
+    states = [gates_do(block["entropy"], choice(block["gates"], block["entropy"])) for block in blocks]
+    uniform, constant = states.count(UNIFORM), states.count(CONSTANT)
+    said = [f"have collapsed to uniform in {_where(uniform, blocks)}"] if uniform else []
+    if constant:
+        said.append(f"are the same for every image in {_where(constant, blocks)}")
+    state = " and ".join(said) or "choose in every block"
     return f"the gates {state} (mean entropy at least {math.floor(1e4 * lowest) / 1e4:.4f} log K)"
+
+
+def gates_do(mean_entropy: float, chosen: float) -> str:
+    """`UNIFORM`, `CONSTANT` or `CHOOSE`.
+
+    Args:
+        chosen: as `benchmarks.audit_statistics.choice` has it.
+    """
+    if mean_entropy >= COLLAPSED:
+        return UNIFORM
+    return CHOOSE if chosen >= 1 - COLLAPSED else CONSTANT
 
 
 def _bank(blocks: Sequence[Results]) -> str:
     shares, varying = ([block[key] for block in blocks] for key in ("bank_share", "bank_variation"))
     idle = sum(share < IDLE for share in varying)
     return (
-        f"the bank makes {_range(shares)} of the pre-activation's terms and {_range(varying)} of what varies in them "
-        f"between images, so it is idle in {_where(idle, blocks)}"
+        f"the bank makes {percentages(shares)} of the pre-activation's terms and {percentages(varying)} of what "
+        f"varies in them between images, so it is idle in {_where(idle, blocks)}"
     )
 
 
@@ -95,15 +115,6 @@ def _points(difference: Results) -> str:
     return f"{points} points (95 % interval {low} to {high})"
 
 
-def _range(shares: Sequence[float]) -> str:
-    low, high = _percent(min(shares)), _percent(max(shares))
-    return low if low == high else f"{low} to {high}"
-
-
-def _percent(share: float) -> str:
-    return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
-
-
 def tables(result: Results) -> str:
     """The whole audit as Markdown."""
     lines = [f"**{each['question']}** {each['answer']}\n" for each in result["answers"]]
@@ -116,11 +127,11 @@ def tables(result: Results) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for block in result["blocks"]:
-        leads = " · ".join(_percent(share) for share in block["leads"])
+        leads = " · ".join(percentage(share) for share in block["leads"])
         lines.append(
-            f"| {block['name']} | {block['sd']:.4f} | {_percent(1 - block['within_share'])} | "
-            f"{_percent(block['within_share'])} | {block['entropy']:.4f} | {leads} | "
-            f"{_percent(block['bank_share'])} | {_percent(block['bank_variation'])} |"
+            f"| {block['name']} | {block['sd']:.4f} | {percentage(1 - block['within_share'])} | "
+            f"{percentage(block['within_share'])} | {block['entropy']:.4f} | {leads} | "
+            f"{percentage(block['bank_share'])} | {percentage(block['bank_variation'])} |"
         )
     free = result["free"]
     lines += [

@@ -14,15 +14,9 @@ from abn.resnet import ResNet
 from benchmarks import audit_conditions
 from benchmarks.audit_conditions import Condition, Images, Recorded
 from benchmarks.audit_report import answers
-from benchmarks.audit_statistics import (
-    bank_share,
-    bank_variation,
-    entropy,
-    leads,
-    paired_difference,
-    variance_split,
-)
+from benchmarks.audit_statistics import leads, paired_difference, variance_split
 from benchmarks.audit_store import Store
+from benchmarks.bank_use import use_of_bank
 
 
 def audit(model: ResNet, test: Images, train: Images, store: Store, batch: int = 100, progress: bool = False) -> dict:
@@ -129,17 +123,6 @@ def _block(name: str, m: Modulation, test: Images) -> dict[str, Any]:
         "channel_mean": _rounded(split.mean),
         "channel_between_class": _rounded(split.between),
         "channel_within_class": _rounded(split.within),
-    }
-
-
-def use_of_bank(m: Modulation) -> dict[str, float]:
-    """Entropy of the gates, the bank's share of the pre-activation, and its share of what varies, of one block."""
-    gates, linear_term = m.gate_weights.numpy(), m.linear_term.numpy()
-    bias_term = gates.astype(float) @ m.bias_bank.numpy().T.astype(float)
-    return {
-        "entropy": entropy(gates),
-        "bank_share": bank_share(linear_term, bias_term),
-        "bank_variation": bank_variation(linear_term, bias_term),
     }
 
 

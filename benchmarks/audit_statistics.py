@@ -70,6 +70,20 @@ def entropy(gates: np.ndarray) -> float:
     return float(-(gates * logs).sum(axis=1).mean() / math.log(gates.shape[1]))
 
 
+def choice(mean_gates: np.ndarray, mean_entropy: float) -> float:
+    """How much the gates differ between images: entropy of the mean weights minus their mean entropy, over log K.
+
+    The mutual information of image and vector, in [0, 1]; 0 for gates that are the same for every image, if peaked.
+
+    Args:
+        mean_gates: (K,) over the images.
+        mean_entropy: as `entropy` has it.
+    """
+    if len(mean_gates) == 1:
+        return 0.0
+    return max(0.0, entropy(np.asarray(mean_gates)[None]) - mean_entropy)
+
+
 def leads(gates: np.ndarray) -> np.ndarray:
     """(K,) share of the images in which each bias vector has the largest weight; those that tie share the image."""
     first = gates == gates.max(axis=1, keepdims=True)

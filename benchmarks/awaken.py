@@ -20,23 +20,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
-from abn.batches import Split, split_data
+from abn.batches import split_data
 from abn.data import MEAN, STD, Cifar10, DataError, load_cifar10
-from abn.devices import DeviceError, choose_device, describe_hardware, images_at_once
+from abn.devices import DeviceError, choose_device, describe_hardware
 from abn.files import replace_file
 from abn.options import require_at_least_one
 from abn.recipes import RECIPES
-from abn.resnet import ResNet, resnet_dmb
+from abn.resnet import resnet_dmb
 from abn.training import Run, TrainingError, Variant, train
 from abn.variants import awake, gate_parameters_apart
 from benchmarks.arms import ARMS
-from benchmarks.audit_conditions import Images, record
+from benchmarks.audit_conditions import Images
 from benchmarks.audit_report import IDLE
-from benchmarks.audit_run import use_of_bank
+from benchmarks.bank_use import measure
 
 HOLDOUT = 5000
 FILE = "awaken.json"
@@ -58,19 +56,6 @@ CANDIDATES: dict[str, Variant] = {
 """From the smallest change to the largest."""
 
 
-def measure(model: ResNet, held: Split) -> dict[str, float]:
-    """Means over the blocks: entropy of the gates, the bank's share of m, and its share of m's variation.
-
-    Args:
-        model: modulated, in eval mode.
-        held: images that it was not trained on.
-    """
-    images, batch = Images(held.pixels, held.labels, MEAN, STD), images_at_once(held.labels.device)
-    recorded, _ = record(model, images, batch, tqdm(disable=True))
-    blocks = [use_of_bank(m) for m in recorded.values()]
-    return {name: float(np.mean([block[name] for block in blocks])) for name in blocks[0]}
-
-
 def try_one(name: str, data: Cifar10, epochs: int, seed: int, runs: Path, device: torch.device, fast: bool) -> dict:
     """Train one candidate, or go on with it, and measure it on the held-out images."""
     run = Run(name, replace(RECIPES["quick"], epochs=epochs), seed, HOLDOUT, epochs)
@@ -79,7 +64,9 @@ def try_one(name: str, data: Cifar10, epochs: int, seed: int, runs: Path, device
     folder = runs / "awaken" / f"{epochs}-{len(data.x_train) - HOLDOUT}-{called}-{seed}"
     model, log = train(run, data, folder, device, variant=variant, resume=True, compile_network=fast)
     _, held = split_data(data, HOLDOUT, device)
-    return {"candidate": name, "holdout_accuracy": log[-1]["holdout_accuracy"], **measure(model, held)}
+    use = measure(model, Images(held.pixels, held.labels, MEAN, STD))
+    shown = {key: use[key] for key in ("entropy", "bank_share", "bank_variation")}
+    return {"candidate": name, "holdout_accuracy": log[-1]["holdout_accuracy"], **shown}
 
 
 def markdown(found: Mapping) -> str:

@@ -16,6 +16,7 @@ from statsmodels.stats.power import TTestPower
 
 from abn.experiment import ARM_LABELS, PAPER_DIFFERENCE, RunLog, is_as_the_paper
 from benchmarks.arms import parameters
+from benchmarks.conditions import differ
 from benchmarks.words import p_value, signed
 
 SUBJECT = "resnet-dmb"
@@ -37,7 +38,12 @@ def summarise(runs: list[RunLog], arms: list[str]) -> tuple[list[dict], list[dic
     last = {arm: {seed: run.last for seed, run in by_seed.items()} for arm, by_seed in finished.items()}
     contrasts = []
     if SUBJECT in arms:
-        contrasts = [contrast(last[SUBJECT], last[arm], arm) for arm in arms if arm != SUBJECT]
+        for arm in arms:
+            if arm != SUBJECT:
+                found = contrast(last[SUBJECT], last[arm], arm)
+                both = finished[SUBJECT].keys() & finished[arm].keys()
+                found["mixed"] = sum(differ(finished[SUBJECT][seed], finished[arm][seed]) for seed in both)
+                contrasts.append(found)
         _correct(contrasts)
         as_the_paper = bool(runs) and is_as_the_paper(runs[0].recipe, runs[0].epochs)
         for found in contrasts:
@@ -110,8 +116,10 @@ def seeds_needed(sd: float) -> int:
 
 
 def _correct(contrasts: list[dict]) -> None:
-    """Fill in `p_holm`: p-values corrected by Holm's method over the contrasts that have one."""
+    """Fill in `p_holm`: p-values corrected by Holm's method over the contrasts that have one, `tested` in number."""
     tested = [found for found in contrasts if found["p"] is not None]
+    for found in contrasts:
+        found["tested"] = len(tested)
     if tested:
         corrected = multipletests([found["p"] for found in tested], alpha=LEVEL, method="holm")[1]
         for found, p in zip(tested, corrected, strict=True):
@@ -129,19 +137,24 @@ def verdict(found: Mapping, *, as_the_paper: bool) -> str:
     if n == 0:
         return f"No seed has both {subject} and {other} trained to the end, so nothing can be said."
     side = "equal" if round(abs(mean), 2) == 0 else f"{abs(mean):.2f} points {'higher' if mean > 0 else 'lower'}"
+    mixed = ""
+    if found["mixed"]:
+        mixed = f" In {found['mixed']} of {n} pairs the two runs were not trained under the same conditions."
     if n == 1:
-        return f"With one seed {subject} is {side}, which does not tell a difference from chance."
+        return f"With one seed {subject} is {side}, which does not tell a difference from chance.{mixed}"
     if found["p"] is None:
-        return f"{subject} is {side} on each of {n} seeds alike, a spread too small to test."
+        return f"{subject} is {side} on each of {n} seeds alike, a spread too small to test.{mixed}"
     interval = f"{signed(mean)} points, 95 % interval {signed(found['low'])} to {signed(found['high'])}, n = {n}"
-    chance = f"Holm-corrected p {p_value(found['p_holm'])}"
+    chance = f"p {p_value(found['p_holm'])}"
+    if found["tested"] > 1:
+        chance += f", Holm-corrected over the {found['tested']} contrasts that have two seeds"
     paper = _against_the_paper(found) if found["arm"] == "resnet-s" and as_the_paper else ""
     if found["p_holm"] < LEVEL:
         better = "better" if mean > 0 else "worse"
-        return f"{subject} is {better} than {other}: {interval}, {chance}{paper}."
+        return f"{subject} is {better} than {other}: {interval}, {chance}{paper}.{mixed}"
     if found["p"] < LEVEL:  # the interval is not corrected, and leaves 0 out
-        chance += f" over all contrasts, {p_value(found['p'])} alone"
-    return f"No difference from {other} is shown ({interval}, {chance}){paper}."
+        chance += f", p {p_value(found['p'])} by itself"
+    return f"No difference from {other} is shown ({interval}, {chance}){paper}.{mixed}"
 
 
 def _against_the_paper(found: Mapping) -> str:

@@ -18,20 +18,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 import torchvision
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from abn.data import Cifar10, DataError, load_cifar10
+from abn.data import MEAN, STD, Cifar10, DataError, load_cifar10, to_pixels
 from abn.devices import DeviceError, choose_device
 from abn.experiment import RunLog, group_name, read_runs, run_file
 from abn.experiment_checks import ResultsError
 from abn.files import replace_file
+from abn.memory import DeviceMemoryError
 from abn.options import require_at_least_one
 from abn.recipes import RECIPES, Recipe
 from abn.run_state import STATE_FILE
 from abn.training import Run, TrainingError, train
-from benchmarks.arms import ARMS, in_order, parameters
+from benchmarks.arms import ARMS, has_gates, in_order, parameters
+from benchmarks.audit_conditions import Images
+from benchmarks.bank_use import measure
 from benchmarks.table import TABLE_FILE, make_table, markdown
 
 Trainer = Callable[[str, int, Callable[[list[dict]], None]], None]
@@ -65,6 +69,7 @@ class Experiment:
             "holdout": 0,
             "parameters": parameters,
             "torchvision": torchvision.__version__,
+            "variant": ARMS[arm].described,
         }
         return "".join(json.dumps({**known, **record}) + "\n" for record in log)
 
@@ -83,6 +88,10 @@ class Experiment:
                     "name another --out"
                 )
         return {(run.arm, run.seed): run for run in runs if run.last is not None}
+
+    def state(self, arm: str, seed: int) -> Path:
+        """The file with which a run goes on."""
+        return self.runs / f"{arm}-{seed}" / STATE_FILE
 
 
 def go_through(experiment: Experiment, part: tuple[int, int], run_one: Trainer) -> tuple[int, int]:
@@ -121,14 +130,14 @@ def go_through(experiment: Experiment, part: tuple[int, int], run_one: Trainer) 
 
 def _follow(bar: tqdm) -> Callable[[list[dict]], None]:
     """Move the overall bar by a run's epochs; those that were there when it started took no time now."""
-    start, seen = bar.n, 0
+    start, first = bar.n, True
 
     def follow(log: list[dict]) -> None:
-        nonlocal seen
-        if not seen and len(log) > 1:
+        nonlocal first
+        if first:  # called before an epoch is trained
             bar.initial += len(log)
-        seen = len(log)
-        bar.update(start + seen - bar.n)
+            first = False
+        bar.update(start + len(log) - bar.n)
 
     return follow
 
@@ -136,33 +145,41 @@ def _follow(bar: tqdm) -> Callable[[list[dict]], None]:
 def trainer(experiment: Experiment, data: Cifar10, device_name: str, compile_network: bool) -> Trainer:
     """What trains one run and keeps its results file up to date after every epoch."""
     device = choose_device(device_name)
+    tested = Images(to_pixels(data.x_test), torch.from_numpy(data.y_test).long(), MEAN, STD)
 
     def run_one(arm: str, seed: int, follow: Callable[[list[dict]], None]) -> None:
         variant = ARMS[arm]
-        count = parameters(arm)
+        count, gates = parameters(arm), has_gates(arm)
         path = experiment.results / run_file(arm, seed)
+
+        def write(log: list[dict]) -> None:
+            text = experiment.lines(arm, seed, count, log)
+            replace_file(path, lambda temporary: temporary.write_text(text))
 
         def keep(log: list[dict]) -> None:
             follow(log)
-            if log:
-                text = experiment.lines(arm, seed, count, log)
-                replace_file(path, lambda temporary: temporary.write_text(text))
+            # A run whose bank is still to be measured lacks its last line, so it is not finished.
+            there = log[:-1] if gates and len(log) == experiment.recipe.epochs else log
+            if there:
+                write(there)
 
-        folder = experiment.runs / f"{arm}-{seed}"
-        if path.exists() and not (folder / STATE_FILE).exists():
+        folder = experiment.state(arm, seed).parent
+        if path.exists() and not experiment.state(arm, seed).exists():
             print(
                 f"benchmarks.reproduce: {path.name} is of a run that was not finished, and its state is not in "
                 f"{folder}: it begins anew; to go on with it, stop this and bring that folder here",
                 file=sys.stderr,
             )
         try:
-            train(
+            model, log = train(
                 Run(arm, experiment.recipe, seed, 0, experiment.every), data, folder, device, variant=variant,
                 resume=True, compile_network=compile_network, after_epoch=keep,
             )  # fmt: skip
         except TrainingError as error:
             remedy = "mend that and the same command goes on; or remove that run's folder, or name another --runs"
             raise TrainingError(f"{arm}, seed {seed}: {error.fault}", remedy) from error
+        if gates:
+            write([*log[:-1], log[-1] | {"bank": measure(model, tested)}])
 
     return run_one
 
@@ -171,11 +188,15 @@ def write_tables(out: Path) -> list[Path]:
     """Compute `table.json` of every recipe in the results folder anew, and print each as Markdown.
 
     Raises:
-        ResultsError: where one folder holds runs of two recipes.
+        ResultsError: where a folder holds runs of two recipes; the other folders' tables are written.
     """
-    written = []
+    written, refused = [], []
     for folder in sorted({path.parent for path in out.glob("*/*.jsonl")}):
-        runs, problems = read_runs(folder)
+        try:
+            runs, problems = read_runs(folder)
+        except ResultsError as error:
+            refused.append(str(error))
+            continue
         if problems:
             print(
                 f"benchmarks.reproduce: {folder.name}: {len(problems)} lines or files were skipped or stand twice, "
@@ -189,6 +210,8 @@ def write_tables(out: Path) -> list[Path]:
         )
         written.append(folder / TABLE_FILE)
         print(markdown(table))
+    if refused:
+        raise ResultsError("\n".join(refused))
     return written
 
 
@@ -238,7 +261,7 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{done} runs done here, {elsewhere} under way in other processes", file=sys.stderr)
         if not write_tables(args.out):
             raise ResultsError(f"{args.out.name}/ holds no runs; train some: leave out --table and name --data")
-    except (DataError, DeviceError, ResultsError, TrainingError) as error:
+    except (DataError, DeviceError, DeviceMemoryError, ResultsError, TrainingError) as error:
         sys.exit(f"benchmarks.reproduce: {error}")
     except OSError as error:
         sys.exit(

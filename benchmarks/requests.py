@@ -133,7 +133,7 @@ def difference(answer: Answer, expected: tuple[str, Any]) -> float | None:
     """By how much an answer misses the one expected, as a share of the largest value of the same list.
 
     Returns:
-        None for another kind of answer, other words, or other parts.
+        None for another kind of answer, other words, other parts, or a value that is missing or no number.
     """
     kind, content = expected
     if answer.kind != kind:
@@ -150,8 +150,11 @@ def _difference(said: Any, expected: Any) -> float | None:
             return None
         return _largest(_difference(said[name], expected[name]) for name in expected)
     if isinstance(expected, float) or (isinstance(expected, list) and expected and not isinstance(expected[0], str)):
-        said, expected = np.asarray(said, dtype=float), np.asarray(expected, dtype=float)
-        if said.shape != expected.shape:
+        try:
+            said, expected = np.asarray(said, dtype=float), np.asarray(expected, dtype=float)
+        except (TypeError, ValueError):  # words, or rows of several lengths
+            return None
+        if said.shape != expected.shape or not np.isfinite(said).all():
             return None
         return float(np.abs(said - expected).max() / max(np.abs(expected).max(), 1e-3))
     return 0.0 if said == expected else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from abn.experiment import ARM_LABELS, PAPER, RunLog
+from abn.experiment import ARM_LABELS, PAPER, PAPER_EPOCHS, RunLog, is_as_the_paper
+from benchmarks import conditions
+from benchmarks.bank_use import sentences
 from benchmarks.contrasts import SUBJECT, summarise
 from benchmarks.words import p_value, signed
 
@@ -32,49 +34,26 @@ def make_table(runs: list[RunLog], problems: list[str]) -> dict:
         "command": command,
         "arms": rows,
         "contrasts": contrasts,
-        "conditions": conditions(runs),
+        "conditions": conditions.listed(runs),
+        "banks": sentences(runs),
         "problems": problems,
     }
 
 
-def conditions(runs: list[RunLog]) -> list[dict]:
-    """Under what the finished runs were trained: `condition` in words, with the `runs` of which it was so.
-
-    A run that went on elsewhere stands under each of its conditions.
-    """
-    found: dict[str, list[str]] = {}
-    for run in runs:
-        if run.last is None:
-            continue
-        for said in dict.fromkeys(map(_condition, run.records)):
-            found.setdefault(said, []).append(f"{run.arm}-{run.seed}")
-    return [{"condition": said, "runs": names} for said, names in found.items()]
-
-
-def _condition(record: Mapping) -> str:
-    device = record["device"].replace("CPU, 1 threads", "CPU, 1 thread")  # as earlier versions called it
-    parts = [device, f"torch {record['torch']}"]
-    if "precision" in record:
-        parts.append(record["precision"])
-    if record.get("compiled"):
-        parts.append("compiled")
-    if record.get("workers", 1) > 1:
-        parts.append(f"{record['workers']} workers")
-    return ", ".join(parts)
-
-
 def markdown(table: Mapping) -> str:
     """The arms, the contrasts with their verdicts, and the command that goes on."""
-    paper = table["recipe"] == "paper"
+    paper = is_as_the_paper(table["recipe"], table["epochs"])
     lines = [
         f"**Recipe `{table['recipe']}`, {table['epochs']} epochs**, test accuracy in percent, mean ± standard "
         "deviation over seeds:",
         "",
         "| arm | parameters | n | last epoch | best epoch (biased: chosen on the test set) |"
-        + (" the paper, best of 15 epochs |" if paper else ""),
+        + (f" the paper, best of {PAPER_EPOCHS} epochs |" if paper else ""),
         "|---|---|---|---|---|" + ("---|" if paper else ""),
     ]
     for row in table["arms"]:
+        if not row["n"]:
+            continue
         best = row["best"]
         best_cell = _spread(best) + (f" (n = {best['n']})" if best and best["n"] != row["n"] else "")
         line = f"| {row['label']} | {row['parameters']:,} | {row['n']} | {_spread(row['last'])} | {best_cell} |"
@@ -95,6 +74,9 @@ def markdown(table: Mapping) -> str:
     missing = [ARM_LABELS[found["arm"]] for found in table["contrasts"] if not found["n"]]
     if missing:
         lines.append(f"- No seed has both {ARM_LABELS[SUBJECT]} and one of these yet: {', '.join(missing)}.")
+    if table["banks"]:
+        lines += ["", "The banks after the last epoch, over the test images:", ""]
+        lines += [f"- {said}" for said in table["banks"]]
     lines += ["", *_trained_on(table["conditions"]), f"To go on: `{table['command']}`", ""]
     return "\n".join(lines)
 

@@ -88,6 +88,7 @@ def audit(**changed) -> dict:
             {
                 "name": "layer1.0", "channels": 64, "sd": 0.02, "between_class": 3e-4, "within_class": 1e-4,
                 "entropy": 0.9999, "leads": [0.7, 0.1, 0.1, 0.1], "bank_share": 0.02,
+                "bank_variation": 5e-5,
             },
             {
                 "name": "layer1.1", "channels": 64, "sd": 0.0, "between_class": 0.0, "within_class": 0.0,
@@ -105,7 +106,10 @@ def audit(**changed) -> dict:
                 "trained": {"accuracy": 91.99, "difference": 0.01, "low": -0.05, "high": 0.07}, "reestimated": None,
             },
         ],
-        "free": {"accuracy": 92.0}, **changed,
+        "free": {
+            "accuracy": 92.0,
+            "reestimated": {"accuracy": 91.66, "difference": 0.34, "low": 0.11, "high": 0.57},
+        }, **changed,
     }  # fmt: skip
 
 

@@ -244,7 +244,7 @@ def test_classes_without_a_test_image_have_no_mean(store):
 
 def _block(**known):
     return {
-        "channels": 2, "sd": 0.1, "within_share": 0.75, "entropy": 0.8, "leads": [0.6, 0.4],
+        "channels": 2, "sd": 0.1, "within_share": 0.75, "entropy": 0.8, "leads": [0.6, 0.4], "gates": [0.6, 0.4],
         "bank_share": 0.2, "bank_variation": 0.3, **known,
     }  # fmt: skip
 
@@ -275,7 +275,8 @@ def test_dynamic_or_rescale_follows_the_interval(difference, verdict):
 def test_whether_the_bank_matters_follows_the_interval(difference, verdict):
     sentence = bank_matters([_block()], _condition(difference, 1.0), _condition(0.5, 0.25))
     assert sentence.startswith(verdict)
-    assert "giving every image the mean of its terms +0.50 points (95 % interval +0.25 to +0.75)" in sentence
+    assert "once bn2 is re-estimated and +1.50 points (95 % interval +1.25 to +1.75) before; giving" in sentence
+    assert "the mean of its terms costs +0.50 points (95 % interval +0.25 to +0.75) once it is;" in sentence
 
 
 @pytest.mark.parametrize(
@@ -284,6 +285,10 @@ def test_whether_the_bank_matters_follows_the_interval(difference, verdict):
         ([_block()], "the gates choose in every block (mean entropy at least 0.8000 log K)"),
         ([_block(), _block(entropy=0.995)], "the gates have collapsed to uniform in 1 of 2 blocks (mean entropy at"),
         ([_block(entropy=0.995)], "collapsed to uniform in every block (mean entropy at least 0.9950 log K)"),
+        (
+            [_block(), _block(entropy=0.05, gates=[0.0056, 0.9944]), _block(entropy=1.0)],
+            "the gates have collapsed to uniform in 1 of 3 blocks and are the same for every image in 1 of 3 blocks",
+        ),
         ([_block(leads=[1.0], entropy=1.0)], "one vector leaves the gates nothing to choose"),
         (
             [_block(), _block(bank_share=0.4, bank_variation=0.5)],
@@ -303,7 +308,7 @@ def test_the_answers_take_the_conditions_by_name():
     first, second = answers([_block()], tried)
     assert (first["question"], second["question"]) == ("Dynamic, or just a rescale?", "Does the bank matter?")
     assert "costs +5.00 points" in first["answer"]
-    assert "costs +7.00 points" in second["answer"] and "terms +3.00 points" in second["answer"]
+    assert "costs +7.00 points" in second["answer"] and "terms costs +3.00 points" in second["answer"]
 
 
 # --- going on after a kill

@@ -3,34 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from abn.batches import Split
 from benchmarks import awaken
 from tests.test_training import pictures
-from tests.tiny import Tiny, tiny_pictures
-
-
-def held(count=6):
-    return Split(tiny_pictures(count).pixels, tiny_pictures(count).labels)
-
-
-def test_a_bank_that_is_zero_has_no_share():
-    got = awaken.measure(Tiny.by_linear_term(), held())
-    assert got["bank_share"] == got["bank_variation"] == 0
-    assert got["entropy"] == pytest.approx(1)  # gates without weights are uniform
-
-
-def test_a_bank_that_does_it_all_has_all_and_its_gates_choose():
-    got = awaken.measure(Tiny.by_bank(), held())
-    # The one channel with a bank has all of its pre-activation from it; the other two have none and count 0.
-    assert got["bank_share"] == pytest.approx(1 / 3)
-    assert got["bank_variation"] == pytest.approx(1 / 3)
-    assert got["entropy"] < 1e-6
-
-
-def test_a_bank_that_is_the_same_for_every_image_has_no_share_of_the_variation():
-    got = awaken.measure(Tiny.by_constant(), held())
-    assert got["bank_share"] == pytest.approx(1)
-    assert got["bank_variation"] == 0
 
 
 def test_the_verdict_names_the_first_change_that_reaches_the_threshold():

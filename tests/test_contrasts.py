@@ -176,9 +176,18 @@ def test_verdicts_follow_the_numbers(differences, start, end):
 def test_a_verdict_goes_by_the_corrected_p_value():
     got = found(1.0, 1.1, 0.9, 1.0)
     assert verdict(got | {"p_holm": 0.049}, as_the_paper=True).startswith("ResNet-DMB is better")
-    said = verdict(got | {"p": 0.02, "p_holm": 0.051}, as_the_paper=True)
+    assert "n = 4, p < 0.001;" in got["verdict"]  # the only contrast that has two seeds
+    said = verdict(got | {"p": 0.02, "p_holm": 0.051, "tested": 3}, as_the_paper=True)
     assert said.startswith("No difference from ResNet-S is shown (+1.00 points, 95 % interval +0.87 to +1.13, n = 4")
-    assert "Holm-corrected p = 0.051 over all contrasts, = 0.02 alone)" in said
+    assert "p = 0.051, Holm-corrected over the 3 contrasts that have two seeds, p = 0.02 by itself)" in said
+
+
+def test_pairs_that_were_not_trained_alike_are_told():
+    runs = pairs(1.0, 1.2, 0.7)
+    runs[-1].records[-1]["device"] = "GPU"
+    _, (got,) = summarise(runs, ["resnet-s", "resnet-dmb"])
+    assert got["verdict"].endswith(" In 1 of 3 pairs the two runs were not trained under the same conditions.")
+    assert "conditions" not in found(1.0, 1.2, 0.7)["verdict"]
 
 
 def test_the_papers_difference_stands_against_its_own_contrast_alone():
@@ -234,9 +243,26 @@ def test_the_table_as_a_person_reads_it():
     text = markdown(table)
     assert "| ResNet-S | 100 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | 91.31 |" in text
     assert "| SE | 100 | 1 | 89.00 | 89.00 | – |" in text
-    assert "| Awake | 2,957,794 | 0 | – | – | – |" in text
+    assert "| Awake |" not in text  # no run of it is finished
     assert "| ResNet-DMB − ResNet-S | 2 | +1.10 | −0.17 to +2.37 | 0.058 |" in text  # the one p-value there is
     assert "| ResNet-DMB − SE | 1 | +2.00 | – | – | – |" in text
     assert "yet: Bank only, No gates, Awake." in text
     assert "`python -m benchmarks.reproduce --data DIR --recipe paper --epochs 15 --seeds 10`" in text
     assert table["problems"] == ["paper-1/se-4.jsonl, line 2: broken"]
+    assert table["banks"] == [] and "The banks" not in text
+
+
+def test_the_table_tells_of_banks_where_they_were_measured():
+    awake = run("awake", 0, 90.0)
+    awake.records[-1]["bank"] = {
+        "entropy": 0.5,
+        "choice": 0.1,
+        "bank_share": 0.2,
+        "bank_variation": 0.25,
+        "factor_sd": 0.1,
+    }
+    text = markdown(make_table([awake], []))
+    assert (
+        "The banks after the last epoch, over the test images:\n\n- Awake, n = 1: the bank is used, with 25.0 %"
+        in text
+    )

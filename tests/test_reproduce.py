@@ -1,15 +1,21 @@
+import io
 import json
 import multiprocessing
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from filelock import FileLock
+from tqdm import tqdm
 
 from abn import training
 from abn.experiment import read_runs
+from abn.experiment_checks import ResultsError
 from abn.recipes import RECIPES, Recipe
+from abn.resnet import resnet_dmb
 from abn.training import TrainingError, Variant
+from abn.variants import no_gates
 from benchmarks import reproduce
 from benchmarks.arms import ARMS, in_order
 from benchmarks.reproduce import Experiment, go_through, main, trainer, write_tables
@@ -118,6 +124,81 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_an_undisturbed_one(experimen
         }
 
     assert without_time(results(experiment)) == without_time(results(undisturbed))
+
+
+@pytest.fixture
+def with_gates(experiment, monkeypatch):
+    for arm, build in (("resnet-dmb", resnet_dmb), ("no-gates", no_gates)):
+        monkeypatch.setitem(ARMS, arm, Variant(build))
+    return replace(experiment, arms=["resnet-dmb", "no-gates"], seeds=1, recipe=replace(RECIPE, epochs=1))
+
+
+def test_what_the_bank_did_stands_in_the_last_line(with_gates):
+    assert go(with_gates) == (2, 0)
+    runs = {run.arm: run for run in read_runs(with_gates.results)[0]}
+    bank = runs["resnet-dmb"].bank
+    assert 0 < bank["bank_variation"] < 1 and 0.9 < bank["entropy"] <= 1
+    assert runs["no-gates"].bank is None  # one vector leaves nothing to choose
+
+
+def test_a_run_whose_bank_was_not_measured_yet_is_not_finished(with_gates, monkeypatch):
+    class StoppedError(Exception):
+        pass
+
+    def stop(model, images):
+        raise StoppedError
+
+    real = replace(with_gates, arms=["resnet-dmb"])
+    measure = reproduce.measure
+    monkeypatch.setattr(reproduce, "measure", stop)
+    with pytest.raises(StoppedError):
+        go(real)
+    assert real.finished() == {}
+    monkeypatch.setattr(reproduce, "measure", measure)
+    monkeypatch.setattr(training, "train_epoch", None)  # trained it is
+    assert go(real) == (1, 0)
+    assert real.finished()["resnet-dmb", 0].bank is not None
+
+
+def test_lines_of_an_arm_that_was_defined_otherwise_are_refused(experiment, monkeypatch):
+    go(experiment)
+    assert read_runs(experiment.results)[0][0].records[0]["variant"] == "tiny_network"
+    path = experiment.results / "se-1.jsonl"
+    path.write_text(path.read_text().replace('"tiny_network"', '"tiny_network(temperature=0.1)"'))
+    with pytest.raises(
+        ResultsError, match=r"mixed networks in one arm: .*se-1.jsonl, line 1 is of tiny_network\(temp"
+    ):
+        read_runs(experiment.results)
+
+
+def test_a_state_of_an_arm_that_was_defined_otherwise_is_refused(experiment, monkeypatch):
+    one = replace(experiment, arms=["se"], seeds=1)
+    go(one)
+    (one.results / "se-0.jsonl").unlink()
+    monkeypatch.setitem(ARMS, "se", Variant(partial(tiny_network)))
+    with pytest.raises(TrainingError, match="variant"):
+        go(one)
+
+
+def test_the_bar_counts_what_is_trained_now_alone():
+    bar = tqdm(total=6, disable=False, file=io.StringIO())
+    for resumed in (1, 2):
+        follow = reproduce._follow(bar)
+        for done in range(resumed, 4):
+            follow([{}] * done)
+    assert (bar.n, bar.initial) == (6, 3)  # three of the six epochs were there before
+
+
+def test_a_spoilt_folder_does_not_keep_the_others_from_their_tables(experiment, tmp_path):
+    go(experiment)
+    spoilt = tmp_path / "results" / "a-2"
+    spoilt.mkdir()
+    for name, recipe in (("se-0", "one"), ("se-1", "another")):
+        line = experiment.lines("se", int(name[-1]), 1, [LINE | {"epoch": 1}])
+        (spoilt / f"{name}.jsonl").write_text(line.replace('"paper"', f'"{recipe}"'))
+    with pytest.raises(ResultsError, match="mixed recipes in one table: a-2/se-0"):
+        write_tables(tmp_path / "results")
+    assert (experiment.results / "table.json").exists()
 
 
 def test_parts_share_the_runs_without_overlap(experiment):

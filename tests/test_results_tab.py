@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from abn import experiment
 from abn.experiment_folder import Results, read_results
 from abn.pairs import Pairs
 from abn.ui import results_words as words
@@ -48,7 +49,9 @@ def test_a_table_without_a_pair_answers_nothing(folder):
     assert words.contrasts(group(folder)) == [["ResNet-DMB − ResNet-S", "0", "–", "–", "–", "–"]]
 
 
-def test_rows_of_the_arms_with_the_papers_own_below(folder):
+def test_rows_of_the_arms_with_the_papers_own_below_where_they_were_trained_alike(folder, monkeypatch):
+    assert not any("paper" in row[0] for row in words.arms(group(folder)))  # three epochs; the paper has fifteen
+    monkeypatch.setattr(experiment, "PAPER_EPOCHS", 3)
     assert words.arms(group(folder)) == [
         ["ResNet-S", "2", "90.50 ± 0.71", "90.50 ± 0.71", "2,777,674"],
         ["ResNet-DMB", "2", "90.70 ± 0.28", "90.70 ± 0.28", "2,957,794"],
@@ -72,6 +75,13 @@ def test_rows_and_sentences_of_the_contrasts(folder):
     assert rows[1] == ["ResNet-DMB − SE", "1", "−1.50", "–", "–", "–"]
     said = words.verdicts(group(folder))
     assert f"- **ResNet-DMB − ResNet-S:** {VERDICT}" in said and "- **ResNet-DMB − SE:** One seed" in said
+
+
+def test_what_the_banks_did_is_told_where_it_is_known(folder):
+    assert words.banks(group(folder)) == ""
+    write_json(folder / "paper-3" / "table.json", table(banks=["Awake, n = 1: the bank is <b>used</b>."]))
+    said = words.banks(group(folder))
+    assert "counts as idle" in said and "\n- Awake, n = 1: the bank is " in said and "<b>" not in said
 
 
 def test_rows_of_the_runs(folder):
@@ -117,10 +127,12 @@ def test_rows_of_an_audit(folder):
     assert "**Dynamic, or just a rescale?** Freezing the factors costs 1.25 points." in said
     assert "Over 10,000 images: resnet-dmb (recipe strong, 10 epochs, seed 0), 92.00 % with nothing frozen" in said
     assert words.blocks(audit) == [
-        ["layer1.0", "64", "0.0004", "75.0 %", "0.9999", "70 / 10 / 10 / 10", "2.0 %"],
-        ["layer1.1", "64", "0", "–", "1.0000", "100 / 0 / 0 / 0", "1.0 %"],
+        ["layer1.0", "64", "0.0004", "75.0 %", "0.9999", "70 / 10 / 10 / 10", "2.0 %", "under 0.1 %"],
+        ["layer1.1", "64", "0", "–", "1.0000", "100 / 0 / 0 / 0", "1.0 %", "–"],
     ]
+    assert "Re-estimating bn2 costs +0.34 points (+0.11 to +0.57) by itself;" in said
     assert words.conditions(audit) == [
+        ["nothing frozen", "92.00", "–", "91.66", "–"],
         ["all factors 1", "30.00", "+62.00 (+61.00 to +63.00)", "90.75", "+1.25 (+1.00 to +1.50)"],
         ["without the bank", "91.99", "+0.01 (−0.05 to +0.07)", "–", "–"],
     ]

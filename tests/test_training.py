@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from abn import epoch as one_epoch
 from abn import training
 from abn.batches import Augmentation, Batches, Split, split_data
 from abn.data import MEAN, STD, Cifar10, DataError, normalise, to_pixels
 from abn.devices import DeviceError, choose_device
 from abn.recipes import RECIPES, Recipe
-from abn.training import Run, TrainingError, evaluate, train
+from abn.training import Run, TrainingError, Variant, evaluate, train
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -373,6 +374,43 @@ def test_nesterov_smoothing_and_one_cycle_reach_the_optimizer(tmp_path):
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
     assert [record["epoch"] for record in log] == [1, 2]
+
+
+def test_a_group_has_its_own_multiple_of_the_learning_rate(tmp_path):
+    def apart(model):
+        *others, weight, bias = model.parameters()
+        return [{"params": others}, {"params": [weight, bias], "lr_scale": 10.0, "weight_decay": 0.0}]
+
+    recipe = Recipe("paper", epochs=1, schedule="cosine", batch_size=20, momentum=0.0, weight_decay=0.0)
+    torch.manual_seed(0)
+    before = tiny_network().state_dict()
+    moved = {}
+    for name, variant in (("alike", Variant(tiny_network)), ("apart", Variant(tiny_network, apart))):
+        network, _ = train(tiny_run(recipe=recipe), pictures(), tmp_path / name, CPU, variant=variant)
+        moved[name] = {key: value - before[key] for key, value in network.state_dict().items()}
+    for key in ("0.weight", "1.weight"):
+        torch.testing.assert_close(moved["apart"][key], moved["alike"][key])
+    for key in ("5.weight", "5.bias"):  # one step
+        torch.testing.assert_close(moved["apart"][key], 10 * moved["alike"][key], rtol=1e-4, atol=1e-6)
+
+
+def test_a_compiled_network_is_trained_to_the_same_weights(tmp_path, monkeypatch):
+    """Traced, loss included, without a compiler of machine code."""
+    backends = []
+
+    def traced(network, device):
+        backends.append(network)
+        return torch.compile(network, backend="aot_eager", dynamic=False)
+
+    monkeypatch.setattr(one_epoch, "compiled", traced)
+    plain, log = go(tiny_run(), tmp_path / "plain")
+    fast, fast_log = train(tiny_run(), pictures(), tmp_path / "fast", CPU, compile_network=True)
+    assert len(backends) == 1
+    assert [record["train_loss"] for record in fast_log] == pytest.approx(
+        [record["train_loss"] for record in log], rel=1e-4
+    )
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(fast.state_dict()[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_the_log_is_one_json_line_an_epoch(tmp_path):

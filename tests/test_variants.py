@@ -8,6 +8,7 @@ from abn.interventions import neutral
 from abn.layers import DynamicMultiBiasLinear
 from abn.resnet import resnet_dmb, resnet_s
 from abn.variants import AwakeLinear, BankOnlyLinear, SEBlock, StaticBiasLinear, gate_parameters_apart
+from benchmarks.arms import ARMS
 
 C = torch.tensor([[1.0, 2.0], [0.5, -1.0]])
 
@@ -140,6 +141,17 @@ def test_a_variant_is_looked_at_as_any_network(build):
                 block.conv2_dmb.conv.bias.zero_()
     # All factors 1 is the plain network.
     torch.testing.assert_close(inspect(model, images, neutral()).logits, plain(images).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_awake_arm_is_what_was_found_to_wake_the_bank():
+    arm = ARMS["awake"]
+    assert arm.described == "awake(temperature=0.1), gate_parameters_apart(lr_scale=10.0)"
+    model = arm.build()
+    gates = [block.conv2_dmb.gate_dmb for _, block in model.blocks()]
+    assert all(gate.temperature == 0.1 and isinstance(gate.standardise, nn.BatchNorm1d) for gate in gates)
+    others, apart = arm.parameter_groups(model)
+    assert apart["lr_scale"] == 10.0 and "lr_scale" not in others
+    assert all(ARMS[name].described == name.replace("-", "_") for name in ARMS if name != "awake")
 
 
 def test_the_gates_parameters_make_a_group_of_their_own():

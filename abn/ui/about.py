@@ -31,6 +31,9 @@ apart.
 NETWORKS_FAILED = "**Nothing was changed;** the message at the corner says why."
 
 LINK_NETWORKS = "The link's networks cannot be had, so this app's own are shown. {reason}"
+LINK_LOADING = (
+    "Loading {names} from the Hub, as the link asks. The page opens when it is there, or with this app's own."
+)
 LINK_REFUSED = "The link asks for what this page does not have ({what}); the usual is shown instead."
 LINK_SHOWN = "The address of this page is a link to what you see, picture and settings."
 LINK_FOLDER = (
@@ -157,6 +160,12 @@ convolutions. **ResNet-DMB:** the paper's network. **Bank only:** its bank and g
 RESULTS_NO_TABLE = "There is no table of these runs; the note below says why."
 RESULTS_NO_CURVES = "There are no curves: the runs were tested after their last epoch alone."
 
+BANKS = """
+What the **banks** of the networks that have gates did after the last epoch, over all test images, a mean over the blocks. A bank
+with under 5 % of what varies counts as idle, and gates with at least 0.99 of the largest entropy, log K, as uniform.
+
+"""
+
 CURVES = """
 The **learning curves**: test accuracy after each epoch, a line a run.
 
@@ -188,18 +197,32 @@ GLOSSARY = """
 | **bias bank** `B` | K learned vectors, one value a channel each, the same for every picture |
 | **gate weights** `α` | how much of each bias vector this picture gets; they sum to 1 |
 | **bias term** `B α` | the bias vectors, mixed by the gate weights |
+| **pre-activation** `m` | the sum of linear term and bias term, before the tanh |
+| **residual** | what a sum computed here misses of the network's own value, by rounding |
+| **bn2** | the batch normalisation after a block's second convolution, which the factors go through |
 | **deviation** | a factor minus its mean over the data set, in standard deviations (sd) of that channel |
 | **percentile** | the share of the data set's pictures with a lower factor in that channel |
+| **percentile in class** | the same among the data set's pictures of the class that the network says |
 | **entropy** | of the gate weights, as a share of the largest possible: 1 means all equal |
 | **response** | a convolution's mean output in one channel, before its factor |
 | **logit** | a class's score, before the softmax |
 | **raw softmax** | the probabilities as the network gives them: they are not calibrated, so 99 % is not "right 99 times in 100" |
 | **attribution** | a signed share of the answer for every pixel, by one of several methods that need not agree |
 | **target** | the class whose logit is attributed; with another class "against" it, the difference of the two logits |
+| **stage**, **ReLU** | of Grad-CAM: the blocks behind which its map is taken, and whether negative parts are left out |
+| **window**, **stride** | of Occlusion: the square that is covered, and how far it moves, in pixels |
+| **samples**, **noise** | of SmoothGrad: how many noisy copies the gradient is averaged over, and how noisy they are |
+| **baseline**, **steps** | of Integrated Gradients: the picture it starts from, and in how many steps it goes to yours |
 | **convergence delta** | by how much Integrated Gradients' shares miss the sum they should have |
+| **overlay** | the map over the picture |
+| **arm** | one network of the experiment, trained by one recipe on the same seeds as the others |
+| **contrast** | ResNet-DMB minus another arm, seed by seed; its interval has the true difference in 95 of 100 such experiments |
+| **p, Holm** | how probable so large a difference is by chance alone, corrected for there being several contrasts |
+| **idle bank** | one that makes under 5 % of what varies in the pre-activations between pictures |
 
 ## What it cannot show
 - Both networks know only {classes} classes, at 32 × 32 pixels, and answer with one of them whatever they see.
-- A factor that is the same for every picture does nothing: the batch normalisation behind it absorbs it.
+- A factor that is the same for every picture tells no two of them apart: the batch normalisation behind it was trained to
+  expect it.
 - The paper's claim is a difference of 0.37 points, from one run each: two pictures on a page do not decide it.
 """

@@ -75,16 +75,18 @@ def _chooser(
 def _show_group(group: Group) -> list[Component]:
     runs = _arm_runs(group.runs)
     contrasts = [each for each in group.table.contrasts if each.mean is not None] if group.table else []
-    paper = [PAPER_DIFFERENCE if each.arm == "resnet-s" else None for each in contrasts]
+    paper = PAPER if group.as_the_paper else {}
+    reported = [PAPER_DIFFERENCE if paper and each.arm == "resnet-s" else None for each in contrasts]
     columns = ([getattr(each, field) for each in contrasts] for field in ("label", "n", "mean", "low", "high"))
-    finished = [arm for arm in runs if arm.last or arm.arm in PAPER]
+    finished = [arm for arm in runs if arm.last or arm.arm in paper]
     return [
         gr.Markdown(about.ARMS if group.table else about.RESULTS_NO_TABLE, elem_id="results-about"),
         _table(words.arms(group), words.ARM_COLUMNS, "Test accuracy, mean ± sd over the seeds", "results-arms"),
-        _plot(figures.seed_points(finished, PAPER), any(arm.last for arm in runs), "results-points"),
+        _plot(figures.seed_points(finished, paper), any(arm.last for arm in runs), "results-points"),
         gr.Markdown(words.verdicts(group), elem_id="results-verdicts"),
         _table(words.contrasts(group), words.CONTRAST_COLUMNS, "Paired by seed", "results-contrasts-table"),
-        _plot(figures.contrast_intervals(*columns, paper), bool(contrasts), "results-contrasts"),
+        _plot(figures.contrast_intervals(*columns, reported), bool(contrasts), "results-contrasts"),
+        gr.Markdown(words.banks(group), visible=bool(words.banks(group)), elem_id="results-banks"),
         gr.Markdown(about.CURVES + words.curves(group.runs), elem_id="results-curves-text"),
         _plot(
             figures.learning_curves(runs), any(len(run.curve[0]) > 1 for run in group.runs), "results-curves"

@@ -26,7 +26,7 @@ RUN_COLUMNS = [
 ]  # fmt: skip
 BLOCK_COLUMNS = [
     "block", "channels", "variance of a factor", "of it between classes", "entropy of the gates",
-    "each bias vector leads in (%)", "share of the bank",
+    "each bias vector leads in (%)", "the bank's share of m", "and of what varies in m",
 ]  # fmt: skip
 CONDITION_COLUMNS = [
     "factors frozen", "bn2 as trained (%)", "free − frozen, 95 % interval (points)", "bn2 re-estimated (%)",
@@ -58,17 +58,19 @@ def claim() -> str:
 
 
 def arms(group: Group) -> list[list[str]]:
-    """A row an arm, under `ARM_COLUMNS`: mean ± standard deviation over the seeds; then the paper's own figures."""
+    """A row an arm, under `ARM_COLUMNS`: mean ± standard deviation over the seeds; the paper's own for its recipe."""
     rows = []
     for row in group.table.arms if group.table else ():
         best = _spread(row.best)
         if row.best is not None and row.best.n != row.n:
             best += f" (n = {row.best.n})"
         rows.append([row.label, str(row.n), _spread(row.last), best, f"{row.parameters:,}"])
-    paper = [
-        [f"the paper's {ARM_LABELS[arm]}", "1", NOT_THERE, f"{best:.2f}", NOT_THERE] for arm, best in PAPER.items()
-    ]
-    return rows + paper
+    if group.as_the_paper:
+        rows += [
+            [f"the paper's {ARM_LABELS[arm]}", "1", NOT_THERE, f"{best:.2f}", NOT_THERE]
+            for arm, best in PAPER.items()
+        ]
+    return rows
 
 
 def _spread(spread: Spread | None) -> str:
@@ -82,6 +84,13 @@ def verdicts(group: Group) -> str:
     if group.table is None:
         return ""
     return "\n".join(f"- **{escape(each.label)}:** {escape(each.verdict)}" for each in group.table.contrasts)
+
+
+def banks(group: Group) -> str:
+    """A sentence for each arm of which it is known what its bank did at the end; empty where there is none."""
+    if group.table is None or not group.table.banks:
+        return ""
+    return about.BANKS + "\n".join(f"- {escape(said)}" for said in group.table.banks)
 
 
 def contrasts(group: Group) -> list[list[str]]:
@@ -161,6 +170,12 @@ def audited(audit: Audit) -> str:
         f"epochs, seed {audit.seed}), {audit.accuracy:.2f} % with nothing frozen; on {escape(audit.device)}, torch "
         f"{escape(audit.torch)}."
     )
+    if audit.reestimated is not None:
+        again = audit.reestimated
+        said.append(
+            f"Re-estimating bn2 costs {signed(again.difference, '.2f')} points ({_interval(again.low, again.high)}) "
+            "by itself; each frozen condition is held against the free network with bn2 treated alike."
+        )
     return "\n\n".join(said)
 
 
@@ -170,15 +185,18 @@ def blocks(audit: Audit) -> list[list[str]]:
         [
             block.name, str(block.channels), f"{block.between_class + block.within_class:.3g}",
             _percent(block.between_share), NOT_THERE if block.entropy is None else f"{block.entropy:.4f}",
-            " / ".join(f"{100 * share:.0f}" for share in block.leads) or NOT_THERE, _percent(block.bank_share),
+            " / ".join(f"{100 * share:.0f}" for share in block.leads) or NOT_THERE,
+            *map(_percent, (block.bank_share, block.bank_variation)),
         ]
         for block in audit.blocks
     ]  # fmt: skip
 
 
 def conditions(audit: Audit) -> list[list[str]]:
-    """A row a condition, under `CONDITION_COLUMNS`."""
-    return [[each.label, *_frozen(each.trained), *_frozen(each.reestimated)] for each in audit.conditions]
+    """A row a condition, under `CONDITION_COLUMNS`; first the free network."""
+    again = NOT_THERE if audit.reestimated is None else f"{audit.reestimated.accuracy:.2f}"
+    free = ["nothing frozen", f"{audit.accuracy:.2f}", NOT_THERE, again, NOT_THERE]
+    return [free] + [[each.label, *_frozen(each.trained), *_frozen(each.reestimated)] for each in audit.conditions]
 
 
 def _frozen(frozen: Frozen | None) -> tuple[str, str]:
@@ -189,4 +207,6 @@ def _frozen(frozen: Frozen | None) -> tuple[str, str]:
 
 
 def _percent(share: float | None) -> str:
-    return NOT_THERE if share is None else f"{100 * share:.1f} %"
+    if share is None:
+        return NOT_THERE
+    return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
