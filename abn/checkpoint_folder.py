@@ -13,13 +13,21 @@ import torch
 from abn import resnet
 from abn.checkpoint_info import CheckpointError, CheckpointInfo, parse_config
 from abn.data import normalise
+from abn.reference_file import REFERENCE_FILE
 from abn.resnet import ResNet
+from abn.run_state import LOG_FILE
 from abn.texts import one_line
 from abn.weights import load_official_state_dict, read_safetensors
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
+
+TIED = (REFERENCE_FILE, LOG_FILE)
+"""What belongs to the weights: beside other ones it would be wrong."""
+
+FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, *TIED)
+"""What a checkpoint's folder holds; writing one replaces them."""
 
 LARGEST_CONFIG = 1_000_000  # bytes; ours have about two thousand
 

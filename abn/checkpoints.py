@@ -4,6 +4,7 @@
     config.json             what they are (`abn.checkpoint_info`); without it nothing loads
     README.md               a model card
     reference.safetensors   what is usual over the data set (`abn.reference`), where it was measured
+    log.jsonl               a line an epoch, where this project's training made the weights
 
     python -m abn.checkpoints push FOLDER user/repo
     python -m abn.checkpoints convert FILE FOLDER
@@ -25,7 +26,7 @@ from warnings import warn
 
 from safetensors.torch import save
 
-from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, load_folder, read_info
+from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, TIED, WEIGHTS_FILE, load_folder
 from abn.checkpoint_info import CheckpointError, CheckpointInfo, parse_config
 from abn.data import CLASS_NAMES, MEAN, STD
 from abn.files import replace_file
@@ -33,6 +34,7 @@ from abn.hub_address import require_importable
 from abn.model_card import model_card
 from abn.reference_file import REFERENCE_FILE
 from abn.resnet import ResNet
+from abn.run_state import LOG_FILE
 from abn.sources import HubSource, locate
 from abn.weights import load_official_state_dict, require_sound
 
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointError", "CheckpointInfo", "load_checkpoint", "load_official_state_dict", "save_checkpoint",
-    "save_trained", "write_card",
+    "save_trained",
 ]  # fmt: skip
 
 TIMEOUT = 10.0  # seconds of silence after which the Hub counts as hanging
@@ -123,24 +125,12 @@ def _replace_folder(folder: Path, weights: bytes, config: bytes, card: str) -> N
     (folder / CONFIG_FILE).unlink(missing_ok=True)
     path = folder / WEIGHTS_FILE
     if not path.exists() or path.read_bytes() != weights:
-        (folder / REFERENCE_FILE).unlink(missing_ok=True)  # it was measured on the weights that stood here
+        for name in TIED:  # made of the weights that stood here
+            (folder / name).unlink(missing_ok=True)
     # Bytes, not safetensors' own save_file: that makes a file which only its owner may read.
     replace_file(path, lambda scratch: scratch.write_bytes(weights))
     replace_file(folder / CARD_FILE, lambda scratch: scratch.write_text(card, encoding="utf-8"))
     replace_file(folder / CONFIG_FILE, lambda scratch: scratch.write_bytes(config))
-
-
-def write_card(folder: str | os.PathLike[str]) -> Path:
-    """Write a folder's model card anew, from its `config.json`.
-
-    Raises:
-        CheckpointError: for a folder that is no checkpoint.
-        OSError: where it cannot be written to.
-    """
-    path = Path(folder) / CARD_FILE
-    card = model_card(read_info(path.parent, str(folder)))
-    replace_file(path, lambda scratch: scratch.write_text(card, encoding="utf-8"))
-    return path
 
 
 def save_trained(
@@ -160,7 +150,7 @@ def save_trained(
     key = f"{split}_accuracy"
     evaluated = [record for record in log if key in record]
     best = max(evaluated, key=lambda record: record[key]) if len(evaluated) > 1 else {}
-    return save_checkpoint(
+    folder = save_checkpoint(
         model,
         folder,
         recipe=run.settings()["recipe"],
@@ -177,6 +167,14 @@ def save_trained(
         dataset_note="" if data is None else _dataset_note(data, run.holdout),
         license=LICENSE,
     )
+    lines = "".join(json.dumps(record) + "\n" for record in log)
+    try:
+        replace_file(folder / LOG_FILE, lambda scratch: scratch.write_text(lines, encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"{LOG_FILE} could not be written ({error.strerror}); make room", str(folder)
+        ) from error
+    return folder
 
 
 def _dataset_note(data: Cifar10, holdout: int) -> str:

@@ -18,16 +18,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, build, require_finite_logits
+from abn.checkpoint_folder import CONFIG_FILE, FILES, build, require_finite_logits
 from abn.checkpoint_info import CheckpointError, CheckpointInfo
 from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES, MEAN, STD
-from abn.reference_file import REFERENCE_FILE
 from abn.resnet import ARCHITECTURES
 from abn.weights import is_pickle, listed, load_official_state_dict, plain_names, read_safetensors
-
-FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, REFERENCE_FILE)
-"""What a checkpoint's folder holds; writing one replaces them."""
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 """Keys under which training scripts put a state dict beside an epoch or an optimiser."""

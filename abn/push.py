@@ -17,7 +17,7 @@ from typing import TypeVar
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
 
 from abn import hub
-from abn.checkpoint_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from abn.checkpoint_folder import CARD_FILE, FILES, TIED, WEIGHTS_FILE
 from abn.checkpoint_info import CheckpointError, CheckpointInfo
 from abn.hub_address import without_login
 from abn.hub_errors import FaultError, client_fault, endpoint_fault, token_fault
@@ -25,17 +25,9 @@ from abn.hub_watch import watched
 from abn.model_card import TITLES, model_card
 from abn.networks import open_network
 from abn.push_errors import MET_PUSHING, explain_push, is_public
-from abn.reference_file import REFERENCE_FILE
-from abn.run_state import LOG_FILE
 from abn.sources import is_repo, is_revision
 
 Answer = TypeVar("Answer")
-
-FILES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, REFERENCE_FILE, LOG_FILE)
-"""What is uploaded of a folder, where it is there; the card is written anew where it is missing."""
-
-TIED = (REFERENCE_FILE, LOG_FILE)
-"""What belongs to the weights: of a folder without them, the repository's own would belong to other weights."""
 
 TIMEOUT = 60.0  # seconds of silence; storage answers only when it has a file whole
 MOST_SECONDS = 3600.0  # of one step, such as the upload of one file
@@ -57,7 +49,8 @@ def push_checkpoint(
 
     Args:
         repo: "user/repo", or "organisation/repo".
-        private: readable with a token of its owners alone. A repository that is there has to be so already.
+        private: readable with a token of its owners alone. A repository that is there has to be so already. Else a
+            new one is public, unless the organisation's own setting makes it private.
         message: of the commit.
         revision: a branch; made from "main" where there is none of that name.
         timeout: seconds of silence after which the Hub counts as hanging.
@@ -100,7 +93,7 @@ def _require_names(repo: str, revision: str) -> None:
 
 
 def _read(info: CheckpointInfo) -> dict[str, bytes]:
-    """The files as they are now, so that what was checked is what is sent."""
+    """The files as they are now, so that what was checked is what is sent; a card that is missing is made."""
     files = {CARD_FILE: model_card(info).encode()}
     # The Hub's own cache links each file to one of its blobs; any other link would publish a file from elsewhere.
     allowed = (info.folder.resolve(), (info.folder / ".." / ".." / "blobs").resolve())

@@ -129,6 +129,7 @@ def test_save_trained_takes_its_facts_from_the_log(tmp_path):
     ]
     data = copies(train=50_000, test=10_000, inexact_train=77, inexact_test=20)
     folder = save_trained(resnet.resnet_s(), tmp_path / "checkpoint", run, records, data)
+    assert [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()] == records
     info = load_checkpoint(folder).info
     assert (info.seed, info.epochs, info.accuracy, info.evaluated_on, info.test_images) == (
         7, 3, 90.5, "test", 10_000,
@@ -250,16 +251,17 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_reference_stays_with_its_weights_only(folder):
-    reference = folder / "reference.safetensors"
-    reference.write_bytes(b"measured")
+def test_a_reference_and_a_log_stay_with_their_weights_only(folder):
+    tied = [folder / name for name in ("reference.safetensors", "log.jsonl")]
+    for path in tied:
+        path.write_bytes(b"of these weights")
     model = load_checkpoint(folder)
     save_checkpoint(model, folder, class_names=THREE, seed=1)
-    assert reference.read_bytes() == b"measured"
+    assert [path.read_bytes() for path in tied] == [b"of these weights"] * 2
     with torch.no_grad():
         model.linear.bias += 1
     save_checkpoint(model, folder, class_names=THREE)
-    assert not reference.exists()
+    assert not any(path.exists() for path in tied)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from abn.checkpoint_info import CheckpointError, CheckpointInfo
-from abn.checkpoints import load_checkpoint, save_checkpoint, write_card
+from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES, MEAN, STD
 from abn.model_card import model_card
 from abn.resnet import resnet_s
@@ -78,14 +78,3 @@ def test_no_name_breaks_out_of_its_line(tmp_path):
 def test_a_licence_that_is_none_of_the_hubs(tmp_path, license):
     with pytest.raises(CheckpointError, match="expected a licence as the Hub calls it"):
         save_checkpoint(resnet_s(3), tmp_path / "x", class_names=("a", "b", "c"), license=license)
-
-
-def test_a_card_is_written_anew_from_its_config(tmp_path):
-    save_checkpoint(resnet_s(3), tmp_path, class_names=("a", "b", "c"), seed=7)
-    card = (tmp_path / "README.md").read_bytes()
-    (tmp_path / "README.md").write_text("of an older version")
-    assert write_card(tmp_path) == tmp_path / "README.md"
-    assert (tmp_path / "README.md").read_bytes() == card
-    assert load_checkpoint(tmp_path).info.seed == 7
-    with pytest.raises(CheckpointError, match="there is no config.json"):
-        write_card(tmp_path / "nothing")
