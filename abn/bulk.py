@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,11 +70,40 @@ def run(
         A row a picture, in the order of `found`.
 
     Raises:
-        OSError: where `out` cannot be made, or the summary not be written.
+        OSError: where `out` cannot be made.
     """
     out.mkdir(parents=True, exist_ok=True)
     _sweep(out)
     rows: dict[Found, Row] = {}
+    try:
+        _fill(rows, inspector, found, out, job, done)
+    finally:  # a run that is stopped tells what it wrote
+        ordered = [rows[one] for one in found if one in rows]
+        _write_summary(out, ordered)
+    return ordered
+
+
+def _write_summary(out: Path, rows: Sequence[Row]) -> None:
+    """The rows as a file; where the disk does not take it they are told all the same, and the older file goes."""
+    path, content = out / SUMMARY_FILE, to_csv(rows)
+    try:
+        replace_file(path, lambda scratch: scratch.write_bytes(content))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        print(f"{path} could not be written ({reason}); the same is told here", file=sys.stderr)
+        with suppress(OSError):
+            path.unlink()
+
+
+def _fill(
+    rows: dict[Found, Row],
+    inspector: Inspector,
+    found: Sequence[Found],
+    out: Path,
+    job: Job,
+    done: Callable[[], object],
+) -> None:
+    """A row for every picture, as it is written or fails."""
     reader = PictureReader(job.fit)
     for start in range(0, len(found), job.batch_size):
         read = []
@@ -85,10 +116,6 @@ def run(
         for picture, row in _inspect(inspector, read, out, job):
             rows[picture.found] = row
             done()
-    ordered = [rows[one] for one in found]
-    content = to_csv(ordered)
-    replace_file(out / SUMMARY_FILE, lambda scratch: scratch.write_bytes(content))
-    return ordered
 
 
 def _inspect(
@@ -158,9 +185,10 @@ def _attribute(
 def _sweep(out: Path) -> None:
     """Remove what a killed run left half-written; a run beside this one writes younger ones."""
     for path in out.glob(".*"):
-        if not _UNFINISHED.fullmatch(path.name) or time.time() - path.lstat().st_mtime < STALE:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        with suppress(OSError):  # that run may have finished it meanwhile, or removed it
+            if not _UNFINISHED.fullmatch(path.name) or time.time() - path.lstat().st_mtime < STALE:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

@@ -3,8 +3,8 @@
     python -m abn.inspector PICTURE_OR_FOLDER … --out DIR
     python -m abn.inspector replay BUNDLE
 
-Exit codes: 0 all done, or all reproduced; 1 some pictures failed, or some number differs; 2 nothing could be done;
-130 stopped by the keyboard.
+Exit codes: 0 all done, or all reproduced; 1 some pictures failed, or some number differs; 2 nothing could be done, or
+all pictures failed; 130 stopped by the keyboard.
 """
 
 from __future__ import annotations
@@ -138,7 +138,10 @@ def inspect_pictures(argv: list[str]) -> int:
     except OSError as error:
         return _refuse(f"{args.out} cannot be written to ({error.strerror}); name another folder with --out")
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: stopped; the bundles in {args.out} are whole", file=sys.stderr)
+        print(
+            f"{PROGRAM}: stopped; the bundles in {args.out} are whole, and {bulk.SUMMARY_FILE} there lists them",
+            file=sys.stderr,
+        )
         return STOPPED
     return _tell(rows)
 
@@ -154,7 +157,9 @@ def _tell(rows: list[summary.Row]) -> int:
         print(f"\n{len(failed)} of {len(rows)} failed:")
         for row in failed:
             print(f"  {row.shown}: {row.problem}")
-    return SOME_FAILED if failed else 0
+    if not failed:
+        return 0
+    return SOME_FAILED if written else NOTHING_DONE
 
 
 def replay_bundle(argv: list[str]) -> int:

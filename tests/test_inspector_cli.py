@@ -155,7 +155,7 @@ def test_nonsense_ends_in_code_2_before_anything_is_written(run, album, tmp_path
 def test_a_picture_that_says_the_other_class_itself_fails_alone(run, album, inspector, pictures, tmp_path):
     said_itself = inspector.inspect(pictures[0]).dmb.predicted_name
     code, said, _ = run(album / "a.png", "--out", tmp_path / "out", "--kinds", "json", "--against", said_itself)
-    assert code == 1
+    assert code == 2  # nothing else was to be done
     assert f"ResNet-DMB says {said_itself} itself; name another class as the target." in said
     assert bundles(tmp_path / "out") == []
 
@@ -210,11 +210,46 @@ def test_a_bundle_that_cannot_be_written_does_not_stop_the_others(run, album, tm
     assert len(bundles(out)) == 1
 
 
+def test_a_disk_that_is_full_for_the_summary_too_loses_no_word_of_it(run, album, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    run(album / "a.png", "--out", out, "--kinds", "json")
+    monkeypatch.setattr(bulk, "replace_file", full)
+    code, said, complaint = run(album / "a.png", album / "broken.jpg", "--out", out, "--kinds", "json")
+    assert code == 1
+    assert "1 of 2 pictures inspected" in said and "1 of 2 failed:\n  broken.jpg: " in said
+    assert "summary.csv could not be written (No space left on device); the same is told here" in complaint
+    assert not (out / "summary.csv").exists()  # the older one is of another run
+
+
+def test_a_run_that_is_stopped_leaves_a_summary_of_what_it_wrote(run, album, tmp_path, monkeypatch):
+    def stop_at_the_second(export, folder, kinds):
+        if bundles(out):
+            raise KeyboardInterrupt
+        write_folder(export, folder, kinds)
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(bulk, "write_folder", stop_at_the_second)
+    code, _, complaint = run(album / "a.png", album / "sub" / "a.png", "--out", out, "--kinds", "json")
+    assert code == 130 and "summary.csv there lists them" in complaint
+    (row,) = csv.DictReader((out / "summary.csv").read_text().splitlines())
+    assert [row["bundle"]] == bundles(out)
+
+
+def test_what_a_run_beside_finishes_while_it_is_swept_is_left_alone(tmp_path, monkeypatch):
+    old = tmp_path / ".a-0123abcd.99"
+    old.mkdir()
+    monkeypatch.setattr(bulk.Path, "lstat", lambda path: (path.stat() and old.rmdir()) or old.stat())
+    bulk._sweep(tmp_path)
+
+
 def test_a_result_that_could_not_be_opened_again_is_not_written(run, album, tmp_path, monkeypatch):
     monkeypatch.setattr(document, "LARGEST_EXPORT", 100_000)
     out = tmp_path / "out"
     code, said, _ = run(album / "a.png", "--out", out)
-    assert code == 1
+    assert code == 2
     assert "  a.png: With bias banks of up to K = 4 vectors, the result.json would have more than the 100,000" in said
     assert bundles(out) == []
     assert run(album / "a.png", "--out", out, "--kinds", "csv,npz")[0] == 0
@@ -327,6 +362,6 @@ def test_it_starts_as_a_module(checkpoints, album, tmp_path):
     command = [sys.executable, "-m", "abn.inspector", str(album / "broken.jpg"), "--out", str(tmp_path / "out")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert "1 of 1 failed:\n  broken.jpg: This JPEG file is damaged" in done.stdout
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
