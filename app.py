@@ -50,7 +50,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--public", action="store_true",
         help="strangers reach the page, as through a proxy on this machine: they name Hub ids and no folder of it",
     )  # fmt: skip
-    parser.add_argument("--keep", type=int, default=KEEP_SECONDS, metavar="SECONDS", help="how long uploads are kept")
+    parser.add_argument(
+        "--keep", type=int, default=KEEP_SECONDS, metavar="SECONDS", help="age at which a sweep deletes an upload"
+    )
     parser.add_argument("--mcp", action="store_true", help="also serve the endpoints as MCP tools (gradio[mcp])")
     args = parser.parse_args(argv)
     if args.port is not None and not 1 <= args.port <= 65535:

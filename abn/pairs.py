@@ -89,17 +89,22 @@ class Pairs:
         self.inspector(pair)
         return pair
 
-    def inspector(self, pair: Pair) -> Inspector:
+    def inspector(self, pair: Pair, *, at_hand: bool = False) -> Inspector:
         """The inspector of a pair.
 
+        Args:
+            at_hand: fetch nothing from the Hub for strangers, which takes as long as the Hub does: whoever asks keeps
+                others waiting.
+
         Raises:
-            CheckpointError: as `choose` does, e.g. for a folder that is gone by now or has other weights.
+            CheckpointError: as `choose` does, e.g. for a folder that is gone by now or has other weights; and for
+                what was forgotten and is not fetched.
             ReferenceFileError: likewise.
         """
         if pair == OWN:
             return self.own
         baseline, dmb = (
-            own if choice is None else self._chosen(choice)
+            own if choice is None else self._chosen(choice, at_hand and not self.folders)
             for choice, own in zip((pair.baseline, pair.dmb), self.own.networks, strict=True)
         )
         return type(self.own)(baseline, dmb, self.own.device)
@@ -110,7 +115,12 @@ class Pairs:
         found = [network.notice if self.folders else network.public_notice for network in networks]
         return [notice for notice in found if notice]
 
-    def _chosen(self, choice: Choice) -> Network:
+    def _chosen(self, choice: Choice, at_hand: bool) -> Network:
+        if at_hand and choice.place not in self._loaded:
+            raise CheckpointError(
+                "it made room for networks that others use; load the networks anew under Compare other networks",
+                str(choice.place),
+            )
         network = self._network(choice.place, public_only=not self.folders)
         found = network.model.info.weights_sha256
         if found != choice.weights_sha256:

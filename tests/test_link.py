@@ -57,7 +57,11 @@ def is_skip(update) -> bool:
 
 def test_a_links_networks_are_taken(pairs, handlers):
     pairs.meanwhile = lambda: None
-    assert handlers["open_networks"](visitor("a", left="user/repo"))[0] is CHOSEN
+    loading, loaded = handlers["open_networks"](visitor("a", left="user/repo"))
+    assert loading[0].value.startswith("Loading user/repo from the Hub") and all(map(is_skip, loading[1:]))
+    assert loaded[0].visible is False and loaded[1] is CHOSEN
+    (nothing,) = handlers["open_networks"](visitor("a"))  # a link without networks
+    assert all(map(is_skip, nothing))
 
 
 @pytest.mark.parametrize("act", ["choose", "reset", "open_result"])
@@ -71,9 +75,10 @@ def test_a_links_networks_change_nothing_after_the_visitors_own_choice(
         "open_result": (to_json(export_of(inspector, first_example)),),
     }
     pairs.meanwhile = lambda: handlers[act](visitor(whose), *arguments[act])
-    answer = handlers["open_networks"](visitor("a", left="user/repo"))
+    *_, answer = handlers["open_networks"](visitor("a", left="user/repo"))
+    assert answer[0].visible is False  # nothing is being loaded any more
     # The choice of another visitor is no reason.
-    assert all(map(is_skip, answer)) if whose == "a" else answer[0] is CHOSEN
+    assert all(map(is_skip, answer[1:])) if whose == "a" else answer[1] is CHOSEN
 
 
 def test_networks_change_nothing_after_a_file_was_opened(pairs, handlers, inspector, first_example, monkeypatch):
@@ -112,6 +117,11 @@ def test_a_page_whose_networks_were_forgotten_does_not_show_others_under_their_n
     assert link.pair_marks(OWN) == ["", "", ""]
     with pytest.raises(gr.Error, match="has forgotten which networks it compares: reload the page"):
         handlers["look"](visitor("a"), read_picture(examples[0]), "crop", OWN, mark, None)
+
+
+def test_settings_of_a_page_that_was_forgotten_say_so(handlers, first_example):
+    assert handlers["remind"](None).value == about.NOTHING_HERE
+    assert is_skip(handlers["remind"](Shown(OWN, first_example, PictureFile(), "")))
 
 
 def test_a_picture_of_the_page_is_exported_under_its_own_name_and_hash(handlers, examples):

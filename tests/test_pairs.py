@@ -315,6 +315,21 @@ def test_what_is_forgotten_is_fetched_anew_and_again_leaves_no_file(inspector, u
     assert not cache.exists()
 
 
+def test_what_was_forgotten_is_not_fetched_where_others_would_wait_for_the_hub(
+    inspector, upload, hub, cache, tmp_path
+):
+    pairs = Pairs(inspector, folders=False, scratch=tmp_path / "scratch", most=1)
+    pair = pairs.choose(REPO, "")
+    assert pairs.inspector(pair, at_hand=True).baseline.model.info.commit == upload
+    other = {**hub.repositories[REPO].commits[upload], "README.md": b"another card"}
+    pairs.choose(f"{REPO}@{hub.repositories[REPO].commit(other, 'other')}", "")
+    asked = len(hub.requests)
+    with pytest.raises(CheckpointError, match=r"it made room for networks that others use; load the networks anew"):
+        pairs.inspector(pair, at_hand=True)
+    assert len(hub.requests) == asked
+    assert Pairs(inspector, folders=False).inspector(OWN, at_hand=True) is inspector
+
+
 def test_what_is_of_no_use_leaves_no_file_either(inspector, hub, cache, tmp_path):
     hub.repositories[REPO].commit({**FILES, "config.json": b"{"})
     with pytest.raises(CheckpointError, match="config.json"):

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torchvision
 
 import abn
 from abn.attribution_methods import Value, find_method
@@ -25,7 +27,17 @@ from abn.texts import is_line, one_line
 FORMAT = "abn-export"
 VERSION = 1
 LONGEST_NAME = 255  # characters of a picture's or folder's name
-LIBRARIES = ("torch", "torchvision", "captum", "numpy", "pillow", "plotly", "safetensors", "huggingface_hub")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "captum",
+    "numpy",
+    "pillow",
+    "plotly",
+    "safetensors",
+    "huggingface_hub",
+    "gradio",
+)
 
 
 @dataclass(frozen=True)
@@ -122,9 +134,11 @@ def pixels_sha256(pixels: np.ndarray) -> str:
 
 def installed_versions() -> dict[str, str | None]:
     """Of Python, this package and the libraries whose numbers or formats an export holds."""
-    return {"python": platform.python_version(), "abn": abn.__version__} | {
-        name: _version(name) for name in LIBRARIES
-    }
+    return (
+        {"python": platform.python_version(), "abn": abn.__version__}
+        | {name: _version(name) for name in LIBRARIES}
+        | {"torch": str(torch.__version__), "torchvision": torchvision.__version__}
+    )  # with their builds, as "+cu130"
 
 
 def _version(name: str) -> str | None:

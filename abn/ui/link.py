@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -17,6 +17,7 @@ from abn.memory import DeviceMemoryError
 from abn.pairs import OWN, Pair, Pairs
 from abn.reference_file import ReferenceFileError
 from abn.sources import HubSource
+from abn.texts import escape
 from abn.ui import about
 from abn.ui.attribution_controls import AttributionControls
 from abn.ui.edge import told
@@ -53,9 +54,15 @@ WRITE_TAB = """() => {{
   ({after})();
 }}"""
 
+# Said by the button itself, for a moment, and by a screen reader whose place is on it.
 COPY = """() => {
   const asked = () => window.prompt('The link to this page:', location.href);
-  if (navigator.clipboard) navigator.clipboard.writeText(location.href).catch(asked); else asked();
+  const button = document.querySelector('#copy-link');
+  const told = () => {
+    button.textContent = 'Copied';
+    setTimeout(() => { button.textContent = 'Copy the link'; }, 2000);
+  };
+  if (navigator.clipboard) navigator.clipboard.writeText(location.href).then(told, asked); else asked();
 }"""
 
 
@@ -108,6 +115,7 @@ def build(
     picture: PictureInput,
     places: Mapping[str, gr.Textbox],
     mark: gr.Textbox,
+    notice: gr.Markdown,
     controls: AttributionControls,
     settings: Mapping[str, Component],
     tabs: gr.Tabs,
@@ -119,6 +127,7 @@ def build(
     Args:
         places: out of sight: "picture", the shown picture's origin; "left" and "right", as `pair_places` names them.
         mark: out of sight, the last of `pair_marks`.
+        notice: says that the link's networks are being loaded, until they are.
         settings: beside those of `controls`, by the name they have in a link.
         refit: everything that has the networks' names in it.
         choices: the link's networks change nothing where the visitor has chosen others meanwhile.
@@ -130,23 +139,29 @@ def build(
     }  # fmt: skip
     tab_names = [tab.id for tab in tabs.children]
 
-    def open_networks(request: gr.Request) -> list[Any]:
+    def open_networks(request: gr.Request) -> Iterator[list[Any]]:
         """First the networks: the classes a link may name are theirs."""
         asked = [_value(request, name) for name in ("left", "right")]
         unchanged = [gr.skip()] * (4 + len(refit.components))
         if not any(asked):
-            return unchanged
+            yield [gr.skip(), *unchanged]  # of an event that yields nothing, Gradio empties the outputs
+            return
+        names = " and ".join(filter(None, asked))
+        yield [gr.Markdown(escape(about.LINK_LOADING.format(names=names)), visible=True), *unchanged]
+        loaded = gr.Markdown(visible=False)
         number = choices.begin(request.session_hash)
         try:
             # Whoever made the link does not get to look for folders on this machine.
             chosen = pairs.choose(*asked, folders=False)
             choices.require(request.session_hash, number)
         except Superseded:
-            return unchanged
+            yield [loaded, *unchanged]
+            return
         except (CheckpointError, ReferenceFileError, DeviceMemoryError) as error:
             gr.Warning(html.escape(about.LINK_NETWORKS.format(reason=error), quote=False))
-            return unchanged
-        return [chosen, *pair_marks(chosen), *refit.update(compared_networks(pairs.inspector(chosen)))]
+            yield [loaded, *unchanged]
+            return
+        yield [loaded, chosen, *pair_marks(chosen), *refit.update(compared_networks(pairs.inspector(chosen)))]
 
     @told
     def open_link(request: gr.Request, own_picture: Any, seen: Shown | None, pair: Pair) -> list[Any]:
@@ -189,7 +204,7 @@ def build(
     opened = page.load(
         open_networks,
         None,
-        [pair, places["left"], places["right"], mark, *refit.components],
+        [notice, pair, places["left"], places["right"], mark, *refit.components],
         concurrency_limit=None,
         **HIDDEN,
     )

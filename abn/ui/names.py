@@ -45,6 +45,9 @@ NAMES = """() => {
       set(group, {role: 'group', 'aria-label': text(group, '[data-testid=block-label]') + ': its highest classes'}));
     document.querySelectorAll('#examples .thumbnail-item').forEach((button, i, all) =>
       set(button, {'aria-label': `Example ${i + 1} of ${all.length}: ${button.querySelector('img')?.alt}`}));
+    // What changes without being asked for where one is, told once it stands.
+    document.querySelectorAll(':is(#failure, #agreement, #attribution-status, #networks-status, #copy-link)').forEach(
+      element => set(element, {'aria-live': 'polite'}));
     // Gradio makes a button of every picture; these do nothing when they are pressed.
     document.querySelectorAll(':is(#sees, #used) .image-container button:has(img)').forEach(
       button => set(button, {tabindex: '-1'}));

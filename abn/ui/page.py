@@ -89,7 +89,8 @@ def build_page(
                 )  # fmt: skip
                 fitting = gr.Markdown(elem_id="fitting")
                 linked = gr.Markdown(elem_id="linked", elem_classes="aside")
-                gr.Button("Copy the link", size="sm").click(None, None, None, js=link.COPY, api_visibility="private")
+                copy = gr.Button("Copy the link", size="sm", elem_id="copy-link")
+                copy.click(None, None, None, js=link.COPY, api_visibility="private")
                 with gr.Accordion("Which part of the picture is used", open=False):
                     used = gr.Image(
                         show_label=False, interactive=False, buttons=[], elem_id="used",
@@ -129,7 +130,7 @@ def build_page(
         unchanged = [gr.skip()] * len(refit.components)
 
         def inspect(pair: Pair, pixels: np.ndarray) -> PictureResult:
-            result = pairs.inspector(pair).inspect(pixels)
+            result = pairs.inspector(pair, at_hand=True).inspect(pixels)
             # Of other networks each visitor keeps a little alone, so that they can be forgotten.
             return result if pair == OWN else without_network(result)
 
@@ -171,7 +172,7 @@ def build_page(
             seen = Shown(pair, inspect(pair, fitted.pixels), file, origin)
             labels = unchanged
             if came_from_file:
-                labels = refit.update(compared_networks(pairs.inspector(pair), own=pair == OWN))
+                labels = refit.update(compared_networks(pairs.inspector(pair, at_hand=True), own=pair == OWN))
             return [*present(seen), describe(fitted), show_used_part(picture, fitted), *labels]
 
         inspected = gr.on(
@@ -180,6 +181,12 @@ def build_page(
             api_visibility="private", show_progress="minimal", show_progress_on=agreement,
         )  # fmt: skip
         inspected.failure(lambda: gr.Markdown(about.EARLIER, visible=True), None, failure, **HIDDEN)
+
+        def remind(seen: Shown | None):
+            return gr.skip() if seen is not None else gr.Markdown(about.NOTHING_HERE, visible=True)
+
+        # Of a page whose session is forgotten nothing can be drawn anew.
+        gr.on([each.input for each in settings.values() if hasattr(each, "input")], remind, shown, failure, **HIDDEN)
 
         def chosen_class(event: gr.SelectData, shown: Shown | None):
             known = shown is not None and event.value in shown.result.dmb.class_names
@@ -194,8 +201,8 @@ def build_page(
                 [*presented, picture, fitting, used, *refit.components], [choices, looks, wanted], searches,
             )  # fmt: skip
         link.build(
-            page, pairs, origins, pair, shown, picture, places, mark, controls, {"fit": mode, **settings}, tabs,
-            refit, choices,
+            page, pairs, origins, pair, shown, picture, places, mark, failure, controls, {"fit": mode, **settings},
+            tabs, refit, choices,
         )  # fmt: skip
         api.add_endpoints(own.inspect, own.attribute, own.methods, own.class_names, own.dmb.label)
     return page
@@ -242,7 +249,7 @@ def _tabs(
     own = compared_networks(pairs.own, own=True)
 
     def attribute(pair: Pair, *arguments, **options):
-        return pairs.inspector(pair).attribute(*arguments, **options)
+        return pairs.inspector(pair, at_hand=True).attribute(*arguments, **options)
 
     with gr.Tabs(overflow_behavior="wrap") as tabs:
         with gr.Tab("Factors", id="factors", elem_id="tab-factors"):
