@@ -102,7 +102,7 @@ def read_class_names(given: str) -> list[str]:
     try:
         text = Path(given).read_text(encoding="utf-8") if os.path.isfile(given) else given.replace(",", "\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            "the class names cannot be read; expected a text file, one name a line", given
-        ) from error
+        why = getattr(error, "strerror", None) or "it is no UTF-8"
+        reason = f"the class names cannot be read ({why}); expected a text file, one name a line"
+        raise CheckpointError(reason, given) from error
     return [name.strip() for name in text.splitlines() if name.strip()]

@@ -140,7 +140,8 @@ def _read_torchvision(folder: Path, download: bool) -> Cifar10:
         except PermissionError:
             raise
         except OSError as error:
-            raise DataError(f"CIFAR-10 could not be stored in or fetched to {folder}: {error}") from error
+            remedy = f"look at network and disk, or put {ARCHIVE} there"
+            raise DataError(f"CIFAR-10 could not be stored in or fetched to {folder}: {error}; {remedy}") from error
         arrays[f"x_{split}"] = np.asarray(dataset.data)
         arrays[f"y_{split}"] = np.asarray(dataset.targets)
     return Cifar10(**arrays)

@@ -218,5 +218,6 @@ def _require_number(value: float, name: str) -> None:
 
 
 def _require_finite(values: Tensor, name: str) -> None:
-    if not torch.isfinite(values).all():
-        raise ValueError(f"{name} hold a value that is not finite")
+    wrong = values[~torch.isfinite(values)]
+    if len(wrong):
+        raise ValueError(f"{name} hold {wrong[0].item()}; expected finite numbers")

@@ -83,7 +83,9 @@ class Modulation:
 
     def _require_parts(self) -> None:
         if not self.has_parts:
-            raise ValueError("this block is static: it has no linear term, gate weights or bias bank")
+            raise ValueError(
+                "this block is static: it has no linear term, gate weights or bias bank; ask `has_parts` first"
+            )
 
 
 def joined(parts: Sequence[Modulation]) -> Modulation:

@@ -20,6 +20,7 @@ from abn.inspector import Inspector
 from abn.networks import Network, open_network
 from abn.results import BlockResult, NetworkResult
 from abn.sources import locate
+from abn.texts import aligned
 
 TOLERANCE = 1e-4  # of a quantity's largest value; float32 sums in another order differ by about 1e-6
 
@@ -253,5 +254,4 @@ def table(differences: Sequence[Difference], tolerance: float = TOLERANCE) -> st
         number = "not comparable" if one.largest is None else f"{one.largest:.3g}"
         mark = "" if one.within(tolerance) else "beyond"
         lines.append((one.quantity, one.network, number, f"{one.scale:.4g}", mark, one.where))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return aligned(lines)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from abn.export.manifest import pixels_sha256
 from abn.export.tables import spreadsheet_safe
 from abn.results import PictureResult
+from abn.texts import aligned
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,7 @@ def table(rows: Sequence[Row]) -> str:
     for row in written:
         said = (f"{one.predicted} {100 * one.probability:.1f} %" for one in row.said)
         lines.append((row.shown, *said, "yes" if row.agree else "no", row.bundle))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return aligned(lines)
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:

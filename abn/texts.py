@@ -1,10 +1,11 @@
-"""Names that strangers chose: one line of text, which neither a terminal nor a page obeys; and their numbers."""
+"""Names that strangers chose: one line of text, which neither a terminal nor a page obeys; their numbers; columns."""
 
 from __future__ import annotations
 
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
 
 LONGEST_TEXT = 1000  # characters of any name or note
 _JOINERS = "\u200c\u200d"  # zero width; Persian, Indic scripts and emoji of several parts are not written without
@@ -38,3 +39,9 @@ def escape(text: str) -> str:
 def _is_plain(character: str) -> bool:
     # Python counts the space alone as printable, and not those of other widths or that forbid a break.
     return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of as many cells each, as columns of text."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -114,3 +114,12 @@ class Reference:
     class_names: tuple[str, ...]
     blocks: dict[str, BlockReference]
     dataset_note: str = ""
+
+
+def entropy_share(weights: np.ndarray) -> np.ndarray:
+    """(..., K) gate weights → (...) entropy as a share of log K: 1 for equal weights, 0 for one alone."""
+    weights = np.asarray(weights, np.float64)
+    if weights.shape[-1] == 1:
+        return np.ones(weights.shape[:-1])
+    logs = np.log(np.where(weights > 0, weights, 1.0))
+    return -(weights * logs).sum(axis=-1) / np.log(weights.shape[-1])

@@ -11,6 +11,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from abn.usual import entropy_share
+
 CONFIDENCE = 0.95
 INTERVAL = "95 %, adjusted Wald for paired proportions (Bonett & Price 2012)"
 
@@ -63,11 +65,7 @@ def entropy(gates: np.ndarray) -> float:
 
     1 for one vector alone: its weight is 1 = 1/K, as uniform weights are.
     """
-    gates = np.asarray(gates, np.float64)
-    if gates.shape[1] == 1:
-        return 1.0
-    logs = np.log(gates, out=np.zeros_like(gates), where=gates > 0)  # 0 log 0 is 0
-    return float(-(gates * logs).sum(axis=1).mean() / math.log(gates.shape[1]))
+    return float(entropy_share(gates).mean())
 
 
 def choice(mean_gates: np.ndarray, mean_entropy: float) -> float:

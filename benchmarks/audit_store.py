@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
@@ -88,6 +89,7 @@ class Store:
         except FileNotFoundError:
             return None
         except (zipfile.BadZipFile, EOFError, ValueError):
+            print(f"{self.folder / name} is damaged, so it is computed again", file=sys.stderr)
             return None
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:

@@ -93,7 +93,7 @@ def main() -> None:
         events: dict[str, int] = {}
 
         def joined(answer) -> None:
-            if answer.url.endswith("queue/join?") or answer.url.split("?")[0].endswith("queue/join"):
+            if answer.url.split("?")[0].endswith("queue/join"):
                 events[answer.json()["event_id"]] = answer.request.post_data_json["fn_index"]
 
         page.on("response", joined)

@@ -27,6 +27,7 @@ from abn.data import MEAN, STD, Cifar10, DataError, load_cifar10, to_pixels
 from abn.devices import DeviceError, choose_device
 from abn.experiment import RunLog, group_name, read_runs, run_file
 from abn.experiment_checks import ResultsError
+from abn.experiment_folder import TABLE_FILE
 from abn.files import replace_file
 from abn.memory import DeviceMemoryError
 from abn.options import require_at_least_one
@@ -36,7 +37,7 @@ from abn.training import Run, TrainingError, train
 from benchmarks.arms import ARMS, has_gates, in_order, parameters
 from benchmarks.audit_conditions import Images
 from benchmarks.bank_use import measure
-from benchmarks.table import TABLE_FILE, make_table, markdown
+from benchmarks.table import make_table, markdown
 
 Trainer = Callable[[str, int, Callable[[list[dict]], None]], None]
 

@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 import time
+from statistics import median
 from urllib.request import urlopen
 
 import gradio as gr
@@ -44,12 +45,11 @@ def main() -> None:
     args = parser.parse_args()
     page: list[float] = []
     seconds = interleaved({"imports": import_libraries, "page": lambda: serve_page(page)}, args.rounds)
-    imports, page = sorted(seconds["imports"]), page[1:]
+    imports, page = seconds["imports"], page[1:]
     print(f"{describe_hardware(torch.device('cpu'))}, torch {torch.__version__}, gradio {gr.__version__}")
     print("| imports, s | served page, s | ratio |")
     print("|---|---|---|")
-    middle = len(page) // 2
-    print(f"| {imports[middle]:.2f} | {sorted(page)[middle]:.2f} | {ratio(page, seconds['imports']):.2f} |")
+    print(f"| {median(imports):.2f} | {median(page):.2f} | {ratio(page, imports):.2f} |")
 
 
 if __name__ == "__main__":

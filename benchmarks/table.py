@@ -10,7 +10,6 @@ from benchmarks.bank_use import sentences
 from benchmarks.contrasts import SUBJECT, summarise
 from benchmarks.words import p_value, signed
 
-TABLE_FILE = "table.json"
 SEEDS = 10
 """Runs an arm that the experiment aims at."""
 

@@ -21,8 +21,8 @@ from abn.export import Export, ExportError, read_export, to_csv, to_html, to_jso
 from abn.export.document import LARGEST_EXPORT
 from abn.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
 from abn.export.opening import MOST_BLOCKS, MOST_CHANNELS
+from abn.in_numbers import response_rows
 from abn.results import BlockResult, NetworkResult, PictureResult
-from abn.ui import responses_tab
 from abn.usual import BlockReference, Statistics
 
 NAMES = ("ship", "truck")
@@ -360,7 +360,7 @@ def test_a_missing_response_takes_nothing_from_the_table(small):
     gaps = (np.float32([np.nan, 1, 3]), np.float32([np.nan, np.nan]))
     blocks = tuple(dataclasses.replace(block, response=gap) for block, gap in zip(blocks, gaps, strict=True))
     dmb = dataclasses.replace(small.result.dmb, blocks=blocks)
-    rows = responses_tab.table_of(PictureResult(small.result.pixels, small.result.baseline, dmb))
+    rows = response_rows(PictureResult(small.result.pixels, small.result.baseline, dmb))
     assert [row for row in rows if row[1] == "D"] == [
         ["b1", "D", 2, "1.100", "2.000", "2.900"], ["b2", "D", 0, "–", "–", "–"],
     ]  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 from abn import figures
 from abn.figures import BlockFactors
 from abn.figures.words import ordinal
+from abn.usual import entropy_share
 
 WIDTHS = (64, 64, 128, 128, 256, 256)
 NAMES = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1)]
@@ -410,8 +411,8 @@ def test_gate_weights_without_a_reference():
 
 def test_entropy_share():
     weights = np.array([[0.25] * 4, [1.0, 0, 0, 0], [0.5, 0.5, 0, 0]])
-    assert figures.entropy_share(weights) == pytest.approx([1, 0, 0.5])
-    assert figures.entropy_share(np.ones((3, 1))).tolist() == [1, 1, 1]
+    assert entropy_share(weights) == pytest.approx([1, 0, 0.5])
+    assert entropy_share(np.ones((3, 1))).tolist() == [1, 1, 1]
 
 
 # --- distributions ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Words on the page, the bundled checkpoint in its place, nothing half-written in 
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -27,7 +28,9 @@ from abn.data import CLASS_NAMES
 from abn.hub import ABANDONED
 from abn.inspector import Inspector
 from abn.networks import load_network, load_networks
+from abn.pairs import Pairs
 from abn.resnet import resnet_dmb, resnet_s
+from abn.ui.page import build_page
 from tests import hub_server
 from tests.conftest import HOME
 from tests.hub_server import REPO, TOKEN, HubServer, Repository, left_over, status
@@ -136,6 +139,18 @@ def no_connection(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     hub_server.use_endpoint(monkeypatch, "http://127.0.0.1:9")  # the discard port, where nothing listens
 
 
+def new_history_at_every_look(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = hub.repositories[REPO].commits[hub.repositories[REPO].revisions["main"]]
+    looks = itertools.count()
+
+    def replace(handler):
+        hub.repositories[REPO] = Repository()
+        hub.repositories[REPO].commit(there | {"README.md": b"card %d" % next(looks)})
+        handler.answer()
+
+    hub.fail(replace, "HEAD", "model.safetensors")
+
+
 FAILURES = {
     "private, no token": (change(private=True), ["or it is private", "give a token", "HF_TOKEN"]),
     "gated, no token": (change(gated=True), ["is gated", "ask for access", "HF_TOKEN"]),
@@ -165,6 +180,7 @@ FAILURES = {
     "a read-only disk": (disk("os.makedirs", errno.EROFS, "cache"), ["cannot be written", "permissions", "HF_HOME"]),
     "a cache of others": (disk("os.makedirs", errno.EACCES, "cache"), ["cannot be written", "permissions"]),
     "a broken disk": (disk("shutil.move", errno.EIO, "blobs"), ["could not be stored", "look at the disk"]),
+    "changing all the time": (new_history_at_every_look, ["changed while it was read", "try again"]),
     "no weights": (upload(model_safetensors=None), ["no model.safetensors", "name another one"]),
     "no JSON": (upload(config_json=b"{"), ["config.json is not JSON"]),
     "a reference of nothing": (upload(reference_safetensors=b"?"), ["reference.safetensors"]),
@@ -221,6 +237,18 @@ def test_beside_a_network_of_other_classes_both_bundled_ones_are_shown(
     assert failed.startswith(f"{REPO}: ") and "asked too often" in failed
     assert other.startswith("mine: it tells other classes apart")  # a name, no path
     assert other.endswith("So the other checkpoint that came with this app is shown in its place.")
+
+
+def test_the_page_says_why_and_has_the_bundled_network(hub, checkpoints, examples):
+    hub.fail(status(429))
+    bundled = (checkpoints / "resnet-s", checkpoints / "resnet-dmb")
+    inspector = Inspector(*load_networks((REPO, None), bundled), torch.device("cpu"))
+    config = build_page(Pairs(inspector, folders=True), examples).get_config_file()
+    shown = [component["props"] for component in config["components"]]
+    (notice,) = [each["value"] for each in shown if "notice" in each.get("elem_classes", []) and each.get("value")]
+    assert notice.startswith(f"{REPO}: ") and "asked too often" in notice
+    assert "ResNet-S" in {each.get("label") for each in shown}
+    assert inspector.networks[0].reference is not None
 
 
 def test_two_networks_of_other_classes_are_an_error_where_the_hub_gave_what_was_named(hub, checkpoints):

@@ -7,13 +7,15 @@ import re
 
 import pytest
 import torch
+import yaml
 
 from abn.checkpoints import load_checkpoint
 from abn.experiment import read_runs
+from abn.experiment_folder import TABLE_FILE
 from abn.reference import load_reference
 from benchmarks import awaken
 from benchmarks.audit_report import answers
-from benchmarks.table import TABLE_FILE, make_table, markdown
+from benchmarks.table import make_table, markdown
 from tests.conftest import HOME
 
 COUNTS = {"resnet-s": 2_777_674, "resnet-dmb": 2_957_794}
@@ -60,6 +62,18 @@ def test_the_readmes_library_example_runs(monkeypatch):
     exec(example, names)
     assert names["maps"].values.shape == (8, 3, 32, 32)
     assert torch.equal(names["plain"].modulations["layer1.0"].factors, torch.ones(8, 64))
+
+
+def test_the_front_matter_is_that_of_a_space():
+    _, front, _ = (HOME / "README.md").read_text().split("---\n", 2)
+    space = yaml.safe_load(front)
+    assert (space["sdk"], space["license"]) == ("gradio", "apache-2.0")
+    assert (HOME / space["app_file"]).is_file()
+    assert len(space["short_description"]) <= 60  # more the Hub refuses
+    wanted = re.search(r"^gradio>=([\d.]+),<(\d+)$", (HOME / "requirements.txt").read_text(), re.M)
+    least, below, named = (tuple(map(int, v.split("."))) for v in (*wanted.groups(), space["sdk_version"]))
+    assert least <= named < below
+    assert re.fullmatch(r"3\.1[1-9]\.\d+", space["python_version"])  # ZeroGPU takes whole versions alone
 
 
 def test_readme_shows_the_page():

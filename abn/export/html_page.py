@@ -17,7 +17,15 @@ from abn import drawing, figures, notes
 from abn.attribution_methods import METHODS
 from abn.export.document import Export, manifest_json
 from abn.export.html_parts import POLICY, SCRIPT, STYLE, packed_plotly
-from abn.export.html_tables import escape, gate_table, own_share, top_classes, unusual_table
+from abn.export.html_tables import (
+    escape,
+    gate_table,
+    own_share,
+    region_table,
+    response_table,
+    top_classes,
+    unusual_table,
+)
 from abn.export.manifest import Origin
 
 UNUSUAL = 10  # channels listed of each network
@@ -120,6 +128,7 @@ class _Page:
         method = METHODS[pair.method]
         options = ", ".join(f"{name} {value}" for name, value in question.options.items())
         *strips, difference = drawing.attribution(self.export.result, pair)
+        title = drawing.difference_title(self.export.result)
         parts = []
         for (side, half), network, strip in zip(
             self.export.attributions.items(), self.export.result.networks, strips, strict=True
@@ -133,12 +142,14 @@ class _Page:
             parts.append(
                 f"<div><h3>{escape(network.label)}</h3>{text}{self._place(f'attribution-{side}', strip, name)}</div>"
             )
+        labels = [*(network.label for network in self.export.result.networks), title]
+        numbers = region_table(labels, [*pair.maps, pair.maps[1] - pair.maps[0]])
         return (
             f"<h2>Attribution: {escape(method.label)} for {escape(pair.target)}</h2><p>{escape(method.description)}"
             f"{escape(f' Options: {options}.' if options else '')}</p>{_not_shown(notes.ATTRIBUTION)}"
-            f'<div class="two">{"".join(parts)}</div><h3>{escape(drawing.difference_title(self.export.result))}</h3>'
+            f'<div class="two">{"".join(parts)}</div><h3>{escape(title)}</h3>'
             f"{self._place('attribution-difference', difference, 'Difference of the two maps')}"
-            f"{_not_shown(notes.DIFFERENCE)}"
+            f"{_not_shown(notes.DIFFERENCE)}{numbers}"
         )
 
     def responses(self) -> str:
@@ -148,6 +159,7 @@ class _Page:
         return (
             "<h2>Responses</h2><p>The mean output of each block's second convolution, one value a channel, before "
             f"any factor.</p>{_not_shown(notes.RESPONSES)}{self._place('responses', figure, 'Responses by block')}"
+            f"{response_table(self.export.result)}"
         )
 
     def manifest(self) -> str:
@@ -168,7 +180,8 @@ class _Page:
             f'<tr><th scope="row">{escape(k)}</th><td class="break">{escape(v)}</td></tr>' for k, v in rows
         )
         return (
-            f'<h2>Where this comes from</h2><div class="scroll"><table id="manifest">{lines}</table></div>'
+            '<h2>Where this comes from</h2><div class="scroll" tabindex="0">'
+            f'<table id="manifest">{lines}</table></div>'
             '<p class="aside">The same as JSON, with every option, stands in this file as the script '
             "<code>abn-manifest</code>.</p>"
         )

@@ -55,7 +55,15 @@ SCRIPT = """
     script.textContent = await new Response(stream).text();
     document.head.append(script);
     for (const [id, figure] of Object.entries(JSON.parse(read('figures')))) {
-      await Plotly.newPlot(id, figure.data, figure.layout, {responsive: true, displaylogo: false});
+      const place = document.getElementById(id);
+      await Plotly.newPlot(place, figure.data, figure.layout, {responsive: true, displaylogo: false});
+      // The first drawing speaks for all; the bar of buttons beside them keeps its own names.
+      place.querySelectorAll('.main-svg').forEach((drawing, i) => {
+        if (i) drawing.setAttribute('aria-hidden', 'true');
+        else { drawing.setAttribute('role', 'img'); drawing.setAttribute('aria-label', place.ariaLabel); }
+      });
+      place.removeAttribute('role');
+      place.removeAttribute('aria-label');
     }
     document.documentElement.dataset.drawn = 'yes';
   } catch (error) {

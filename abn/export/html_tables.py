@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from abn import figures
-from abn.results import NetworkResult
+from abn.in_numbers import REGION_COLUMNS, RESPONSE_COLUMNS, region_rows, response_rows
+from abn.results import NetworkResult, PictureResult
+from abn.usual import entropy_share
 
 TOP = 5  # classes shown of each network
 MOST_GATES = 8
@@ -28,7 +30,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1
         return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
 
     body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{line("th", headings)}</tr>{body}</table></div>'
+    return f'<div class="scroll" tabindex="0"><table><tr>{line("th", headings)}</tr>{body}</table></div>'
 
 
 def top_classes(network: NetworkResult) -> str:
@@ -72,12 +74,31 @@ def unusual_table(rows: Sequence[figures.UnusualChannel]) -> str:
 
 
 def gate_table(network: NetworkResult) -> str:
-    """Every gate weight; nothing where there are too many for a page's width."""
+    """Every gate weight, or where there are too many for a page's width the largest; and the entropy."""
     blocks = [block for block in network.blocks if block.is_modulated]
+    entropy = [f"{float(entropy_share(block.gate_weights)):.6f}" for block in blocks]
     most = max(len(block.gate_weights) for block in blocks)
+    headings, cells = [f"α{k}" for k in range(most)], [[f"{w:.5f}" for w in block.gate_weights] for block in blocks]
     if most > MOST_GATES:
-        return ""
+        largest = [int(np.argmax(block.gate_weights)) for block in blocks]
+        headings = ["largest weight"]
+        cells = [[f"{block.gate_weights[k]:.5f} (α{k})"] for block, k in zip(blocks, largest, strict=True)]
     return table(
-        ("block", *(f"α{k}" for k in range(most))),
-        ((block.name, *(f"{weight:.5f}" for weight in block.gate_weights)) for block in blocks),
+        ("block", *headings, "entropy (share of the largest)"),
+        ((block.name, *row, share) for block, row, share in zip(blocks, cells, entropy, strict=True)),
+    )
+
+
+def response_table(result: PictureResult) -> str:
+    """A row a block and network: percentiles of its responses."""
+    return table(RESPONSE_COLUMNS, ([str(cell) for cell in row] for row in response_rows(result)), texts=2)
+
+
+def region_table(labels: Sequence[str], maps: Sequence[np.ndarray]) -> str:
+    """The maps' sums over regions, folded away until they are asked for."""
+    rows = region_rows([figures.regions(values) for values in maps])
+    numbers = table((*REGION_COLUMNS, *labels), rows, texts=2)
+    return (
+        "<details><summary>The maps in numbers: sums over 4 × 4 regions</summary><p>Rows count from the top, columns "
+        f"from the left, both from 0.</p>{numbers}</details>"
     )

@@ -11,7 +11,7 @@ from abn.figures.audit import frozen_conditions, variance_parts
 from abn.figures.blocks import BlockFactors
 from abn.figures.distributions import response_distributions
 from abn.figures.factors import factor_heatmap
-from abn.figures.gates import entropy_share, gate_weights
+from abn.figures.gates import gate_weights
 from abn.figures.maps import attribution_map, attribution_strip, shared_limit
 from abn.figures.regions import Region, regions
 from abn.figures.results import ARM_STYLES, ArmRuns, contrast_intervals, learning_curves, seed_points
@@ -31,7 +31,6 @@ __all__ = [
     "attribution_strip",
     "channel_sum",
     "contrast_intervals",
-    "entropy_share",
     "factor_heatmap",
     "frozen_conditions",
     "gate_weights",

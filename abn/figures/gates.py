@@ -9,18 +9,10 @@ import plotly.graph_objects as go
 
 from abn.figures.style import DMB_COLOUR, NEUTRAL_COLOUR, annotation, axis, new_figure, plain, signed, subscript
 from abn.figures.words import percentile_words
+from abn.usual import entropy_share
 
 THOUSANDTHS = 1000.0
 ROW_HEIGHT = 18  # pixels
-
-
-def entropy_share(weights: np.ndarray) -> np.ndarray:
-    """(..., K) gate weights → (...) entropy as a share of log K: 1 for equal weights, 0 for one alone."""
-    weights = np.asarray(weights, np.float64)
-    if weights.shape[-1] == 1:
-        return np.ones(weights.shape[:-1])
-    logs = np.log(np.where(weights > 0, weights, 1.0))
-    return -(weights * logs).sum(axis=-1) / np.log(weights.shape[-1])
 
 
 def gate_weights(

@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 
 from abn import drawing, figures
+from abn.in_numbers import REGION_COLUMNS, region_rows
 from abn.inspector import AttributionPair
 from abn.texts import escape
 from abn.ui import about, words
@@ -140,13 +141,9 @@ def build(
     def in_numbers(labels: Sequence[str], maps: Sequence[np.ndarray], problems: Sequence[str | None], unit: str):
         found = [figures.regions(values) for values in maps]
         sentences = [words.regions(*each) for each in zip(labels, found, problems, strict=True)]
-        rows = [
-            ["{}–{}".format(*same[0].rows), "{}–{}".format(*same[0].columns), *(f"{r.total:+.4g}" for r in same)]
-            for same in zip(*found, strict=True)
-        ]
         return (
             about.REGIONS.format(unit=unit) + "\n".join(f"- {sentence}" for sentence in sentences),
-            gr.Dataframe(rows, headers=["rows", "columns", *labels]),
+            gr.Dataframe(region_rows(found), headers=[*REGION_COLUMNS, *labels]),
         )
 
     hidden = {"trigger_mode": "always_last", "api_visibility": "private"}

@@ -6,10 +6,11 @@ import gradio as gr
 import numpy as np
 from gradio.components import Component
 
-from abn import drawing, figures
+from abn import drawing
 from abn.ui import about, words
 from abn.ui.factors_tab import modulated_side
 from abn.ui.shown import Compared, Refit, Shown
+from abn.usual import entropy_share
 
 
 def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
@@ -34,7 +35,7 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         network = seen.result.side(side)
         blocks = [block for block in network.blocks if block.is_modulated]
         weights = np.stack([block.gate_weights for block in blocks])
-        entropy = figures.entropy_share(weights)
+        entropy = entropy_share(weights)
         rows = [
             [block.name, *(f"{weight:.5f}" for weight in block.gate_weights), f"{share:.6f}"]
             for block, share in zip(blocks, entropy, strict=True)

@@ -48,6 +48,7 @@ NAMES = """() => {
     // What changes without being asked for where one is, told once it stands.
     document.querySelectorAll(':is(#failure, #agreement, #attribution-status, #networks-status, #copy-link)').forEach(
       element => set(element, {'aria-live': 'polite'}));
+    document.querySelectorAll('input.search-input').forEach(field => set(field, {'aria-label': field.title}));
     // Gradio makes a button of every picture; these do nothing when they are pressed.
     document.querySelectorAll(':is(#sees, #used) .image-container button:has(img)').forEach(
       button => set(button, {tabindex: '-1'}));

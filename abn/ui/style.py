@@ -33,6 +33,7 @@ footer {display: none !important}
 .prose {overflow-wrap: break-word}
 .label-wrap {text-align: left}
 .prose table {display: block; overflow-x: auto}
+.prose :is(pre, pre code) {white-space: pre-wrap !important; overflow-wrap: anywhere}
 """
 
 # gr.Plot has no click event and rebuilds its div at every update: this listens on whichever is there and
@@ -54,7 +55,16 @@ hook();
 
 # With <base href> in the page, plotly writes the whole address into every reference to a gradient or clip path, and a
 # colour bar loses its colours as soon as a setting changes the address. "./", Gradio's base, is the default anyway.
-HEAD = "<script>document.querySelector('base')?.removeAttribute('href')</script>"
+_BASE = "document.querySelector('base')?.removeAttribute('href');"
+
+# Whenever an upload's progress ends, Gradio's client closes a stream that has no closing, and warns of that: nothing
+# that whoever reads the console could mend, or has to know.
+_QUIET = """
+const warn = console.warn.bind(console);
+console.warn = (...said) => { if (said[0] !== 'Method not implemented.') warn(...said); };
+"""
+
+HEAD = f"<script>{_BASE}{_QUIET}</script>"
 
 # A plot that was redrawn while its tab was hidden, or while the window changed, has the wrong width.
 FIT_PLOTS = "() => { setTimeout(() => window.dispatchEvent(new Event('resize')), 60); }"

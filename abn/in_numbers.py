@@ -1,0 +1,39 @@
+"""What a picture's figures show, as rows of text: for the page and for an exported one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+import numpy as np
+
+from abn import figures
+from abn.results import PictureResult
+
+RESPONSE_COLUMNS = ("block", "network", "channels", "5 %", "median", "95 %")
+REGION_COLUMNS = ("rows", "columns")  # and a column a map
+
+
+def response_rows(result: PictureResult) -> list[list]:
+    """For each block and network: the name, the label, how many responses are known, and their percentiles."""
+    rows = []
+    # Block by block; networks of a file from elsewhere may have different numbers of them.
+    for blocks in zip_longest(*(network.blocks for network in result.networks)):
+        for network, block in zip(result.networks, blocks, strict=True):
+            if block is not None:
+                known = block.response[np.isfinite(block.response)]  # a file may leave some out
+                spread = [f"{v:.3f}" for v in np.percentile(known, [5, 50, 95])] if len(known) else ["–"] * 3
+                rows.append([block.name, network.label, len(known), *spread])
+    return rows
+
+
+def region_rows(found: Sequence[Sequence[figures.Region]]) -> list[list[str]]:
+    """For each region its rows, its columns, and every map's sum in it.
+
+    Args:
+        found: the regions of each map, of one grid.
+    """
+    return [
+        ["{}–{}".format(*same[0].rows), "{}–{}".format(*same[0].columns), *(f"{r.total:+.4g}" for r in same)]
+        for same in zip(*found, strict=True)
+    ]
