@@ -7,7 +7,7 @@ with the page; another is sent when it is chosen.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 import numpy as np
@@ -107,20 +107,22 @@ def _show_audit(audit: Audit) -> list[Component]:
     return [
         gr.Markdown(words.audited(audit), elem_id="audit-answers"),
         _plot(figures.variance_parts(names, *parts), bool(names), "audit-variance"),
-        _table(words.blocks(audit), words.BLOCK_COLUMNS, "The factors and gates of each block", "audit-blocks"),
+        _table(words.blocks(audit), words.BLOCK_COLUMNS, about.AUDIT_BLOCKS, "audit-blocks"),
         _plot(figures.frozen_conditions(labels, *conditions), bool(labels), "audit-conditions"),
-        _table(words.conditions(audit), words.CONDITION_COLUMNS, "Accuracy", "audit-conditions-table"),
-    ]
+        _table(
+            words.conditions(audit), words.CONDITION_COLUMNS, about.AUDIT_CONDITIONS, "audit-conditions-table",
+            wrap=True, max_height=600, column_widths=["225px", "110px", "222px", "120px", "222px"],
+        ),
+    ]  # fmt: skip
 
 
 def _plot(figure: go.Figure, visible: bool, name: str) -> gr.Plot:
     return gr.Plot(figure, show_label=False, visible=visible, elem_id=name)
 
 
-def _table(rows: list[list], headers: list[str], label: str, name: str) -> gr.Dataframe:
-    return gr.Dataframe(
-        rows, headers=headers, label=label, interactive=False, max_height=400, visible=bool(rows), elem_id=name
-    )
+def _table(rows: list[list], headers: list[str], label: str, name: str, **options: Any) -> gr.Dataframe:
+    options = {"max_height": 400, "interactive": False, "visible": bool(rows)} | options
+    return gr.Dataframe(rows, headers=headers, label=label, elem_id=name, **options)
 
 
 def _arm_runs(runs: tuple[RunLog, ...]) -> list[figures.ArmRuns]:

@@ -19,19 +19,15 @@ MOST_PROBLEMS = 10  # told one by one
 ARM_COLUMNS = ["arm", "n", "last epoch (%)", "best epoch (%), biased: chosen on the test set", "parameters"]
 CONTRAST_COLUMNS = [
     "contrast", "n", "difference (points)", "95 % interval", "p, Holm",
-    f"seeds that would detect {PAPER_DIFFERENCE:+.2f}",
+    f"seeds for {PAPER_DIFFERENCE:+.2f}",
 ]  # fmt: skip
 RUN_COLUMNS = [
     "arm", "seed", "epochs done", "last epoch (%)", "best epoch (%), biased", "minutes", "device", "torch",
 ]  # fmt: skip
 BLOCK_COLUMNS = [
-    "block", "channels", "variance of a factor", "of it between classes", "entropy of the gates",
-    "each bias vector leads in (%)", "the bank's share of m", "and of what varies in m",
+    "block", "channels", "variance", "between classes", "entropy", "leads in (%)", "bank's share", "of variation",
 ]  # fmt: skip
-CONDITION_COLUMNS = [
-    "factors frozen", "bn2 as trained (%)", "free − frozen, 95 % interval (points)", "bn2 re-estimated (%)",
-    "free − frozen, 95 % interval (points)",
-]  # fmt: skip
+CONDITION_COLUMNS = ["factors frozen", "as trained (%)", "costs (points)", "re-estimated (%)", "costs then (points)"]
 
 
 def answer(results: Results) -> str:
