@@ -79,18 +79,19 @@ def run(
         _fill(rows, inspector, found, out, job, done)
     finally:  # a run that is stopped tells what it wrote
         ordered = [rows[one] for one in found if one in rows]
-        _write_summary(out, ordered)
+        if ordered:
+            _write_summary(out, ordered)
     return ordered
 
 
 def _write_summary(out: Path, rows: Sequence[Row]) -> None:
-    """The rows as a file; where the disk does not take it they are told all the same, and the older file goes."""
+    """The rows as a file; where the disk does not take it, the older file goes: it is of another run."""
     path, content = out / SUMMARY_FILE, to_csv(rows)
     try:
         replace_file(path, lambda scratch: scratch.write_bytes(content))
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        print(f"{path} could not be written ({reason}); the same is told here", file=sys.stderr)
+        print(f"{path} could not be written ({reason})", file=sys.stderr)
         with suppress(OSError):
             path.unlink()
 

@@ -64,7 +64,7 @@ def save_checkpoint(
     std: Sequence[float] = STD,
     **known: Any,
 ) -> Path:
-    """Write a checkpoint's folder; one that stands there is replaced, and nothing else is.
+    """Write a checkpoint's folder; one that stands there is replaced, with reference and log, and nothing else is.
 
     A kill leaves the old checkpoint, the new one, or a folder that refuses to load: `config.json` goes
     first and comes last.
@@ -124,8 +124,9 @@ def _replace_folder(folder: Path, weights: bytes, config: bytes, card: str) -> N
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).unlink(missing_ok=True)
     path = folder / WEIGHTS_FILE
-    if not path.exists() or path.read_bytes() != weights:
-        for name in TIED:  # made of the weights that stood here
+    others = path.exists() and path.read_bytes() != weights
+    for name in TIED:  # made of the weights that stood here; a log without any is a training run's own
+        if others or (name == REFERENCE_FILE and not path.exists()):
             (folder / name).unlink(missing_ok=True)
     # Bytes, not safetensors' own save_file: that makes a file which only its owner may read.
     replace_file(path, lambda scratch: scratch.write_bytes(weights))
@@ -172,7 +173,7 @@ def save_trained(
         replace_file(folder / LOG_FILE, lambda scratch: scratch.write_text(lines, encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(
-            f"{LOG_FILE} could not be written ({error.strerror}); make room", str(folder)
+            f"{LOG_FILE} could not be written ({error.strerror}); mend that", str(folder)
         ) from error
     return folder
 

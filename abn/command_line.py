@@ -40,7 +40,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         prog=PROGRAM,
         description="Inspect any number of pictures with both networks, and write a bundle of files for each.",
         epilog=f"`{PROGRAM} replay BUNDLE` computes a bundle anew and compares (see its --help). Exit codes: 0 all "
-        "pictures done, 1 some failed (they are listed), 2 nothing could be done.",
+        "pictures done, 1 some failed (they are listed), 2 nothing could be done or all failed, 130 stopped.",
     )
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="picture, or folder with pictures")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to; made if missing")
@@ -139,7 +139,7 @@ def inspect_pictures(argv: list[str]) -> int:
         return _refuse(f"{args.out} cannot be written to ({error.strerror}); name another folder with --out")
     except KeyboardInterrupt:
         print(
-            f"{PROGRAM}: stopped; the bundles in {args.out} are whole, and {bulk.SUMMARY_FILE} there lists them",
+            f"{PROGRAM}: stopped; every bundle in {args.out} is whole",
             file=sys.stderr,
         )
         return STOPPED

@@ -143,8 +143,8 @@ def read_runs(folder: Path) -> tuple[list[RunLog], list[str]]:
                 continue
             kind = tuple(record[key] for key in ("recipe", "recipe_sha256", "epochs", "holdout"))
             first = first or (place, kind)
-            variant = record.get("variant", variants.get(named["arm"]))  # earlier lines do not tell it
-            if variants.setdefault(named["arm"], variant) not in (None, variant):
+            variant = record.get("variant")  # earlier lines do not tell it
+            if variant is not None and variants.setdefault(named["arm"], variant) != variant:
                 raise ResultsError(
                     f"mixed networks in one arm: {place} is of {variant}, an earlier line of "
                     f"{variants[named['arm']]}; expected one: move the other runs to a folder of their own"

@@ -49,9 +49,9 @@ OWN = Pair()
 class Pairs:
     """The inspectors of all visitors, safe under threads.
 
-    A visitor's choice is a `Pair`, which is small and names no loaded network: what was forgotten meanwhile is
-    loaded anew, a Hub's checkpoint from the very commit it was chosen at, and a folder's only if its weights are
-    still those that were chosen: no result mixes two networks.
+    A visitor's choice is a `Pair`, which is small and names no loaded network: what was forgotten meanwhile is loaded
+    anew (for strangers only where nobody else waits), a Hub's checkpoint from the very commit it was chosen at, and a
+    folder's only if its weights are still those that were chosen: no result mixes two networks.
 
     What strangers name from the Hub is kept in memory alone: its files are deleted once they are read, or found to
     be of no use. So strangers neither fill the disk nor touch the cache of whoever runs the server.
@@ -116,11 +116,14 @@ class Pairs:
         return [notice for notice in found if notice]
 
     def _chosen(self, choice: Choice, at_hand: bool) -> Network:
-        if at_hand and choice.place not in self._loaded:
-            raise CheckpointError(
-                "it made room for networks that others use; load the networks anew under Compare other networks",
-                str(choice.place),
-            )
+        if at_hand:
+            future = self._loaded.get(choice.place)
+            if future is None or not future.done():
+                raise CheckpointError(
+                    "the server has forgotten it, to make room for other visitors' networks; load it again under "
+                    "Compare other networks, and then choose the picture again",
+                    str(choice.place),
+                )
         network = self._network(choice.place, public_only=not self.folders)
         found = network.model.info.weights_sha256
         if found != choice.weights_sha256:

@@ -150,7 +150,8 @@ def circumstances(then: Manifest, now: Manifest) -> list[str]:
             )
     for name in sorted(set(then.versions) | set(now.versions)):
         old, new = then.versions.get(name), now.versions.get(name)
-        if old != new:
+        # Earlier versions of this package left out the build, as "+cu130".
+        if old != new and not (old and new and "+" not in old and new.partition("+")[0] == old):
             found.append(f"{name}: {old or 'none'} then, {new or 'none'} now")
     for what, old, new in (("device", then.device, now.device), ("hardware", then.hardware, now.hardware)):
         if old != new:

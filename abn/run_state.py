@@ -74,7 +74,9 @@ def restore(out: Path, settings: dict) -> dict | None:
     if missing:
         raise TrainingError(f"{path} is no state of a run: it lacks {sorted(missing)}", "name another --out")
     kept = state["settings"]
-    kept.setdefault("data", settings.get("data"))  # earlier versions did not say
+    for key in ("data", "variant"):  # earlier versions did not say
+        if key in settings:
+            kept.setdefault(key, settings[key])
     differing = sorted(key for key, value in settings.items() if kept.get(key) != value)
     if differing:
         raise TrainingError(

@@ -82,16 +82,16 @@ class Variant:
 
     @property
     def described(self) -> str:
-        """What it is made by, with the settings: equal for runs of the same network."""
+        """What it is made by, with the arguments of a `functools.partial`: where that differs, another network."""
         groups = "" if self.parameter_groups is every_parameter else f", {_called(self.parameter_groups)}"
         return _called(self.build) + groups
 
 
 def _called(function: Callable) -> str:
-    """A function's name, with the keywords of a `functools.partial`."""
     if not isinstance(function, partial):
         return function.__name__
-    return f"{function.func.__name__}({', '.join(f'{name}={value!r}' for name, value in function.keywords.items())})"
+    given = [*map(repr, function.args), *(f"{name}={value!r}" for name, value in function.keywords.items())]
+    return f"{function.func.__name__}({', '.join(given)})" if given else function.func.__name__
 
 
 def train(

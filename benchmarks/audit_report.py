@@ -12,7 +12,7 @@ from benchmarks.words import percentage, percentages, signed
 
 COLLAPSED = 0.99
 """Gates whose mean entropy is this share of log K or more count as uniform: with K = 4, weights of 0.25 ± 0.04.
-Others that differ between images by less than the rest of log K count as the same for every image."""
+Others that differ between images by less than 1 − this share of log K count as the same for every image."""
 IDLE = 0.05
 """A bank with a smaller share of what varies between images counts as idle."""
 

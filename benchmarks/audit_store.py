@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from abn.files import replace_file
 from abn.layers import Modulation
@@ -37,6 +38,7 @@ class Store:
             OSError: where the folder cannot be written to.
         """
         self.folder = folder
+        self._told: set[str] = set()  # of files that are damaged
         path = folder / SETTINGS_FILE
         wanted = json.dumps(settings, sort_keys=True)
         if not path.is_file():
@@ -89,7 +91,9 @@ class Store:
         except FileNotFoundError:
             return None
         except (zipfile.BadZipFile, EOFError, ValueError):
-            print(f"{self.folder / name} is damaged, so it is computed again", file=sys.stderr)
+            if name not in self._told:
+                self._told.add(name)
+                tqdm.write(f"{self.folder / name} is damaged, so it is computed again", file=sys.stderr)
             return None
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:

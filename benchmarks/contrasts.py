@@ -139,7 +139,8 @@ def verdict(found: Mapping, *, as_the_paper: bool) -> str:
     side = "equal" if round(abs(mean), 2) == 0 else f"{abs(mean):.2f} points {'higher' if mean > 0 else 'lower'}"
     mixed = ""
     if found["mixed"]:
-        mixed = f" In {found['mixed']} of {n} pairs the two runs were not trained under the same conditions."
+        where = "The" if n == 1 else f"In {found['mixed']} of {n} pairs the"
+        mixed = f" {where} two runs were not trained under the same conditions."
     if n == 1:
         return f"With one seed {subject} is {side}, which does not tell a difference from chance.{mixed}"
     if found["p"] is None:
@@ -147,7 +148,7 @@ def verdict(found: Mapping, *, as_the_paper: bool) -> str:
     interval = f"{signed(mean)} points, 95 % interval {signed(found['low'])} to {signed(found['high'])}, n = {n}"
     chance = f"p {p_value(found['p_holm'])}"
     if found["tested"] > 1:
-        chance += f", Holm-corrected over the {found['tested']} contrasts that have two seeds"
+        chance += f", Holm-corrected over the {found['tested']} contrasts that could be tested"
     paper = _against_the_paper(found) if found["arm"] == "resnet-s" and as_the_paper else ""
     if found["p_holm"] < LEVEL:
         better = "better" if mean > 0 else "worse"

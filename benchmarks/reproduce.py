@@ -78,7 +78,7 @@ class Experiment:
         """The finished runs among the results.
 
         Raises:
-            ResultsError: for results of another recipe than this one.
+            ResultsError: for results of another recipe than this one, or of an arm that was defined otherwise.
         """
         runs, _ = read_runs(self.results)  # `write_tables` tells of broken lines, once
         for run in runs:
@@ -87,6 +87,12 @@ class Experiment:
                     f"{self.results.name}/ holds runs of recipe {run.recipe} ({run.recipe_sha256}); this one is "
                     f"{self.recipe.name} ({self.recipe.sha256}): mixed recipes in one table say nothing; "
                     "name another --out"
+                )
+            others = {record.get("variant") for record in run.records} - {None, ARMS[run.arm].described}
+            if others:
+                raise ResultsError(
+                    f"{self.results.name}/{run_file(run.arm, run.seed)} is of {', '.join(map(str, others))}; this "
+                    f"arm is {ARMS[run.arm].described} now: name another --out"
                 )
         return {(run.arm, run.seed): run for run in runs if run.last is not None}
 
@@ -189,7 +195,8 @@ def write_tables(out: Path) -> list[Path]:
     """Compute `table.json` of every recipe in the results folder anew, and print each as Markdown.
 
     Raises:
-        ResultsError: where a folder holds runs of two recipes; the other folders' tables are written.
+        ResultsError: where a folder holds runs of two recipes, or of two networks under one arm; the other folders'
+            tables are written.
     """
     written, refused = [], []
     for folder in sorted({path.parent for path in out.glob("*/*.jsonl")}):

@@ -264,6 +264,12 @@ def test_a_reference_and_a_log_stay_with_their_weights_only(folder):
     assert not any(path.exists() for path in tied)
 
 
+def test_a_training_runs_own_log_stays(tmp_path):
+    (tmp_path / "log.jsonl").write_text("of the run that is kept here")
+    save_checkpoint(resnet.resnet_s(3), tmp_path, class_names=THREE)
+    assert (tmp_path / "log.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("known", "words"),
     [

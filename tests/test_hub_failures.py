@@ -247,8 +247,9 @@ def test_the_page_says_why_and_has_the_bundled_network(hub, checkpoints, example
     shown = [component["props"] for component in config["components"]]
     (notice,) = [each["value"] for each in shown if "notice" in each.get("elem_classes", []) and each.get("value")]
     assert notice.startswith(f"{REPO}: ") and "asked too often" in notice
-    assert "ResNet-S" in {each.get("label") for each in shown}
-    assert inspector.networks[0].reference is not None
+    assert [network.stands_in for network in inspector.networks] == [True, False]
+    (card,) = [each for each in shown if each.get("elem_id") == "top-baseline"]
+    assert card["label"] == "ResNet-S"
 
 
 def test_two_networks_of_other_classes_are_an_error_where_the_hub_gave_what_was_named(hub, checkpoints):

@@ -159,6 +159,14 @@ def test_the_page_says_what_of_it_the_link_carries(first_example):
     assert said("", folder, None) == f"{about.LINK_UPLOAD} {about.LINK_FOLDER}"
 
 
+@pytest.mark.parametrize("text", ["1.5", "-0.1", "nan", "much", "inf"])
+def test_an_opacity_beyond_the_slider_is_refused(text):
+    slider = gr.Slider(0, 1, value=0.6)
+    assert link.parse(slider, None, "0.25") == 0.25
+    with pytest.raises(ValueError, match=text if text == "much" else text.lstrip("-")):
+        link.parse(slider, None, text)
+
+
 def test_a_link_carries_the_network_of_each_tab(handlers):
     read = handlers["open_link"](visitor("a", network="dmb", gates_network="dmb"), None, None, OWN)
     assert read.count("dmb") == 2

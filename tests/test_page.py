@@ -305,6 +305,7 @@ def test_a_link_brings_back_picture_settings_and_channel(visit, inspector, pictu
     asked = {
         "picture": "test/23", "fit": "pad", "method": "occlusion", "window": "6", "fill": "black", "target": "frog",
         "against": "ship", "block": "layer2.1", "channel": "77", "show": "raw", "order": "value",
+        "opacity": "0.25",
     }  # fmt: skip
     page = visit("?" + urlencode(asked))
     expect(page.locator("#truth")).to_contain_text(f"test image 23; its true class is {CLASS_NAMES[labels[23]]}")

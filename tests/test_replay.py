@@ -106,6 +106,8 @@ def test_other_libraries_and_devices_are_named(export):
     assert "device: cuda:0 then, cpu now" in lines
     assert f"hardware: NVIDIA H200 then, {export.manifest.hardware} now" in lines
     assert replay.circumstances(now, now) == []
+    bare = {**now.versions, "torch": now.versions["torch"].partition("+")[0]}  # as earlier versions told it
+    assert replay.circumstances(dataclasses.replace(now, versions=bare), now) == []
 
 
 def test_networks_of_other_classes_are_not_compared_but_named(export, two_modulated):

@@ -163,19 +163,33 @@ def test_a_run_whose_bank_was_not_measured_yet_is_not_finished(with_gates, monke
 def test_lines_of_an_arm_that_was_defined_otherwise_are_refused(experiment, monkeypatch):
     go(experiment)
     assert read_runs(experiment.results)[0][0].records[0]["variant"] == "tiny_network"
-    path = experiment.results / "se-1.jsonl"
+    first, path = (experiment.results / f"se-{seed}.jsonl" for seed in (0, 1))
     path.write_text(path.read_text().replace('"tiny_network"', '"tiny_network(temperature=0.1)"'))
+    first.unlink()
+    with pytest.raises(ResultsError, match=r"se-1.jsonl is of tiny_network\(temperature=0.1\); this arm is tiny_net"):
+        experiment.finished()
+    # A line of an earlier version, which tells nothing, is no licence for two others.
+    untold = [{k: v for k, v in json.loads(line).items() if k != "variant"} for line in path.read_text().splitlines()]
+    first.write_text("".join(json.dumps(line | {"seed": 0}) + "\n" for line in untold))
+    path.with_name("se-2.jsonl").write_text(
+        path.read_text().replace('"seed": 1', '"seed": 2').replace("temperature=0.1", "temperature=0.5")
+    )
     with pytest.raises(
-        ResultsError, match=r"mixed networks in one arm: .*se-1.jsonl, line 1 is of tiny_network\(temp"
+        ResultsError, match=r"mixed networks in one arm: .*se-2.jsonl, line 1 is of tiny_network\(temp"
     ):
         read_runs(experiment.results)
+
+
+def tiny_network_of(channels):
+    return tiny_network()
 
 
 def test_a_state_of_an_arm_that_was_defined_otherwise_is_refused(experiment, monkeypatch):
     one = replace(experiment, arms=["se"], seeds=1)
     go(one)
     (one.results / "se-0.jsonl").unlink()
-    monkeypatch.setitem(ARMS, "se", Variant(partial(tiny_network)))
+    monkeypatch.setitem(ARMS, "se", Variant(partial(tiny_network_of, 4)))
+    assert ARMS["se"].described == "tiny_network_of(4)"
     with pytest.raises(TrainingError, match="variant"):
         go(one)
 

@@ -58,9 +58,10 @@ SCRIPT = """
       const place = document.getElementById(id);
       await Plotly.newPlot(place, figure.data, figure.layout, {responsive: true, displaylogo: false});
       // The first drawing speaks for all; the bar of buttons beside them keeps its own names.
+      const name = place.getAttribute('aria-label');
       place.querySelectorAll('.main-svg').forEach((drawing, i) => {
-        if (i) drawing.setAttribute('aria-hidden', 'true');
-        else { drawing.setAttribute('role', 'img'); drawing.setAttribute('aria-label', place.ariaLabel); }
+        const said = i ? {'aria-hidden': 'true'} : {role: 'img', 'aria-label': name};
+        for (const [attribute, value] of Object.entries(said)) drawing.setAttribute(attribute, value);
       });
       place.removeAttribute('role');
       place.removeAttribute('aria-label');

@@ -36,7 +36,6 @@ LIBRARIES = (
     "plotly",
     "safetensors",
     "huggingface_hub",
-    "gradio",
 )
 
 

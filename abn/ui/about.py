@@ -32,7 +32,8 @@ NETWORKS_FAILED = "**Nothing was changed;** the message at the corner says why."
 
 LINK_NETWORKS = "The link's networks cannot be had, so this app's own are shown. {reason}"
 LINK_LOADING = (
-    "Loading {names} from the Hub, as the link asks. The page opens when it is there, or with this app's own."
+    "Loading {names} from the Hub, as the link asks. The page opens when that is done; if it fails, with this app's own "
+    "networks."
 )
 LINK_REFUSED = "The link asks for what this page does not have ({what}); the usual is shown instead."
 LINK_SHOWN = "The address of this page is a link to what you see, picture and settings."
@@ -162,7 +163,8 @@ RESULTS_NO_CURVES = "There are no curves: the runs were tested after their last 
 
 BANKS = """
 What the **banks** of the networks that have gates did after the last epoch, over all test images, a mean over the blocks. A bank
-with under 5 % of what varies counts as idle, and gates with at least 0.99 of the largest entropy, log K, as uniform.
+that makes under 5 % of what varies in the pre-activations between images counts as idle. Gates with a mean entropy of at least
+0.99 log K count as uniform, and others that differ between images by less than 0.01 log K as the same for every image.
 
 """
 

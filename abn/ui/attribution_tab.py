@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import gradio as gr
 import numpy as np
+from gradio.components import Component
 
 from abn import drawing, figures
 from abn.in_numbers import REGION_COLUMNS, region_rows
@@ -28,17 +29,20 @@ def build(
     controls: AttributionControls,
     compute: gr.Button,
     attribute: Callable[..., AttributionPair],
-) -> None:
+) -> dict[str, Component]:
     """Add the tab's components; fast methods follow every change, slow ones wait for `compute`.
 
     Args:
         shown: holds a `Shown`, or None before the first picture.
         maps: is to hold a `Shown` with the `AttributionPair` found for it; None before.
         attribute: (pair, pixels, target, against, method, options, progress) → both networks' maps.
+
+    Returns:
+        The settings by the name they have in a link.
     """
     gr.Markdown(about.ATTRIBUTION)
     status = gr.Markdown(elem_id="attribution-status")
-    opacity = gr.Slider(0, 1, value=0.6, step=0.05, label="Opacity of the map over the picture")
+    opacity = gr.Slider(0, 1, value=0.6, step=0.05, label="Opacity of the map over the picture", elem_id="opacity")
     titles, plots = [], []
     with gr.Row():
         for side in ("baseline", "dmb"):
@@ -167,3 +171,4 @@ def build(
         show_progress_on=[*plots, difference],
         **hidden,
     )
+    return {"opacity": opacity}

@@ -99,6 +99,11 @@ def parse(component: Component, option: Option | None, text: str) -> Any:
         return option.check(json.loads(text))
     if isinstance(component, gr.Number):
         return min(max(int(text), 0), LARGEST)
+    if isinstance(component, gr.Slider):
+        value = float(text)
+        if not component.minimum <= value <= component.maximum:
+            raise ValueError(text)
+        return value
     if isinstance(component, gr.Checkbox):
         return {"true": True, "false": False}[text]
     if text not in [value for _, value in component.choices]:
@@ -166,7 +171,7 @@ def build(
     @told
     def open_link(request: gr.Request, own_picture: Any, seen: Shown | None, pair: Pair) -> list[Any]:
         refused, values = [], []
-        inspector = pairs.inspector(pair)
+        inspector = pairs.inspector(pair, at_hand=True)
         class_names = inspector.class_names
         # What the linked networks offer, where it is other than what the page was built with.
         offered = dict(zip(refit.components, refit.update(compared_networks(inspector)), strict=True))

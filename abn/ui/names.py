@@ -46,8 +46,8 @@ NAMES = """() => {
     document.querySelectorAll('#examples .thumbnail-item').forEach((button, i, all) =>
       set(button, {'aria-label': `Example ${i + 1} of ${all.length}: ${button.querySelector('img')?.alt}`}));
     // What changes without being asked for where one is, told once it stands.
-    document.querySelectorAll(':is(#failure, #agreement, #attribution-status, #networks-status, #copy-link)').forEach(
-      element => set(element, {'aria-live': 'polite'}));
+    for (const id of ['loading', 'failure', 'agreement', 'attribution-status', 'networks-status', 'copy-link'])
+      set(document.getElementById(id), {'aria-live': 'polite'});
     document.querySelectorAll('input.search-input').forEach(field => set(field, {'aria-label': field.title}));
     // Gradio makes a button of every picture; these do nothing when they are pressed.
     document.querySelectorAll(':is(#sees, #used) .image-container button:has(img)').forEach(

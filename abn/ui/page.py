@@ -69,6 +69,7 @@ def build_page(
         introduction = _introduction(compared_networks(own, own=True))
         for notice in pairs.notices(own):
             gr.Markdown(escape(notice), elem_classes="notice")
+        loading = gr.Markdown(visible=False, elem_classes="notice", elem_id="loading")
         failure = gr.Markdown(visible=False, elem_classes="notice", elem_id="failure")
         pair = gr.State(OWN)  # as long as the session, like what stands on the page
         shown = gr.State(None)
@@ -186,7 +187,8 @@ def build_page(
             return gr.skip() if seen is not None else gr.Markdown(about.NOTHING_HERE, visible=True)
 
         # Of a page whose session is forgotten nothing can be drawn anew.
-        gr.on([each.input for each in settings.values() if hasattr(each, "input")], remind, shown, failure, **HIDDEN)
+        drawn = [each for name, each in settings.items() if name not in results_tab.SETTINGS]
+        gr.on([each.input for each in drawn], remind, shown, failure, **HIDDEN)
 
         def chosen_class(event: gr.SelectData, shown: Shown | None):
             known = shown is not None and event.value in shown.result.dmb.class_names
@@ -201,7 +203,7 @@ def build_page(
                 [*presented, picture, fitting, used, *refit.components], [choices, looks, wanted], searches,
             )  # fmt: skip
         link.build(
-            page, pairs, origins, pair, shown, picture, places, mark, failure, controls, {"fit": mode, **settings},
+            page, pairs, origins, pair, shown, picture, places, mark, loading, controls, {"fit": mode, **settings},
             tabs, refit, choices,
         )  # fmt: skip
         api.add_endpoints(own.inspect, own.attribute, own.methods, own.class_names, own.dmb.label)
@@ -257,7 +259,7 @@ def _tabs(
         with gr.Tab("Gate weights", id="gates", elem_id="tab-gates"):
             gates_refit, gates_settings = gates_tab.build(shown, own)
         with gr.Tab("Attribution", id="attribution", elem_id="tab-attribution"):
-            attribution_tab.build(shown, maps, controls, compute, attribute)
+            attribution_settings = attribution_tab.build(shown, maps, controls, compute, attribute)
         with gr.Tab("Responses", id="responses", elem_id="tab-responses"):
             responses_tab.build(shown)
         taking = gr.Tab("Take away", id="take-away", elem_id="tab-take-away")
@@ -267,5 +269,5 @@ def _tabs(
             glossary = _glossary(own)
     for tab in tabs.children:
         link.follow_tab(tab, tab.id, FIT_PLOTS)
-    settings |= {**gates_settings, **results_settings}
+    settings |= {**gates_settings, **attribution_settings, **results_settings}
     return tabs, taking, refit_all([factors_refit, gates_refit, glossary]), settings

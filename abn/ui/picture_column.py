@@ -184,9 +184,8 @@ def _test_image_buttons(
             wanted.require(request.session_hash, number)
 
         try:
-            found = pairs.inspector(pair).find_disagreement(
-                data.x_test, data.y_test, np.random.default_rng(), still_wanted
-            )
+            inspector = pairs.inspector(pair, at_hand=True)
+            found = inspector.find_disagreement(data.x_test, data.y_test, np.random.default_rng(), still_wanted)
         except Superseded:
             return gr.skip()
         if found is None:

@@ -22,6 +22,8 @@ from abn.ui import about
 from abn.ui import results_words as words
 
 Item = TypeVar("Item", Group, Audit)
+SETTINGS = ("results", "audit")
+"""Names in a link of what is chosen here; none of it follows a picture."""
 
 
 def build(results: Results) -> dict[str, Component]:

@@ -45,7 +45,7 @@ def exported(pairs: Pairs, seen: Shown, maps: Maps) -> Export:
     if seen.opened is not None:
         return seen.opened
     pair = maps[1] if maps is not None and maps[0] is seen else None
-    return export.export_of(pairs.inspector(seen.pair), seen.result, pair, seen.file)
+    return export.export_of(pairs.inspector(seen.pair, at_hand=True), seen.result, pair, seen.file)
 
 
 def file_name(seen: Shown) -> str:
