@@ -8,26 +8,55 @@ from gradio.utils import get_upload_folder
 
 from abn.ui import uploads
 
-
-def test_folders_of_servers_that_are_gone_are_swept(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    for name in (str(process.pid), str(os.getpid()), "notes"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "picture.png").write_bytes(b"x")
-    uploads.sweep(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {str(os.getpid()), "notes"}
+SERVER = "import sys, time; from abn.ui.uploads import use_own_folder; print(use_own_folder(), flush=True); {then}"
 
 
-def test_what_an_earlier_process_of_the_same_number_left_is_swept(tmp_path, monkeypatch):
-    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
-    monkeypatch.setattr(uploads.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(uploads.atexit, "register", lambda *args, **kwargs: None)
-    own = uploads.use_own_folder()
-    (own / "picture.png").write_bytes(b"x")
-    monkeypatch.delenv("GRADIO_TEMP_DIR")
-    assert uploads.use_own_folder() == own
-    assert list(own.iterdir()) == []
+def start(tmp_path, then):
+    """A process with an upload folder of its own, and that folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER.format(then=then)], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_folders_of_servers_that_are_gone_are_swept_and_those_of_others_stay(tmp_path):
+    killed, left = start(tmp_path, "time.sleep(600)")
+    alive, kept = start(tmp_path, "time.sleep(600)")
+    try:
+        for folder in (left, kept):
+            (folder / "picture.png").write_bytes(b"x")
+        notes = left.parent / "notes"
+        notes.mkdir()
+        killed.kill()
+        killed.wait()
+        uploads.sweep(left.parent)
+        assert {path.name for path in left.parent.iterdir()} == {kept.name, f"{kept.name}.lock", "notes"}
+        assert (kept / "picture.png").exists()
+    finally:
+        for process in (killed, alive):
+            process.kill()
+            process.wait()
+    uploads.sweep(left.parent)
+    assert list(left.parent.iterdir()) == [notes]
+
+
+def test_a_lock_that_another_swept_before_it_was_held_is_not_relied_on(tmp_path, monkeypatch):
+    taken = []
+
+    class Swept(uploads.FileLock):
+        def acquire(self, *arguments, **options):
+            got = super().acquire(*arguments, **options)
+            if not taken:
+                os.unlink(self.lock_file)
+            taken.append(self.lock_file)
+            return got
+
+    monkeypatch.setattr(uploads, "FileLock", Swept)
+    own, lock = uploads._locked_folder(tmp_path)
+    assert str(own) != taken[0].removesuffix(".lock")
+    assert lock.is_locked and sorted(path.name for path in tmp_path.iterdir()) == [own.name, f"{own.name}.lock"]
+    lock.release(force=True)
 
 
 def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
@@ -42,7 +71,7 @@ def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
     )  # fmt: skip
     own = Path(said.stdout.strip())
     assert own.parent.parent == tmp_path
-    assert not own.exists()
+    assert list(own.parent.iterdir()) == []
 
 
 def test_in_the_hosts_folder_it_takes_one_of_its_own(monkeypatch, tmp_path):
@@ -51,7 +80,6 @@ def test_in_the_hosts_folder_it_takes_one_of_its_own(monkeypatch, tmp_path):
     (tmp_path / "of another program").write_bytes(b"x")
     own = uploads.use_own_folder()
     assert own.parent.parent == tmp_path
-    assert own.name == str(os.getpid())
     assert get_upload_folder() == str(own)
     assert list(own.iterdir()) == []
     assert (tmp_path / "of another program").exists()

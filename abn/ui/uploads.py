@@ -1,7 +1,9 @@
 """Where uploads are kept: a folder of this process alone, which is gone when the process is.
 
-Gradio deletes what it remembers to have stored; what a killed server leaves behind nobody remembers. So
-every start sweeps the folders of servers that no longer run.
+Gradio deletes what it remembers to have stored; what a killed server leaves behind nobody remembers. So every start
+sweeps the folders of servers that no longer run. A server holds a lock on its folder for as long as it lives, which
+the system lets go whatever ends it. The number of a process would tell less: it is taken anew, and each container
+counts from the beginning.
 """
 
 from __future__ import annotations
@@ -11,7 +13,13 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
 
 
 def use_own_folder() -> Path:
@@ -23,35 +31,47 @@ def use_own_folder() -> Path:
     user = os.getuid() if hasattr(os, "getuid") else "user"
     outside = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     base = outside / f"adaptive-bias-networks-{user}"
-    own = base / str(os.getpid())
     try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
         sweep(base)
-        shutil.rmtree(own, ignore_errors=True)  # of an earlier process with this number, as containers reuse it
-        own.mkdir(mode=0o700, parents=True)
+        own, lock = _locked_folder(base)
     except OSError as error:
         sys.exit(
             f"app.py: no upload folder can be made in {outside} ({error.strerror}); let GRADIO_TEMP_DIR name a "
             "folder that can be written to"
         )
     os.environ["GRADIO_TEMP_DIR"] = str(own)
-    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    atexit.register(_remove, own, lock)
     return own
 
 
 def sweep(base: Path) -> None:
-    """Delete the folders of processes that no longer run."""
-    if os.name != "posix" or not base.is_dir():  # elsewhere there is no harmless way to ask for a process
-        return
-    for folder in base.iterdir():
-        if folder.name.isdigit() and not _runs(int(folder.name)):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Delete the folders of servers that no longer run."""
+    for path in base.glob(f"*{LOCK}"):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _remove(path.with_suffix(""), lock)
 
 
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _locked_folder(base: Path) -> tuple[Path, FileLock]:
+    """A new folder, and the lock that keeps others from sweeping it."""
+    while True:
+        own = base / uuid4().hex
+        lock = FileLock(own.with_suffix(LOCK))
+        with lock.acquire():
+            # Another's sweep may have had the file before it was locked here, and removed it.
+            if os.path.exists(lock.lock_file):
+                own.mkdir(mode=0o700)
+                lock.acquire()  # counted: it outlives this block
+                return own, lock
+
+
+def _remove(folder: Path, lock: FileLock) -> None:
+    """Delete a folder whose lock is held here, and with it the lock."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # where a file that is open cannot be removed, the next start does it
+        os.unlink(lock.lock_file)
+    lock.release(force=True)
