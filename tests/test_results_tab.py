@@ -98,6 +98,16 @@ def test_the_curves_in_words(folder):
     ]
 
 
+def test_the_curves_in_numbers(folder):
+    rows, headings = words.curve_table(group(folder).runs)
+    assert headings == ["epoch", "ResNet-S (%)", "ResNet-DMB (%)", "SE (%)"]
+    assert rows == [
+        ["1", "51.00", "50.00", "48.00"],
+        ["2", "70.50", "71.33", "92.50"],
+        ["3", "90.50", "90.70", "92.00"],
+    ]
+
+
 def test_runs_that_were_tested_at_their_end_alone_have_no_curves(tmp_path):
     write_run(tmp_path / "paper-3", "resnet-s", 0, (None, None, 91.0))
     assert words.curves(group(tmp_path).runs).startswith("There are no curves")

@@ -16,7 +16,7 @@ PLOTS = {
     "responses": "Boxes: how both networks' responses spread in each block. The table below says it too.",
     "results-points": "Dots: every run's test accuracy after its last epoch, a row an arm. The tables say it too.",
     "results-contrasts": "Dots with intervals: ResNet-DMB minus each other arm. The table above says it too.",
-    "results-curves": "Lines: every run's test accuracy after each epoch. The sentences above say it in short.",
+    "results-curves": "Lines: every run's test accuracy after each epoch. The table below has the means.",
     "audit-variance": "Bars: each block's variance of factors between and within classes. The table says it too.",
     "audit-conditions": "Dots with intervals: what freezing the factors costs. The table below says it too.",
 }

@@ -93,6 +93,7 @@ def _show_group(group: Group) -> list[Component]:
         _plot(
             figures.learning_curves(runs), any(len(run.curve[0]) > 1 for run in group.runs), "results-curves"
         ),
+        _table(*words.curve_table(group.runs), "Mean over the seeds after each epoch", "results-curves-table"),
         _table(words.runs(group.runs), words.RUN_COLUMNS, "Every run", "results-runs"),
         gr.Markdown(words.going_on(group), elem_id="results-going-on"),
     ]  # fmt: skip

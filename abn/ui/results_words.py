@@ -105,9 +105,9 @@ def _interval(low: float, high: float) -> str:
     return f"{signed(low, '.2f')} to {signed(high, '.2f')}"
 
 
-def curves(runs: Sequence[RunLog]) -> str:
-    """Each arm's mean accuracy after the first and the last tested epoch."""
-    said = []
+def _by_epoch(runs: Sequence[RunLog]) -> dict[str, dict[int, list[float]]]:
+    """Label of an arm → epoch → its runs' accuracies after it; arms that were tested after more than one epoch."""
+    found = {}
     for arm, label in ARM_LABELS.items():
         by_epoch: dict[int, list[float]] = {}
         for run in runs:
@@ -115,11 +115,30 @@ def curves(runs: Sequence[RunLog]) -> str:
                 for epoch, accuracy in zip(*run.curve, strict=True):
                     by_epoch.setdefault(epoch, []).append(accuracy)
         if len(by_epoch) > 1:
-            parts = [
-                f"{np.mean(by_epoch[epoch]):.2f} % after epoch {epoch} (n = {len(by_epoch[epoch])})"
-                for epoch in (min(by_epoch), max(by_epoch))
-            ]
-            said.append(f"- {label}: {' to '.join(parts)}")
+            found[label] = by_epoch
+    return found
+
+
+def curve_table(runs: Sequence[RunLog]) -> tuple[list[list[str]], list[str]]:
+    """A row an epoch with each arm's mean accuracy after it, and the headings."""
+    arms = _by_epoch(runs)
+    epochs = sorted({epoch for by_epoch in arms.values() for epoch in by_epoch})
+    rows = [
+        [str(epoch), *(f"{np.mean(of[epoch]):.2f}" if epoch in of else NOT_THERE for of in arms.values())]
+        for epoch in epochs
+    ]
+    return rows, ["epoch", *(f"{label} (%)" for label in arms)]
+
+
+def curves(runs: Sequence[RunLog]) -> str:
+    """Each arm's mean accuracy after the first and the last tested epoch."""
+    said = []
+    for label, by_epoch in _by_epoch(runs).items():
+        parts = [
+            f"{np.mean(by_epoch[epoch]):.2f} % after epoch {epoch} (n = {len(by_epoch[epoch])})"
+            for epoch in (min(by_epoch), max(by_epoch))
+        ]
+        said.append(f"- {label}: {' to '.join(parts)}")
     return "\n".join(said) or about.RESULTS_NO_CURVES
 
 
