@@ -2,13 +2,14 @@
 
     attribute(model, images, target=3, method="integrated_gradients", steps=64)
 
-An attribution is signed: positive where a pixel speaks for the target, negative where it speaks against.
-The gradient runs through the factors ``f = 1 + tanh(W c + B α)`` too, so that what a pixel does by way of
-the gates counts; with factors frozen by a probe it does not.
+An attribution is signed: positive where a pixel speaks for the target, negative where it speaks against; a
+gradient (Saliency, SmoothGrad) says instead whether a brighter pixel would raise the target or lower it. The
+gradient runs through the factors ``f = 1 + tanh(W c + B α)`` too, so that what a pixel does by way of the gates
+counts; with factors frozen by a probe it does not.
 
-DeepLift and LRP are not offered. Both hand relevance back layer by layer, by rules for layers with one
-variable input; in ``f ⊙ Conv(x)`` both sides depend on the picture, no such rule covers the product, and
-the shares would not add up to the target.
+DeepLift and LRP are not offered. Both hand relevance back layer by layer, and Captum's rules are for layers
+with one variable input; in ``f ⊙ Conv(x)`` both sides depend on the picture. Rules for products exist, and
+have to choose how much of it each side gets.
 """
 
 from __future__ import annotations

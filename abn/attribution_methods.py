@@ -84,6 +84,8 @@ class Method:
         options: in the order in which a page shows them.
         run: computes the map.
         passes: (options, height, width) → forward-and-backward passes an image.
+        adds_up: whether the values are shares, so that a region has their sum; else it has their mean.
+        coarse: what a map is that resolves {height} × {width} and not every pixel.
     """
 
     name: str
@@ -94,6 +96,8 @@ class Method:
     options: tuple[Option, ...]
     run: Callable[[Score, Tensor, Options], Map]
     passes: Callable[[Options, int, int], float]
+    adds_up: bool = False
+    coarse: str = ""
 
     def complete(self, given: Mapping[str, Value]) -> dict[str, Value]:
         """Every option's value: those given, checked, and the defaults.
@@ -166,7 +170,7 @@ _METHODS = (
         label="Saliency",
         description=(
             "The gradient: how fast the target would rise if a pixel became a little brighter. It says what "
-            "the answer is sensitive to, not what it rests on."
+            "the answer is sensitive to, not what it rests on; what a pixel's colours say against each other cancels."
         ),
         unit=GRADIENT,
         slow=False,
@@ -186,6 +190,7 @@ _METHODS = (
         options=(),
         run=captum_methods.input_x_gradient,
         passes=lambda options, height, width: 1.0,
+        adds_up=True,
     ),
     Method(
         name="integrated_gradients",
@@ -209,6 +214,7 @@ _METHODS = (
         ),
         run=captum_methods.integrated_gradients,
         passes=lambda options, height, width: options["steps"] + 2 * FORWARD,
+        adds_up=True,
     ),
     Method(
         name="smoothgrad",
@@ -261,6 +267,7 @@ _METHODS = (
         ),
         run=captum_methods.grad_cam,
         passes=lambda options, height, width: 1.0,
+        coarse="the map's own resolution is {height} × {width}, enlarged",
     ),
     Method(
         name="occlusion",
@@ -292,6 +299,7 @@ _METHODS = (
         ),
         run=captum_methods.occlusion,
         passes=_occlusion_passes,
+        coarse="the square stood at {height} × {width} places",
     ),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _METHODS}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from captum.attr import InputXGradient, IntegratedGradients, LayerAttribution, Occlusion, Saliency
+from captum.attr import InputXGradient, IntegratedGradients, Occlusion, Saliency
 from torch import Tensor
 
 from abn.data import MEAN, STD, normalise
@@ -24,6 +24,7 @@ NO_GRADIENT = (
     "the gradient is zero everywhere: every path from this picture to the target is switched off "
     "(ReLUs that are all negative, factors or weights that are 0, or two classes with the same weights)"
 )
+ROUNDING = 1e-5  # of a normalised pixel, of which 1/255 is 0.02
 Options = Mapping[str, int | float | bool | str]
 
 
@@ -76,7 +77,8 @@ def integrated_gradients(score: Score, images: Tensor, options: Options) -> Map:
         return_convergence_delta=True,
     )
     reason = f"the picture equals the baseline ({options['baseline']}), so there is no path between them"
-    return Map(values, _size(images), delta, _equal(images, baseline), reason)
+    same = _equal(images, baseline)
+    return Map(_blank(values, same), _size(images), delta, same, reason)
 
 
 def smoothgrad(score: Score, images: Tensor, options: Options) -> Map:
@@ -116,9 +118,24 @@ def grad_cam(score: Score, images: Tensor, options: Options) -> Map:
             "which is negative; switch relu off to see it"
         )
         signed = F.relu(signed)
-    values = LayerAttribution.interpolate(signed, _size(images), "bilinear")
+    values = _enlarged(signed, _size(images))
     otherwise = f"either {stage} is silent for this picture, or the target does not depend on it"
     return Map(values, resolution, None, explained, reason, otherwise)
+
+
+def _enlarged(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, 1, h, w) → (N, 1, H, W), bilinearly, a stage's cell i at pixel s·i, and beyond the last one its value.
+
+    That is where it looks: a 3 × 3 convolution of stride 2 with a padding of 1 has its output i about input 2 i.
+    `F.interpolate` alone takes cells for tiles and would put them (s − 1) / 2 pixels further right and down.
+    """
+    (height, width), (rows, columns) = size, _size(values)
+    strides = math.ceil(height / rows), math.ceil(width / columns)
+    reached = [
+        min(step * (count - 1) + 1, whole) for step, count, whole in zip(strides, (rows, columns), size, strict=True)
+    ]
+    values = F.interpolate(values, reached, mode="bilinear", align_corners=True)
+    return F.pad(values, (0, width - reached[1], 0, height - reached[0]), mode="replicate")
 
 
 def occlusion(score: Score, images: Tensor, options: Options) -> Map:
@@ -136,12 +153,13 @@ def occlusion(score: Score, images: Tensor, options: Options) -> Map:
         baselines=fill,
         perturbations_per_eval=max(1, score.per_pass // len(images)),
     )
+    same = _equal(images, fill)
     # A window covers all colours, so Captum repeats one number in each: kept once, for their sum to be it.
     return Map(
-        values[:, :1],
+        _blank(values[:, :1], same),
         positions,
         None,
-        _equal(images, fill),
+        same,
         f"the picture has the fill's colour ({options['fill']}) everywhere, so covering it changes nothing",
         "covering a part of the picture nowhere changes the target",
     )
@@ -172,7 +190,11 @@ def _baseline(kind: str, score: Score, images: Tensor) -> Tensor:
         mean, std = (MEAN, STD) if info is None else (tuple(info.mean), tuple(info.std))
         pixel = normalise(torch.zeros(1, 3, 1, 1, device=images.device), mean, std)
         return torch.empty_like(images).copy_(pixel)
-    return torch.empty_like(images).copy_(_blurred(images.detach()))
+    images = images.detach()
+    blurred = _blurred(images)
+    # A blur gives an even picture back but for rounding, whose attribution would be drawn as if it were one.
+    even = ((images - blurred).abs().flatten(1).amax(dim=1) < ROUNDING).view(-1, 1, 1, 1)
+    return torch.empty_like(images).copy_(torch.where(even, images, blurred))
 
 
 def _blurred(images: Tensor) -> Tensor:
@@ -188,6 +210,11 @@ def _blurred(images: Tensor) -> Tensor:
 def _equal(images: Tensor, other: Tensor) -> Tensor:
     """(N,) bool: which images equal `other` in every pixel."""
     return (images == other).flatten(1).all(dim=1)
+
+
+def _blank(values: Tensor, images: Tensor) -> Tensor:
+    """Maps with 0 for those (N,) images of which nothing else can be said: batches of other sizes round otherwise."""
+    return values.masked_fill(images.view(-1, 1, 1, 1), 0.0)
 
 
 def _size(images: Tensor) -> tuple[int, int]:

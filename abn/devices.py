@@ -43,6 +43,15 @@ def gains_by_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def compute_in_full_float32() -> None:
+    """Have CUDA's convolutions use all of float32's digits in this process.
+
+    By default cuDNN rounds to TF32, which has three: numbers that are looked at, stored and compared with those of
+    another machine need more. Training does not.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def images_at_once(device: torch.device, otherwise: int = 1000) -> int:
     """How many images a pass of these networks is fastest with: on a CPU, those whose activations its caches hold.
 

@@ -31,8 +31,11 @@ def _one_block(block: BlockResult, network: NetworkResult) -> figures.BlockFacto
     )
 
 
-def gate_weights(network: NetworkResult) -> go.Figure:
+def gate_weights(network: NetworkResult, side: str = "dmb") -> go.Figure:
     """The gate weights of a modulated network's blocks, beside what is usual where that is known.
+
+    Args:
+        side: "baseline" or "dmb", which has a colour of its own.
 
     Raises:
         ValueError: for a network without gates.
@@ -42,8 +45,9 @@ def gate_weights(network: NetworkResult) -> go.Figure:
         raise ValueError(f"{network.label} is static: it has no gate weights")
     weights = np.stack([block.gate_weights for block in blocks])
     names = [block.name for block in blocks]
+    colour = figures.BASELINE_COLOUR if side == "baseline" else figures.DMB_COLOUR
     if not network.has_reference:
-        return figures.gate_weights(names, weights)
+        return figures.gate_weights(names, weights, colour=colour)
     usual = [block.usual.gates for block in blocks]
     return figures.gate_weights(
         names,
@@ -52,6 +56,7 @@ def gate_weights(network: NetworkResult) -> go.Figure:
         low=np.stack([known.quantiles[5] for known in usual]),
         high=np.stack([known.quantiles[95] for known in usual]),
         percentile=np.stack([known.percentile(row) for known, row in zip(usual, weights, strict=True)]),
+        colour=colour,
     )
 
 

@@ -27,13 +27,14 @@ def response_rows(result: PictureResult) -> list[list]:
     return rows
 
 
-def region_rows(found: Sequence[Sequence[figures.Region]]) -> list[list[str]]:
-    """For each region its rows, its columns, and every map's sum in it.
+def region_rows(found: Sequence[Sequence[figures.Region]], adds_up: bool) -> list[list[str]]:
+    """For each region its rows, its columns, and every map's value in it.
 
     Args:
         found: the regions of each map, of one grid.
+        adds_up: as `abn.attribution_methods.Method` has it.
     """
     return [
-        ["{}–{}".format(*same[0].rows), "{}–{}".format(*same[0].columns), *(f"{r.total:+.4g}" for r in same)]
+        ["{}–{}".format(*same[0].rows), "{}–{}".format(*same[0].columns), *(f"{r.value(adds_up):+.4g}" for r in same)]
         for same in zip(*found, strict=True)
     ]

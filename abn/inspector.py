@@ -15,9 +15,9 @@ from abn.attribution import METHODS, attribute
 from abn.attribution_pair import AttributionPair, pair_of_each
 from abn.checkpoint_info import CheckpointError
 from abn.data import normalise, to_pixels
-from abn.devices import describe_hardware
+from abn.devices import compute_in_full_float32, describe_hardware
 from abn.inspection import Inspection, inspect
-from abn.memory import ANOTHER_DEVICE, DeviceMemoryError, in_parts_that_fit
+from abn.memory import ANOTHER_DEVICE, DeviceMemoryError, in_parts_that_fit, is_out_of_memory
 from abn.networks import Network
 from abn.resnet import ResNet
 from abn.results import BlockResult, NetworkResult, PictureResult
@@ -56,10 +56,11 @@ class Inspector:
                 f"{baseline.label} tells apart {', '.join(first)}, and {dmb.label} {', '.join(second)}; "
                 "two networks are compared on the same classes in the same order"
             )
+        compute_in_full_float32()
         self.device = device
         self.class_names: tuple[str, ...] = tuple(first)
         self.baseline, self.dmb = (
-            replace(network, label=label, model=_moved(network, device).requires_grad_(False).eval())
+            replace(network, label=label, model=ready(network, device))
             for network, label in zip((baseline, dmb), _different_labels(baseline, dmb), strict=True)
         )
 
@@ -230,14 +231,27 @@ def _block_results(seen: Inspection, reference: Reference | None) -> list[tuple[
     return list(zip(*of_block, strict=True))
 
 
-def _moved(network: Network, device: torch.device) -> ResNet:
+def ready(network: Network, device: torch.device) -> ResNet:
+    """The network's model, on the device and for looking at; one that is so already is left alone: others use it.
+
+    Raises:
+        DeviceMemoryError: for one that does not fit the device.
+    """
+    model = network.model
+    places = {parameter.device for parameter in model.parameters()}
     try:
-        return network.model.to(device)
-    except torch.OutOfMemoryError as error:
+        if any(place.type != device.type or device.index not in (None, place.index) for place in places):
+            model.to(device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise DeviceMemoryError(
             f"The memory of {device} is full, so {network.label} does not fit; try again when other work on it has "
             f"ended, or {ANOTHER_DEVICE}."
         ) from error
+    if model.training or any(parameter.requires_grad for parameter in model.parameters()):
+        model.requires_grad_(False).eval()
+    return model
 
 
 def _different_labels(first: Network, second: Network) -> tuple[str, str]:

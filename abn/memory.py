@@ -16,6 +16,14 @@ class DeviceMemoryError(RuntimeError):
     """The device's memory is full even for the smallest part: one sentence for people, with the remedy."""
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device's memory, or the machine's, did not suffice: some allocators say so in words alone."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    said = str(error).lower()
+    return any(words in said for words in ("out of memory", "can't allocate memory", "alloc_failed"))
+
+
 def in_parts_that_fit(
     run: Callable[[int, int], Part], count: int, size: int, device: torch.device, smallest: int = 1
 ) -> list[Part]:
@@ -41,7 +49,9 @@ def in_parts_that_fit(
     while start < count:
         try:
             parts.append(run(start, size))
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             full = True  # dealt with outside, where the error no longer holds the tensors of its frames
         else:
             full = False

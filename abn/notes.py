@@ -18,5 +18,6 @@ ATTRIBUTION = (
 DIFFERENCE = "which network is right. Where both maps are strong and alike, their difference is pale."
 RESPONSES = (
     "corresponding channels. The two networks were trained apart, so channel 17 of one has nothing to do with "
-    "channel 17 of the other, and they are never subtracted."
+    "channel 17 of the other, and they are never subtracted. Nor is it a finding that one network's are larger: the "
+    "batch normalisation that follows takes scale and offset away."
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from abn.checkpoint_info import CheckpointError
-from abn.inspector import Inspector
+from abn.inspector import Inspector, ready
 from abn.networks import Network, open_network
 from abn.sources import HubSource, locate
 
@@ -155,6 +155,7 @@ class Pairs:
         if mine:
             try:
                 network = self._open(place, public_only)
+                ready(network, self.own.device)  # before anybody has it, who might compute with it meanwhile
             except BaseException as error:
                 self._forget(place, future)
                 future.set_exception(error)

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from abn.data import CLASS_NAMES, MEAN, STD, load_cifar10, normalise, to_pixels
-from abn.devices import choose_device, images_at_once
+from abn.devices import choose_device, compute_in_full_float32, images_at_once
 from abn.inspection import inspect, require_evaluation_mode
 from abn.options import require_at_least_one
 from abn.reference_file import REFERENCE_FILE, ReferenceFileError, load_reference, save_reference
@@ -157,6 +157,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     try:
         device = choose_device(args.device)
+        compute_in_full_float32()
         model = load_checkpoint(str(args.checkpoint)).to(device)
         info = model.info
         _require_cifar10(info.class_names)

@@ -19,9 +19,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from abn.attribution import METHODS, Attribution
+from abn.attribution_methods import find_method
 from abn.attribution_pair import AttributionPair
 from abn.devices import choose_device
-from abn.inspector import Inspector
+from abn.inspector import Inspector, require_other_class
 from abn.memory import DeviceMemoryError
 from abn.networks import Network
 
@@ -75,6 +76,10 @@ class BorrowingInspector(Inspector):
         progress: Callable[[float], None] | None = None,
     ) -> list[AttributionPair]:
         """As `Inspector.attribute_many`; `progress` is told 0 and 1 alone."""
+        require_other_class(target, against)
+        for name in filter(None, (target, against)):
+            self.class_index(name)
+        options = find_method(method).complete(options)  # what is refused borrows no GPU
         told = progress or (lambda share: None)
         told(0)
         networks = [Network(network.label, network.model) for network in self.networks]

@@ -23,7 +23,7 @@ import torch
 from abn.checkpoint_info import CheckpointInfo
 from abn.checkpoints import load_checkpoint
 from abn.data import CLASS_NAMES, Cifar10, load_cifar10, to_pixels
-from abn.devices import choose_device, describe_hardware, images_at_once
+from abn.devices import choose_device, compute_in_full_float32, describe_hardware, images_at_once
 from abn.files import replace_file
 from abn.memory import DeviceMemoryError
 from abn.options import require_at_least_one
@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
     try:
         device = choose_device(args.device)
+        compute_in_full_float32()
         model = load_checkpoint(args.checkpoint).to(device, memory_format=torch.channels_last)
         require_bank(model)
         info = model.info

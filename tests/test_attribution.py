@@ -6,13 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torchvision.transforms.functional import gaussian_blur
 
-from abn import interventions
+from abn import captum_methods, interventions
 from abn.attribution import METHODS, attribute
-from abn.data import MEAN, STD
+from abn.data import MEAN, STD, normalise
 from abn.inspection import inspect
 from abn.resnet import resnet_dmb, resnet_s
 from abn.targets import Score, as_target
@@ -228,8 +227,13 @@ def test_grad_cam_by_hand(model, images, stage, target):
         found = attribute(model, images, target, "grad_cam", stage=stage, relu=relu)
         side = {"layer1": 8, "layer2": 4, "layer3": 2}[stage]
         assert found.resolution == (side, side)
-        expected = F.interpolate(expected, (8, 8), mode="bilinear")
-        torch.testing.assert_close(found.values, expected, rtol=1e-4, atol=1e-5 * signed.abs().max().item())
+        # A stage's cell i looks at pixel s·i, and between two of them the map goes from one to the other.
+        step, close = 8 // side, {"rtol": 1e-4, "atol": 1e-5 * signed.abs().max().item()}
+        torch.testing.assert_close(found.values[..., ::step, ::step], expected, **close)
+        if step == 2:
+            halfway = (expected[..., :, :-1] + expected[..., :, 1:]) / 2
+            torch.testing.assert_close(found.values[..., ::2, 1:-1:2], halfway, **close)
+        torch.testing.assert_close(found.values[..., -1, -1], expected[..., -1, -1], **close)
 
 
 def test_grad_cam_before_the_head_is_the_class_activation_map():
@@ -239,9 +243,38 @@ def test_grad_cam_before_the_head_is_the_class_activation_map():
     for _, block in network.blocks():
         x = block(x)
     weights = network.linear.weight[2].view(1, 256, 1, 1) / 16
-    expected = F.interpolate((weights * x).sum(dim=1, keepdim=True), (16, 16), mode="bilinear").detach()
+    expected = (weights * x).sum(dim=1, keepdim=True).detach()
     found = attribute(network, images, 2, "grad_cam", relu=False)
-    torch.testing.assert_close(found.values, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found.values[..., ::4, ::4], expected, rtol=1e-4, atol=1e-6)
+    logit = network(images)[0, 2] - network.linear.bias[2]
+    assert expected.sum().item() == pytest.approx(logit.item(), rel=1e-4)  # before it is enlarged, it adds up
+    with torch.no_grad():
+        network.linear.weight.mul_(2)
+    doubled = attribute(network, images, 2, "grad_cam", relu=False)
+    torch.testing.assert_close(doubled.values, 2 * found.values)
+
+
+@pytest.mark.parametrize(("size", "cells"), [(8, 2), (8, 4), (8, 8), (1, 1), (2, 1), (30, 8), (33, 9)])
+def test_a_map_is_enlarged_to_the_picture_whatever_its_size(size, cells):
+    values = torch.arange(cells, dtype=torch.float32).expand(1, 1, cells, cells)
+    step = -(-size // cells)
+    expected = (torch.arange(size) / step).clamp(max=cells - 1).expand(1, 1, size, size)
+    torch.testing.assert_close(captum_methods._enlarged(values, (size, size)), expected)
+
+
+def test_a_map_lies_where_the_network_looked():
+    """What a stage's cell depends on is centred on its pixel."""
+    network = awake(resnet_s())
+    leaf = randn(1, 3, 32, 32, seed=3).requires_grad_()
+    x = network.stem(leaf)
+    for name, block in network.blocks():
+        x = block(x)
+        if name == "layer2.1":
+            break
+    (gradient,) = torch.autograd.grad(x[0, :, 8, 8].sum(), leaf)
+    weight = gradient.abs().sum(dim=(0, 1))
+    rows = (weight.sum(dim=1) * torch.arange(32)).sum() / weight.sum()
+    assert rows.item() == pytest.approx(16, abs=0.3)  # and not 16.5, where tiles would have it
 
 
 def test_the_gradient_runs_through_the_gates_unless_the_factors_are_frozen(precise, images):
@@ -355,7 +388,7 @@ def test_a_factor_can_be_attributed(model, images, method):
         leaf = images.clone().requires_grad_()
         score = Score(model, factor, None, num_images=3, per_pass=3)
         (gradient,) = torch.autograd.grad(score(leaf).sum(), leaf)
-        torch.testing.assert_close(found.values.abs(), gradient.abs())
+        torch.testing.assert_close(found.values, gradient)
 
 
 # Maps that say nothing
@@ -385,6 +418,23 @@ def test_what_equals_the_baseline_is_blank_by_definition(linear, pictures):
         first, second = problem(linear, pictures, 0, method, **options)
         assert first is None
         assert reason in second
+
+
+@pytest.mark.parametrize(
+    ("level", "method", "options"),
+    [
+        (200, "integrated_gradients", {"baseline": "blurred", "steps": 2}),
+        (0, "integrated_gradients", {"baseline": "black", "steps": 2}),
+        (0, "occlusion", {"fill": "black", "window": 8, "stride": 8}),
+    ],
+)
+def test_rounding_is_not_drawn_as_a_map(level, method, options):
+    """A blur gives an even picture back but for rounding, and batches of other sizes round otherwise."""
+    network = awake(resnet_s())
+    picture = normalise(torch.full((1, 3, 32, 32), level, dtype=torch.uint8))
+    found = attribute(network, picture, 0, method, **options)
+    assert not found.values.any()
+    assert found.problems[0].startswith("the map is blank: the picture ")
 
 
 def test_grad_cam_says_when_its_relu_cut_everything():

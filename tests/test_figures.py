@@ -482,7 +482,7 @@ def test_attribution_map_within_the_scale_says_so():
     [
         (np.zeros((2, 2)), None, "blank map: every value is 0"),
         (np.full((2, 2), np.nan), None, "blank map: no value is a finite number"),
-        (np.array([[0, np.inf]]), None, "blank map: every value is 0"),
+        (np.array([[0, np.inf]]), None, "blank map: every finite value is 0, and 1 are not finite"),
         (np.zeros((2, 2)), "the stage is dead", "blank map: the stage is dead"),
     ],
 )

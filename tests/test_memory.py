@@ -47,6 +47,32 @@ def network():
     return awake("resnet-dmb").double()
 
 
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ("MPS backend out of memory (MPS allocated: 1 GB)", True),
+        ("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("shapes cannot be multiplied", False),
+    ],
+)
+def test_allocators_that_say_so_in_words_alone_are_understood(words, known):
+    asked = []
+
+    def run(start, size):
+        asked.append(size)
+        if size > 1:
+            raise RuntimeError(words)
+        return 0
+
+    if known:
+        assert in_parts_that_fit(run, 2, 2, CPU) == [0, 0]
+        assert asked == [2, 1, 1]
+    else:
+        with pytest.raises(RuntimeError, match=words):
+            in_parts_that_fit(run, 2, 2, CPU)
+
+
 def test_parts_become_smaller_and_what_is_done_is_kept():
     asked = []
 
@@ -160,7 +186,14 @@ def test_networks_that_do_not_fit_are_refused_by_name(inspector, monkeypatch):
     def to(device):
         raise torch.OutOfMemoryError(MESSAGE)
 
+    monkeypatch.setattr(inspector.baseline.model, "to", lambda device: None)
     monkeypatch.setattr(inspector.dmb.model, "to", to)
-    with pytest.raises(DeviceMemoryError, match="memory of cpu is full, so ResNet-DMB does not fit") as caught:
-        Inspector(inspector.baseline, inspector.dmb, CPU)
+    with pytest.raises(DeviceMemoryError, match="memory of cuda is full, so ResNet-DMB does not fit") as caught:
+        Inspector(inspector.baseline, inspector.dmb, torch.device("cuda"))
     assert "4711" not in str(caught.value)
+
+
+def test_a_network_that_is_ready_is_not_touched_while_others_compute_with_it(inspector, monkeypatch):
+    for name in ("to", "eval", "requires_grad_"):
+        monkeypatch.setattr(inspector.dmb.model, name, None)
+    assert Inspector(inspector.baseline, inspector.dmb, CPU).dmb.model is inspector.dmb.model

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from abn.attribution_methods import METHODS
 from abn.figures import Region, regions
+from abn.in_numbers import region_rows
 from abn.ui import words
 
 
@@ -52,7 +54,7 @@ def test_the_sentence_names_the_highest_and_the_lowest_region():
     found = [
         Region((0, 7), (0, 7), 0.5, 0.25), Region((0, 7), (8, 15), 2.0, 0.5), Region((8, 15), (0, 7), -1.25, 0.125),
     ]  # fmt: skip
-    assert words.regions("ResNet-S", found) == (
+    assert words.regions("ResNet-S", found, adds_up=True) == (
         "**ResNet-S**: highest in rows 0–7, columns 8–15 (sum +2; 50 % of the absolute sum) and "
         "lowest in rows 8–15, columns 0–7 (sum -1.25; 12 % of the absolute sum)."
     )
@@ -60,11 +62,26 @@ def test_the_sentence_names_the_highest_and_the_lowest_region():
 
 def test_the_sentence_of_a_map_of_one_sign_and_of_none():
     one_sign = [Region((0, 0), (0, 0), 3.0, 0.75), Region((0, 0), (1, 1), 1.0, 0.25)]
-    assert words.regions("A*", one_sign) == (
+    assert words.regions("A*", one_sign, adds_up=True) == (
         "**A\\***: highest in rows 0–0, columns 0–0 (sum +3; 75 % of the absolute sum)."
     )
     blank = [Region((0, 0), (0, 0), 0.0, 0.0)]
-    assert words.regions("A", blank) == "**A**: every region sums to 0."
-    assert words.regions("A", blank, "the map is blank: no pixel counts") == (
+    assert words.regions("A", blank, adds_up=True) == "**A**: every region has a sum of 0."
+    assert words.regions("A", blank, "the map is blank: no pixel counts", adds_up=True) == (
         "**A**: the map is blank: no pixel counts."
     )
+
+
+def test_values_that_are_no_shares_have_a_mean():
+    """Occlusion says of every pixel how much covering it costs: of a region, that is no sum."""
+    found = regions(np.full((8, 8), 2.0), (2, 2))
+    assert [each.value(False) for each in found] == [2.0] * 4
+    assert [each.value(True) for each in found] == [32.0] * 4
+    assert words.regions("A", found, adds_up=False).startswith(
+        "**A**: highest in rows 0–3, columns 0–3 (mean +2; 25 %"
+    )
+    assert region_rows([found], False)[0] == ["0–3", "0–3", "+2"]
+    assert {name for name, method in METHODS.items() if method.adds_up} == {
+        "input_x_gradient",
+        "integrated_gradients",
+    }

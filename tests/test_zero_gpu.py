@@ -92,11 +92,22 @@ def test_the_maps_are_those_of_an_inspector_and_come_from_another_process(
     assert spaces.durations == [20]
 
 
-def test_errors_keep_their_type_and_their_words(borrowing, pictures):
+def test_errors_keep_their_type_and_their_words(borrowing, spaces, pictures):
+    with pytest.raises(
+        ValueError, match="stride is 8, more than the window's 4 pixels"
+    ):  # found where it is computed
+        borrowing.attribute(pictures[0], "dog", None, "occlusion", {"window": 4, "stride": 8})
+    assert len(spaces.processes) == 1
+
+
+def test_what_is_refused_borrows_nothing(borrowing, spaces, pictures):
     with pytest.raises(ValueError, match="there is no class 'dragon'; there are airplane"):
         borrowing.attribute(pictures[0], "dragon", None, "saliency", {})
     with pytest.raises(ValueError, match="steps"):
         borrowing.attribute(pictures[0], "dog", None, "integrated_gradients", {"steps": 0})
+    with pytest.raises(ValueError, match="dog"):
+        borrowing.attribute(pictures[0], "dog", "dog", "saliency", {})
+    assert spaces.processes == []
 
 
 def test_memory_that_runs_out_there_is_told_here(zero_gpu, borrowing, pictures, monkeypatch):

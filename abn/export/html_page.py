@@ -112,7 +112,9 @@ class _Page:
         parts = []
         for side, network in self.export.networks.items():
             if network.is_modulated:
-                figure = self._place(f"gates-{side}", drawing.gate_weights(network), "Gate weights of every block")
+                figure = self._place(
+                    f"gates-{side}", drawing.gate_weights(network, side), "Gate weights of every block"
+                )
                 parts.append(f"<h3>{escape(network.label)}</h3>{figure}{gate_table(network)}")
         if not parts:
             return ""
@@ -143,7 +145,7 @@ class _Page:
                 f"<div><h3>{escape(network.label)}</h3>{text}{self._place(f'attribution-{side}', strip, name)}</div>"
             )
         labels = [*(network.label for network in self.export.result.networks), title]
-        numbers = region_table(labels, [*pair.maps, pair.maps[1] - pair.maps[0]])
+        numbers = region_table(labels, [*pair.maps, pair.maps[1] - pair.maps[0]], method)
         return (
             f"<h2>Attribution: {escape(method.label)} for {escape(pair.target)}</h2><p>{escape(method.description)}"
             f"{escape(f' Options: {options}.' if options else '')}</p>{_not_shown(notes.ATTRIBUTION)}"

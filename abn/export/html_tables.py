@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from abn import figures
+from abn.attribution_methods import Method
 from abn.in_numbers import REGION_COLUMNS, RESPONSE_COLUMNS, region_rows, response_rows
 from abn.results import NetworkResult, PictureResult
 from abn.usual import entropy_share
@@ -94,11 +95,12 @@ def response_table(result: PictureResult) -> str:
     return table(RESPONSE_COLUMNS, ([str(cell) for cell in row] for row in response_rows(result)), texts=2)
 
 
-def region_table(labels: Sequence[str], maps: Sequence[np.ndarray]) -> str:
-    """The maps' sums over regions, folded away until they are asked for."""
-    rows = region_rows([figures.regions(values) for values in maps])
+def region_table(labels: Sequence[str], maps: Sequence[np.ndarray], method: Method) -> str:
+    """The maps by regions, folded away until they are asked for."""
+    rows = region_rows([figures.regions(values) for values in maps], method.adds_up)
+    kind = "Sums" if method.adds_up else "Means"
     numbers = table((*REGION_COLUMNS, *labels), rows, texts=2)
     return (
-        "<details><summary>The maps in numbers: sums over 4 × 4 regions</summary><p>Rows count from the top, columns "
-        f"from the left, both from 0.</p>{numbers}</details>"
+        f"<details><summary>The maps in numbers, by 4 × 4 regions</summary><p>{kind}, in {escape(method.unit)}. Rows "
+        f"count from the top, columns from the left, both from 0.</p>{numbers}</details>"
     )

@@ -7,8 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+from abn.usual import RESOLUTION
+
 # Below this a standard deviation of factors is float32 rounding, and dividing by it makes noise look unusual.
-SMALLEST_SD = 1e-7
+SMALLEST_SD = RESOLUTION
 
 
 @dataclass(frozen=True)

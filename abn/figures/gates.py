@@ -22,6 +22,7 @@ def gate_weights(
     low: np.ndarray | None = None,
     high: np.ndarray | None = None,
     percentile: np.ndarray | None = None,
+    colour: str = DMB_COLOUR,
 ) -> go.Figure:
     """Blocks × K gate weights as distances from 1/K, in thousandths, beside what is usual for each.
 
@@ -32,6 +33,7 @@ def gate_weights(
         low: (blocks, K) 5 % quantile over the data set, or None.
         high: (blocks, K) 95 % quantile, or None.
         percentile: (blocks, K) 0…100, where each weight stands among all images, or None.
+        colour: the network's.
 
     Raises:
         ValueError: for shapes that do not agree.
@@ -74,7 +76,7 @@ def gate_weights(
         x=stem_x,
         y=np.repeat(y, 3),
         mode="lines",
-        line={"color": DMB_COLOUR, "width": 2},
+        line={"color": colour, "width": 2},
         hoverinfo="skip",
         showlegend=False,
     )
@@ -82,13 +84,13 @@ def gate_weights(
         x=distance,
         y=y,
         mode="markers",
-        marker={"color": DMB_COLOUR, "size": 9},
+        marker={"color": colour, "size": 9},
         name="this picture",
         text=_hover_texts(names, weights, usual),
         hovertemplate="%{text}<extra></extra>",
     )
     headings = [
-        f"<b>{plain(name)}</b>  entropy {100 * share:.3f} % of log {k}"
+        f"<b>{plain(name)}</b>  " + (f"entropy {100 * share:.3f} % of log {k}" if k > 1 else "one vector: no choice")
         for name, share in zip(names, entropy_share(weights), strict=True)
     ]
     figure.update_layout(

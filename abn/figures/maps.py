@@ -208,7 +208,11 @@ def _is_blank(values: np.ndarray) -> bool:
 def _say_if_blank(figure: go.Figure, panel: int, values: np.ndarray, cause: str | None) -> None:
     if not _is_blank(values):
         return
-    cause = cause or ("every value is 0" if np.isfinite(values).any() else "no value is a finite number")
+    if cause is None:
+        finite = np.isfinite(values)
+        cause = "every value is 0" if finite.any() else "no value is a finite number"
+        if finite.any() and not finite.all():
+            cause = f"every finite value is 0, and {np.count_nonzero(~finite)} are not finite"
     suffix = "" if panel == 1 else str(panel)
     note(figure, "blank", xref=f"x{suffix} domain", yref=f"y{suffix} domain")
     # The cause stands where the colour bar would: plotly draws none for a map without values.

@@ -1,4 +1,4 @@
-"""An attribution map in numbers: signed sums over a grid of regions, for those who do not see the map."""
+"""An attribution map in numbers: signed sums or means over a grid of regions, for those who do not see the map."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ class Region:
     columns: tuple[int, int]
     total: float
     share: float
+
+    @property
+    def pixels(self) -> int:
+        return (self.rows[1] - self.rows[0] + 1) * (self.columns[1] - self.columns[0] + 1)
+
+    def value(self, adds_up: bool) -> float:
+        """The sum of its pixels' values, where they are shares of a whole; else their mean."""
+        return self.total if adds_up else self.total / self.pixels
 
 
 def regions(values: np.ndarray, grid: tuple[int, int] = (4, 4)) -> list[Region]:

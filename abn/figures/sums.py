@@ -84,7 +84,7 @@ def channel_sum(
     )
     figure.update_layout(
         margin={"t": 62},
-        xaxis=axis("part of the pre-activation (no unit)", range=_room_for_labels(values), zeroline=True),
+        xaxis=axis("value (no unit)", range=_room_for_labels(values), zeroline=True),
         yaxis=axis(
             None,
             tickvals=list(range(len(names))),

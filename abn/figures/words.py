@@ -88,6 +88,8 @@ def sentence_of_unusual(rows: Sequence[UnusualChannel]) -> str:
         return "No channel's factor can be compared with the data set: none of them varies over it."
     first = rows[0]
     distance = f"{abs(first.deviation):.1f} standard deviations {'above' if first.deviation > 0 else 'below'}"
+    if first.deviation == 0:
+        distance = "at"
     usual = percentile_words(first.percentile, first.class_percentile, first.class_name)
     sentence = (
         f"The most unusual factor is that of {first.block} channel {first.channel}: {first.factor:.4f}, "
@@ -95,11 +97,11 @@ def sentence_of_unusual(rows: Sequence[UnusualChannel]) -> str:
     )
     if len(rows) == 1:
         return sentence
-    raised = sum(row.deviation > 0 for row in rows)
+    raised, lowered = (sum(sign * row.deviation > 0 for row in rows) for sign in (1, -1))
     block, count = Counter(row.block for row in rows).most_common(1)[0]
     return (
         f"{sentence} Of the {len(rows)} most unusual channels {raised} lie above their means and "
-        f"{len(rows) - raised} below; {count} of them {'is' if count == 1 else 'are'} in {block}."
+        f"{lowered} below; {count} of them {'is' if count == 1 else 'are'} in {block}."
     )
 
 

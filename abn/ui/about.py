@@ -122,14 +122,14 @@ Each box is how one network's **responses** spread in one block: its second conv
 
 ATTRIBUTION = _with_note(
     """
-Which pixels spoke for the **target** class (red) and which against it (blue), by the chosen method. Both networks share one
-scale.
+Red for the **target** class, blue against it, as the chosen method has it: of Saliency and SmoothGrad, whether a brighter pixel
+would raise or lower the target; of the others, what spoke for it or against it. Both networks share one scale.
 """,
     notes.ATTRIBUTION,
 )
 
 REGIONS = """
-The sums of each map over 4 × 4 regions, in the map's unit ({unit}). Rows count from the top, columns from the left, both
+The {values} of each map over 4 × 4 regions, in the map's unit ({unit}). Rows count from the top, columns from the left, both
 from 0.
 
 """

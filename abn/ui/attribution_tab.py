@@ -9,6 +9,7 @@ import numpy as np
 from gradio.components import Component
 
 from abn import drawing, figures
+from abn.attribution_methods import Method
 from abn.in_numbers import REGION_COLUMNS, region_rows
 from abn.inspector import AttributionPair
 from abn.texts import escape
@@ -51,7 +52,7 @@ def build(
                 plots.append(gr.Plot(show_label=False, elem_id=f"attribution-{side}"))
     difference = gr.Plot(show_label=False, elem_id="attribution-difference")
     said = gr.Markdown(elem_id="attribution-regions")
-    with gr.Accordion("The maps in numbers: sums over 4 × 4 regions", open=False):
+    with gr.Accordion("The maps in numbers, by 4 × 4 regions", open=False):
         table = gr.Dataframe(show_label=False, interactive=False, elem_id="attribution-table")
 
     latest = Latest()
@@ -119,7 +120,8 @@ def build(
         for label, attribution in zip(map(escape, labels), (pair.baseline, pair.dmb), strict=True):
             height, width = attribution.resolution
             if (height, width) != pair.maps[0].shape:
-                text += f" {label}: the map's own resolution is {height} × {width}, enlarged."
+                coarse = controls.methods[pair.method].coarse.format(height=height, width=width)
+                text += f" {label}: {coarse}." if coarse else ""
             if attribution.convergence_delta is not None:
                 text += f" {label}: convergence delta {attribution.convergence_delta[0].item():+.3g} (logit units)."
             if attribution.problems[0]:
@@ -139,15 +141,19 @@ def build(
             [pair.baseline.problems[0], pair.dmb.problems[0], None],
         )
         names = [f"**{escape(label)}**" for label in labels[:2]]
-        unit = controls.methods[pair.method].unit
-        return *names, *drawing.attribution(result, pair, opacity), *in_numbers(labels, maps, problems, unit)
+        method = controls.methods[pair.method]
+        return *names, *drawing.attribution(result, pair, opacity), *in_numbers(labels, maps, problems, method)
 
-    def in_numbers(labels: Sequence[str], maps: Sequence[np.ndarray], problems: Sequence[str | None], unit: str):
+    def in_numbers(labels: Sequence[str], maps: Sequence[np.ndarray], problems: Sequence[str | None], method: Method):
         found = [figures.regions(values) for values in maps]
-        sentences = [words.regions(*each) for each in zip(labels, found, problems, strict=True)]
+        sentences = [
+            words.regions(*each, adds_up=method.adds_up) for each in zip(labels, found, problems, strict=True)
+        ]
+        values = "sums" if method.adds_up else "means"
         return (
-            about.REGIONS.format(unit=unit) + "\n".join(f"- {sentence}" for sentence in sentences),
-            gr.Dataframe(region_rows(found), headers=[*REGION_COLUMNS, *labels]),
+            about.REGIONS.format(values=values, unit=method.unit)
+            + "\n".join(f"- {sentence}" for sentence in sentences),
+            gr.Dataframe(region_rows(found, method.adds_up), headers=[*REGION_COLUMNS, *labels]),
         )
 
     hidden = {"trigger_mode": "always_last", "api_visibility": "private"}

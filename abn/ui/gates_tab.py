@@ -46,7 +46,7 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         return (
             about.GATES.format(biases=biases),
             said,
-            drawing.gate_weights(network),
+            drawing.gate_weights(network, side),
             gr.Dataframe(rows, headers=headers),
         )
 

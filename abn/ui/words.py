@@ -117,24 +117,27 @@ def gates(names: Sequence[str], weights: np.ndarray, entropy: np.ndarray) -> str
     )
 
 
-def regions(label: str, found: Sequence[Region], problem: str | None = None) -> str:
+def regions(label: str, found: Sequence[Region], problem: str | None = None, *, adds_up: bool) -> str:
     """Where an attribution map is highest and lowest, and how much of its absolute sum lies there.
 
     Args:
         label: whose map.
         found: all its regions.
         problem: why the map says nothing, or None.
+        adds_up: whether a region's value is the sum of its pixels', else it is their mean.
     """
+    kind = "sum" if adds_up else "mean"
     name = f"**{escape(label)}**"
     if problem is not None:
         return f"{name}: {escape(problem)}."
-    highest, lowest = max(found, key=lambda each: each.total), min(found, key=lambda each: each.total)
+    highest, lowest = (end(found, key=lambda each: each.value(adds_up)) for end in (max, min))
     said = [
-        f"{way} in {_place(region)} (sum {region.total:+.3g}; {100 * region.share:.0f} % of the absolute sum)"
+        f"{way} in {_place(region)} ({kind} {region.value(adds_up):+.3g}; {100 * region.share:.0f} % of the absolute "
+        "sum)"
         for way, region in (("highest", highest), ("lowest", lowest))
         if region.total * (1 if way == "highest" else -1) > 0
     ]
-    return f"{name}: {' and '.join(said) or 'every region sums to 0'}."
+    return f"{name}: {' and '.join(said) or f'every region has a {kind} of 0'}."
 
 
 def kept(seconds: int) -> str:
