@@ -22,16 +22,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from abn.data import IMAGE_SIZE
+from abn.picture_headers import HeaderError, Sparing, orientation, require_modest
 
 ACCEPTED = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 MAX_PIXELS = 50_000_000
 # Pillow's names; a JPEG may turn out to be an MPO, whose first picture is taken.
 _FORMATS = {"PNG": "PNG", "JPEG": "JPEG", "WEBP": "WebP", "GIF": "GIF", "BMP": "BMP", "TIFF": "TIFF"}
-
-# Every scan of a progressive JPEG is a pass over all its pixels; encoders write about ten, and a small file
-# with thousands of empty ones would occupy a processor for minutes.
-_MAX_JPEG_SCANS = 100
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 # A picture of 50 megapixels takes 200 MB while it is decoded, and another 200 MB where it has transparency.
 _DECODING = threading.BoundedSemaphore(2)
@@ -45,8 +41,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by the value of EXIF's orientation tag
-_ORIENTATION_TAG = 0x0112
-_BITS_PER_SAMPLE_TAG = 258
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([0-9])")
+_BITS_PER_SAMPLE_TAG, _PHOTOMETRIC_TAG = 258, 262
 
 Image.init()  # registers all formats once; doing so at the first picture would not be safe under threads
 # Pillow warns of odd metadata with texts that differ from file to file; Python remembers each, for ever. It is
@@ -75,37 +71,19 @@ def read_picture(source: bytes | Path) -> Image.Image:
         PictureError: for everything else, with a sentence that says what is wrong and what is accepted.
     """
     data = source if isinstance(source, bytes) else read_file(source)
-    with _DECODING:
-        picture = _open(data)
-        name = _FORMATS.get(picture.format or "", "JPEG")
-        if name == "JPEG" and (scans := _jpeg_scans(data)) > _MAX_JPEG_SCANS:
-            raise PictureError(
-                f"The JPEG consists of {scans:,} scans, and at most {_MAX_JPEG_SCANS} are read; save it anew, or "
-                f"send another picture as {ACCEPTED}."
-            )
-        with _any_failure_means(_damaged(name)):
-            picture.load()
-        turn = _turn_upright(picture)
-        rgb = _to_rgb(picture, name)
-    return rgb if turn is None else rgb.transpose(turn)
-
-
-def _jpeg_scans(data: bytes) -> int:
-    """How many scans a JPEG's first picture has; what follows its end, such as a phone's short film, does not count.
-
-    ITU-T T.81, B.1.1: a marker is 0xFF and a byte; most have a length and as many bytes. In a scan's data 0xFF is
-    followed by 0 or by the number of a restart.
-    """
-    place, scans = 2, 0
-    while found := _JPEG_MARKER.search(data, place):
-        marker, place = found[0][1], found.end()
-        if marker == 0xD9:  # the end of the picture
-            break
-        if marker == 0x01:  # for a coder's private use, without a length
-            continue
-        scans += marker == 0xDA
-        place += int.from_bytes(data[place : place + 2], "big")
-    return scans
+    try:
+        with _DECODING:
+            picture = _open(data)
+            name = _FORMATS.get(picture.format or "", "JPEG")
+            with _any_failure_means(_damaged(name)):
+                picture.load()
+            turn = _turn_upright(picture)
+            rgb = _to_rgb(picture, name)
+            return rgb if turn is None else rgb.transpose(turn)
+    except MemoryError as error:
+        raise PictureError(
+            "There is no room for a picture of this size just now; try again later, or send a smaller one."
+        ) from error
 
 
 def read_file(path: Path) -> bytes:
@@ -138,8 +116,14 @@ def _open(data: bytes) -> Image.Image:
             break
     else:
         raise _unknown(data)
+    try:
+        require_modest(data, name)
+    except HeaderError as error:
+        if not str(error):
+            raise _damaged(_FORMATS[name]) from error
+        raise PictureError(f"The {name} {error}; save it anew, or send another picture as {ACCEPTED}.") from error
     with _any_failure_means(_damaged(_FORMATS[name])):
-        picture = factory(io.BytesIO(data), "")
+        picture = factory(Sparing(data) if name == "TIFF" else io.BytesIO(data), "")
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise PictureError(
@@ -154,7 +138,9 @@ def _any_failure_means(answer: PictureError) -> Iterator[None]:
     try:
         yield
     # Pillow's decoders meet hostile files with OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError,
-    # EOFError, OverflowError, MemoryError, struct.error, zlib.error, DecompressionBombError, and no list is complete.
+    # EOFError, OverflowError, struct.error, zlib.error, DecompressionBombError, and no list is complete.
+    except MemoryError:
+        raise
     except Exception as error:
         raise answer from error
 
@@ -172,14 +158,28 @@ def _unknown(data: bytes) -> PictureError:
 
 
 def _turn_upright(picture: Image.Image) -> Image.Transpose | None:
-    """The turn that EXIF asks for; none where EXIF is unreadable.
+    """The turn that EXIF asks for, or XMP; none where both are unreadable.
 
-    Pillow turns TIFF pictures itself as it loads them, and then reports none.
+    Pillow turns TIFF pictures itself as it loads them. EXIF of others is not read by Pillow, see `picture_headers`.
     """
-    try:
-        return _UPRIGHT.get(picture.getexif().get(_ORIENTATION_TAG))
-    except Exception:  # the parser of a corrupt block fails in as many ways as a decoder
+    if picture.format == "TIFF":
         return None
+    info = picture.info
+    exif = info.get("exif") or _raw_profile(info.get("Raw profile type exif", ""))
+    turn = orientation(exif) if isinstance(exif, bytes) else None
+    if turn is None:
+        xmp = info.get("XML:com.adobe.xmp") or info.get("xmp") or b""
+        found = _XMP_ORIENTATION.search(xmp.encode() if isinstance(xmp, str) else xmp)
+        turn = int(found[1]) if found else None
+    return _UPRIGHT.get(turn)
+
+
+def _raw_profile(text: str) -> bytes:
+    """EXIF as ImageMagick writes it into a PNG's text: three lines, then hexadecimal digits."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b""
 
 
 def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
@@ -199,22 +199,25 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
 
 def _deep_grey(picture: Image.Image) -> Image.Image:
     """Grey of more than 8 bits to 8; Pillow's own conversion clips at 255, which turns pictures white."""
-    values = np.asarray(picture)
+    values, tags = np.asarray(picture), getattr(picture, "tag_v2", {})
+    white_is_zero = tags.get(_PHOTOMETRIC_TAG) == 0  # Pillow turns such pictures round up to 8 bits alone
     if picture.mode == "F":
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise PictureError(
                 "This picture holds floating-point values outside 0 to 1, and how bright they are meant to be "
                 "is unknown; save it with 8 or 16 bits a channel."
             )
-        return Image.fromarray(np.round(values * 255).astype(np.uint8))
+        grey = np.round(values * 255).astype(np.uint8)
+        return Image.fromarray(255 - grey if white_is_zero else grey)
     if values.min() < 0 or values.max() > 65535:
         raise PictureError(
-            "This picture holds 32-bit values beyond 0 to 65,535, and how bright they are meant to be "
+            "This picture holds values beyond 0 to 65,535, and how bright they are meant to be "
             "is unknown; save it with 8 or 16 bits a channel."
         )
-    bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE_TAG)
-    brightest = 4095 if bits == (12,) else 65535
+    brightest = 4095 if tags.get(_BITS_PER_SAMPLE_TAG) == (12,) else 65535
     grey = ((values.astype(np.uint32) * 255 + brightest // 2) // brightest).astype(np.uint8)
+    if white_is_zero:
+        grey = 255 - grey
     transparent = picture.info.get("transparency")
     if isinstance(transparent, int):
         grey[values == transparent] = 255  # over white

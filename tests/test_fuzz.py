@@ -28,7 +28,11 @@ def test_every_file_is_read_before_it_is_mutated(files):
     assert set(upright.values()) == {(48, 48, 3)}
     np.testing.assert_array_equal(pixels["rgb.png"], pixels["rgb.tiff"])
     np.testing.assert_array_equal(pixels["rgb.png"], pixels["rgb.bmp"])
-    np.testing.assert_array_equal(np.rot90(pixels["rgb.jpg"], -1).shape, pixels["exif.jpg"].shape)
+    turned = np.rot90(pixels["rgb.png"].astype(int), -1)  # quality 75 of a noisy picture, so not to the last bit
+    assert (
+        np.abs(turned - pixels["exif.jpg"]).mean()
+        < np.abs(pixels["rgb.png"].astype(int) - pixels["exif.jpg"]).mean() / 3
+    )
 
 
 def test_mutations_are_the_same_for_the_same_seed_and_all_kinds_occur(files):

@@ -1,9 +1,15 @@
 import http.client
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import gradio as gr
 import pytest
 
-from abn.ui.limits import MAX_REQUEST_BYTES
+from abn.ui.closed import is_closed
+from abn.ui.limits import MAX_MARKS, MAX_REQUEST_BYTES
+from abn.ui.picture_input import _admit_all
 
 
 @pytest.mark.parametrize("path", ["/gradio_api/call/inspect", "/gradio_api/queue/join"])
@@ -31,3 +37,64 @@ def test_a_request_that_does_not_announce_its_size_is_counted(url):
     fresh = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     fresh.request("GET", "/config")
     assert fresh.getresponse().status == 200
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/call/inspect", "/gradio_api/queue/join"])
+def test_a_body_of_countless_values_is_refused_before_it_is_taken_apart(url, path):
+    """Three million bytes of empty lists would be twenty times as many in memory."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    body = b'{"data": [' + b"[]," * 1_000_000 + b"0]}"
+    try:
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        assert response.status == 413
+        assert f"more than {MAX_MARKS:,} values".encode() in response.read()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # refused before all of it was sent
+
+
+@pytest.mark.parametrize("value", ["x" * 20_000, [""] * 20_000, {"a": ["b" * 300] * 50}])
+@pytest.mark.parametrize("component", [gr.Radio, gr.Textbox, gr.Number, gr.Dropdown, gr.Dataframe])
+def test_what_is_too_large_for_any_setting_does_not_reach_the_session(component, value):
+    event = SimpleNamespace(inputs=[component()], component_prop_inputs=[])
+    with pytest.raises(gr.Error, match="does not fit"):
+        _admit_all(event, [value])
+    assert _admit_all(event, ["crop"]) == ["crop"]
+
+
+CLOSED = [
+    ("POST", "process_recording"), ("POST", "component_server"), ("GET", "deep_link?session_hash=a"),
+    ("GET", "proxy=https://a.hf.space/x"), ("GET", "file=http://127.0.0.1:1/x"), ("GET", "file=https:/127.0.0.1/x"),
+    ("GET", "file/http://127.0.0.1:1/x"), ("POST", "stream/abc"), ("POST", "run-history/connect"), ("GET", "runs"),
+    ("POST", "vibe-edit/"), ("GET", "vibe-code"), ("GET", "dev/reload"), ("GET", "profiling/summary"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "route"), CLOSED)
+def test_routes_that_the_page_has_no_use_for_are_not_there(url, method, route):
+    left = set(Path(tempfile.gettempdir()).iterdir())
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    body = b'--a\r\nContent-Disposition: form-data; name="file"; filename="a.webm"\r\n\r\nx\r\n--a--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=a"}
+    connection.request(method, f"/gradio_api/{route}", body if method == "POST" else None, headers)
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (404, b"Not Found")
+    assert {path for path in Path(tempfile.gettempdir()).iterdir() if path.suffix == ".webm"} <= left
+
+
+@pytest.mark.parametrize(
+    ("path", "closed"),
+    [
+        ("/gradio_api/file=/tmp/gradio/monitoring/a.png", False),
+        ("/gradio_api/file=C:/Users/me/a.png", False),
+        ("/gradio_api/queue/join", False),
+        ("/gradio_api/upload_progress", False),
+        ("/gradio_api/startup-events", False),
+        ("/", False),
+        ("/monitoring/summary", True),
+        ("/behind/a/proxy/gradio_api/process_recording", True),
+        ("/gradio_api/FILE=HTTP://a/b", True),
+    ],
+)
+def test_what_is_closed_is_told_by_its_path(path, closed):
+    assert is_closed(path) is closed

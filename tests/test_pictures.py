@@ -9,15 +9,18 @@ import re
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
+from abn import pictures
 from abn.data import CLASS_NAMES
 from abn.pictures import (
     FITS,
@@ -108,8 +111,8 @@ def test_16_bit_grey_is_scaled_not_clipped(format, mode):
 
 def test_32_bit_integers_are_read_as_16_bit_where_they_fit():
     assert read_picture(encoded(Image.new("I", (2, 2), 257 * 9), "TIFF")).getpixel((0, 0)) == (9, 9, 9)
-    assert "32-bit" in refusal(encoded(Image.new("I", (2, 2), 70_000), "TIFF"))
-    assert "32-bit" in refusal(encoded(Image.new("I", (2, 2), -1), "TIFF"))
+    assert "values beyond 0 to 65,535" in refusal(encoded(Image.new("I", (2, 2), 70_000), "TIFF"))
+    assert "values beyond 0 to 65,535" in refusal(encoded(Image.new("I", (2, 2), -1), "TIFF"))
 
 
 def test_floating_point_tiff_is_read_from_0_to_1():
@@ -173,10 +176,42 @@ def test_exif_orientation_is_applied_once(format, orientation):
     assert np.array_equal(np.asarray(read_picture(data)), np.asarray(corners()))
 
 
-def test_a_rotated_jpeg_is_turned():
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_rotated_jpeg_is_turned(orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6
-    assert read_picture(encoded(noise(24, 16), "JPEG", exif=exif)).size == (16, 24)
+    exif[0x0112] = orientation
+    large = corners().resize((160, 80), Image.Resampling.NEAREST)  # in blocks of 8 × 8, which JPEG keeps
+    got = np.asarray(read_picture(encoded(large, "JPEG", exif=exif, quality=95, subsampling=0)), int)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded(large, "PNG", exif=exif))))
+    assert got.shape[:2] == expected.size[::-1]
+    assert np.abs(got - np.asarray(expected, int)).mean() < 3
+
+
+def test_a_turn_that_stands_in_xmp_or_an_old_profile_is_taken():
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    assert read_picture(encoded(noise(24, 16), "JPEG", xmp=xmp)).size == (16, 24)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Raw profile type exif", "\nexif\n  100\n" + exif.tobytes().hex())
+    assert read_picture(encoded(noise(24, 16), "PNG", pnginfo=text)).size == (16, 24)
+
+
+@pytest.mark.parametrize(("kind", "value", "grey"), [(np.uint16, 65535, 0), (np.uint16, 0, 255), (np.float32, 1, 0)])
+def test_a_deep_tiff_in_which_white_is_zero_is_no_negative(kind, value, grey):
+    deep = Image.fromarray(np.full((2, 3), value, kind))
+    data = bytearray(encoded(deep, "TIFF"))
+    order = "<" if data[:2] == b"II" else ">"
+    (start,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    (place,) = [
+        at
+        for at in range(start + 2, start + 2 + 12 * count, 12)
+        if struct.unpack_from(f"{order}H", data, at)[0] == 262
+    ]
+    assert read_picture(bytes(data)).getpixel((0, 0)) == (255 - grey,) * 3
+    struct.pack_into(f"{order}H", data, place + 8, 0)
+    assert read_picture(bytes(data)).getpixel((0, 0)) == (grey,) * 3
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -244,6 +279,74 @@ def test_a_jpeg_of_countless_scans_is_refused():
     assert read_picture(b"\xff\xda".join(parts)).size == (24, 16)
     countless = refusal(b"\xff\xda".join(parts[:-1]) + last * 200 + b"\xff\xd9")
     assert re.search("consists of 2.. scans, and at most 100 are read; save it anew", countless)
+
+
+def greedy_exif(order="<", entries=2000, kind=7):
+    """Thousands of tags that all point at the same bytes, nearly the whole block, which Pillow copies for each."""
+    size = 8 + 2 + 12 * entries + 4
+    head = struct.pack(f"{order}2sHIH", b"II" if order == "<" else b"MM", 42, 8, entries)
+    return head + b"".join(struct.pack(f"{order}HHII", 40_000 + i, kind, size, 0) for i in range(entries)) + bytes(4)
+
+
+def with_segments(jpeg, marker, *contents):
+    made = b"".join(bytes([0xFF, marker]) + (len(each) + 2).to_bytes(2, "big") + each for each in contents)
+    return jpeg[:2] + made + jpeg[2:]
+
+
+def peak(data):
+    """Bytes that reading takes at most, above those before; Pillow's own pixels do not count."""
+    tracemalloc.start()
+    try:
+        with suppress(PictureError):
+            read_picture(data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tags_that_all_point_at_the_same_bytes_take_no_more_than_the_file(order):
+    block = greedy_exif(order)
+    jpeg = encoded(noise(), "JPEG")
+    files = {
+        "JPEG": with_segments(jpeg, 0xE1, b"Exif\0\0" + block),
+        "JPEG in parts": with_segments(jpeg, 0xE1, b"Exif\0\0" + block[:9000], b"Exif\0\0" + block[9000:]),
+        "MPO": with_segments(jpeg, 0xE2, b"MPF\0" + block),
+        "PNG": encoded(noise(), "PNG", exif=b"Exif\0\0" + block),
+        "WebP": encoded(noise(), "WEBP", exif=b"Exif\0\0" + block),
+        "TIFF": block,
+    }
+    read_picture(jpeg)  # what is loaded with the first picture
+    for name, data in files.items():
+        assert peak(data) < 12 * len(data) + 500_000, name  # the block's values take two thousand times as much
+    assert refusal(files["TIFF"]).startswith("This TIFF file is damaged")
+    assert refusal(files["JPEG"]).startswith("This JPEG file is damaged")
+    assert read_picture(files["PNG"]).size == read_picture(files["WebP"]).size == (24, 16)  # it is not looked at
+
+
+def test_a_gif_of_countless_comments_is_refused():
+    gif = encoded(noise(), "GIF")
+    start = gif.index(b"\x2c", 13 + 3 * 256)  # the first picture
+    chatty = gif[:start] + b"\x21\xfe" + b"\x01x" * 60_000 + b"\0" + gif[start:]
+    wordy = gif[:start] + b"\x21\xfe" + (b"\xff" + b"x" * 255) * 2000 + b"\0" + gif[start:]
+    empty = gif[:start] + b"\x21\xfe\0" * 60_000 + gif[start:]
+    for data in (chatty, wordy, empty):
+        assert refusal(data).startswith("This GIF file is damaged")
+    said = gif[:start] + b"\x21\xfe" + b"\x05hello" * 100 + b"\0" + gif[start:]
+    assert np.array_equal(read_picture(said), read_picture(gif))
+
+
+def test_a_jpeg_of_countless_markers_is_refused():
+    jpeg = encoded(noise(), "JPEG")
+    assert refusal(jpeg[:2] + b"\xff\x01" * 60_000 + jpeg[2:]).startswith("This JPEG file is damaged")
+
+
+def test_memory_that_does_not_suffice_is_not_called_a_broken_picture(monkeypatch):
+    def full(picture, name):
+        raise MemoryError
+
+    monkeypatch.setattr(pictures, "_to_rgb", full)
+    assert refusal(encoded(noise(), "PNG")).startswith("There is no room for a picture of this size just now;")
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])

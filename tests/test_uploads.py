@@ -85,6 +85,22 @@ def test_in_the_hosts_folder_it_takes_one_of_its_own(monkeypatch, tmp_path):
     assert (tmp_path / "of another program").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="asks who owns a folder, in the way of POSIX")
+def test_a_folder_that_somebody_else_made_under_its_name_is_not_used(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(uploads.atexit, "register", lambda *args, **kwargs: None)
+    (tmp_path / "elsewhere").mkdir()
+    taken = tmp_path / f"adaptive-bias-networks-{os.getuid()}"
+    taken.symlink_to(tmp_path / "elsewhere")
+    own = uploads.use_own_folder()
+    assert own.parent not in (taken, tmp_path / "elsewhere") and own.parent.stat().st_mode & 0o077 == 0
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    monkeypatch.setattr(uploads.os, "getuid", lambda: 4711)  # whose name is free, and whose folder is not theirs
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    other = uploads.use_own_folder()
+    assert other.parent != tmp_path / "adaptive-bias-networks-4711"
+
+
 def test_a_folder_that_cannot_be_made_is_one_sentence(monkeypatch, tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -40,7 +41,8 @@ def wrap(text: str, width: int, size: int) -> list[str]:
     lines = [""]
     for word in printable(text).split():
         while _font(size).getlength(word) > width:
-            cut = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or _font(size).getlength(word[:n]) <= width)
+            # The longest beginning that fits, found by halves: each try measures all of its letters.
+            cut = max(1, bisect_right(range(1, len(word)), width, key=lambda n: _font(size).getlength(word[:n])))
             lines.append(word[:cut])
             word = word[cut:]
         longer = f"{lines[-1]} {word}".strip()

@@ -7,43 +7,54 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_REQUEST_BYTES = 30_000_000
 """Room for a picture of 20 MB written into JSON as base64."""
+MAX_MARKS = 20_000
+"""Brackets, braces and commas of a JSON body, each of which may become a value in memory many times its size."""
 
 
 class RequestTooLarge(Exception):  # noqa: N818  (an event, not an error of ours)
-    """More bytes came than the limit."""
+    """More bytes or values came than the limit."""
 
 
 class LimitRequests:
-    """ASGI middleware: a body over the limit is answered with 413 and never held in memory."""
+    """ASGI middleware: a body over the limits is answered with 413 and neither held in memory nor taken apart."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_REQUEST_BYTES) -> None:
-        self.app, self.max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_REQUEST_BYTES, max_marks: int = MAX_MARKS) -> None:
+        self.app, self.max_bytes, self.max_marks = app, max_bytes, max_marks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         refusal = JSONResponse(
-            {"error": f"This request is larger than {self.max_bytes // 1_000_000} MB; send a smaller picture."},
+            {
+                "error": f"This request is larger than {self.max_bytes // 1_000_000} MB, or has more than "
+                f"{self.max_marks:,} values; send a smaller picture."
+            },
             status_code=413,
         )
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        # The parts of a form are files, which nobody takes apart on the way.
+        is_form = headers.get(b"content-type", b"").lower().startswith(b"multipart/")
+        declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self.max_bytes:
             await refusal(scope, receive, send)
             return
-        came, answered, refused = 0, False, False
+        came, marks, answered, refused = 0, 0, False, False
 
         async def counted() -> Message:
-            nonlocal came
+            nonlocal came, marks
             message = await receive()
-            came += len(message.get("body", b""))
-            if came > self.max_bytes:
+            body = message.get("body", b"")
+            came += len(body)
+            if not is_form:
+                marks += sum(map(body.count, (b"[", b"{", b",")))
+            if came > self.max_bytes or marks > self.max_marks:
                 raise RequestTooLarge
             return message
 
         async def noted(message: Message) -> None:
             nonlocal answered, refused
-            if came > self.max_bytes and not answered:
+            if (came > self.max_bytes or marks > self.max_marks) and not answered:
                 # The application turned the exception into an answer of its own; ours says why.
                 if not refused:
                     refused = True

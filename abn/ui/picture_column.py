@@ -43,6 +43,9 @@ class Origins:
         if data is not None:
             self._names |= {_digest(pixels): f"test/{index}" for index, pixels in enumerate(data.x_test)}
         self._names |= {_digest(np.asarray(picture)): f"example/{name}" for name, picture in self._examples.items()}
+        self._sizes = {picture.size for picture in self._examples.values()}
+        if data is not None:
+            self._sizes.add((data.x_test.shape[2], data.x_test.shape[1]))
 
     @property
     def examples(self) -> list[tuple[Image.Image, str]]:
@@ -56,6 +59,8 @@ class Origins:
 
     def name(self, picture: Image.Image) -> str:
         """What a link calls the picture; "" for a visitor's own."""
+        if picture.size not in self._sizes:  # a photo's pixels need not be copied to tell
+            return ""
         return self._names.get(_digest(np.asarray(picture)), "")
 
     def file(self, name: str) -> tuple[str, str | None]:

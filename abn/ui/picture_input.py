@@ -43,6 +43,7 @@ _DISK = "The server's disk is full, or cannot be written to; try again later, or
 _UNFIT = "This request does not fit: a value is missing, or of another kind than this endpoint takes."
 _LONGEST_MESSAGE = 500
 _LOG = logging.getLogger(__name__)
+_LARGEST_VALUE = 10_000  # characters and parts of what is sent for anything but a picture
 _DEEPEST = 100  # levels of nested JSON; beyond about 1000, Gradio's own walk through it fails
 
 
@@ -188,6 +189,8 @@ def _admit_all(block_fn: Any, inputs: list[Any]) -> list[Any]:
                 inputs[index] = block.admit(value)
         elif any(_inside(path, get_upload_folder()) is None for path in _paths(block, value)):
             raise refuse(_NOT_UPLOADED)
+        elif _size(value) > _LARGEST_VALUE:  # what is taken here is kept with the session
+            raise refuse(_UNFIT)
     return inputs
 
 
@@ -213,6 +216,15 @@ def _file_paths(value: Any) -> Iterator[Any]:
         if not level:
             return
     raise refuse(f"The values sent are nested more than {_DEEPEST} levels deep.")
+
+
+def _size(value: Any) -> int:
+    """Characters and parts of a JSON value that is not nested deeper than `_file_paths` allows."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(1 + len(name) + _size(part) for name, part in value.items())
+    return sum(1 + _size(part) for part in value) if isinstance(value, list) else 1
 
 
 def _inside(path: Any, folder: str) -> Path | None:

@@ -14,6 +14,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from abn.ui import mcp_tools
+from abn.ui.closed import CloseUnused
 from abn.ui.full_disk import TellFullDisk
 from abn.ui.limits import LimitRequests
 from abn.ui.names import NAMES
@@ -22,7 +23,7 @@ from abn.ui.style import CSS, HEAD
 from abn.ui.theme import THEME
 from abn.ui.upkeep import MOST_SESSIONS, upkeep
 
-MIDDLEWARE = [Middleware(LimitRequests), Middleware(TellFullDisk)]
+MIDDLEWARE = [Middleware(CloseUnused), Middleware(LimitRequests), Middleware(TellFullDisk)]
 FIRST_PORT, PORTS = 7860, 100
 # After every event Gradio's queue would make a table of the last ten thousand, for a page that is switched off here.
 NO_STATISTICS = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000", "GRADIO_ANALYTICS_MAX_EVENTS": "1"}

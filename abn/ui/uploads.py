@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from contextlib import suppress
@@ -33,6 +34,8 @@ def use_own_folder() -> Path:
     base = outside / f"adaptive-bias-networks-{user}"
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_ours(base):
+            base = Path(tempfile.mkdtemp(prefix=f"{base.name}-", dir=outside))
         sweep(base)
         own, lock = _locked_folder(base)
     except OSError as error:
@@ -54,6 +57,12 @@ def sweep(base: Path) -> None:
         except Timeout:
             continue
         _remove(path.with_suffix(""), lock)
+
+
+def _is_ours(base: Path) -> bool:
+    """Whether nobody else can exchange what lies in a folder, whose name anybody on this machine may have taken."""
+    found = base.lstat()
+    return stat.S_ISDIR(found.st_mode) and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
 
 
 def _locked_folder(base: Path) -> tuple[Path, FileLock]:
