@@ -16,6 +16,7 @@ from abn.export import Export, ExportError, export_of, read_export
 from abn.export.bundle import MANIFEST_FILE, RESULT_FILE
 from abn.export.document import LARGEST_EXPORT
 from abn.export.manifest import Manifest, Origin
+from abn.export.stored import HIGH, LOW
 from abn.inspector import Inspector
 from abn.networks import Network, open_network
 from abn.results import BlockResult, NetworkResult
@@ -170,15 +171,54 @@ def differences(then: Export, now: Export) -> list[Difference]:
     return found
 
 
-_BLOCK_QUANTITIES: Mapping[str, Callable[[BlockResult], np.ndarray | None]] = {
-    "factors": lambda block: block.factors,
-    "gate weights": lambda block: block.gate_weights,
-    "linear terms": lambda block: block.linear_term,
-    "bias terms": lambda block: block.bias_term if block.is_modulated else None,
-    "bias bank": lambda block: block.bias_bank,
-    "responses": lambda block: block.response,
-    "usual factors": lambda block: block.usual.factors.mean if block.usual and block.usual.factors else None,
-    "usual gate weights": lambda block: block.usual.gates.mean if block.usual and block.usual.gates else None,
+Quantity = Callable[[BlockResult, BlockResult, int], np.ndarray | None]
+"""(block of then or now, block of then, class that the network said then) → the quantity; None for none."""
+
+
+def _usual(part: str, field: str) -> Quantity:
+    def of(block: BlockResult, then: BlockResult, predicted: int) -> np.ndarray | None:
+        known = block.usual and getattr(block.usual, part)
+        return (
+            np.stack([known.quantiles[LOW], known.quantiles[HIGH]])
+            if known and field == "quantiles"
+            else (getattr(known, field) if known else None)
+        )
+
+    return of
+
+
+def _ranks(part: str, values: str, in_class: bool) -> Quantity:
+    """Where the picture's values of then stand: a rank of others would differ by rounding where they hardly vary."""
+
+    def of(block: BlockResult, then: BlockResult, predicted: int) -> np.ndarray | None:
+        known, ranked = block.usual and getattr(block.usual, part), getattr(then, values)
+        if not known or ranked is None:
+            return None
+        if len(known.mean) != len(ranked):
+            return known.mean[:0]
+        return known.percentile(ranked, predicted if in_class else None)
+
+    return of
+
+
+_BLOCK_QUANTITIES: Mapping[str, Quantity] = {
+    "factors": lambda block, *_: block.factors,
+    "gate weights": lambda block, *_: block.gate_weights,
+    "linear terms": lambda block, *_: block.linear_term,
+    "bias terms": lambda block, *_: block.bias_term if block.is_modulated else None,
+    "bias bank": lambda block, *_: block.bias_bank,
+    "responses": lambda block, *_: block.response,
+    "usual factors": _usual("factors", "mean"),
+    "their sd": _usual("factors", "sd"),
+    "their 5 and 95 %": _usual("factors", "quantiles"),
+    "percentiles": _ranks("factors", "factors", in_class=False),
+    "percentiles in class": _ranks("factors", "factors", in_class=True),
+    "usual gate weights": _usual("gates", "mean"),
+    "gates' sd": _usual("gates", "sd"),
+    "gates' 5 and 95 %": _usual("gates", "quantiles"),
+    "gates' percentiles": _ranks("gates", "gate_weights", in_class=False),
+    "usual responses": lambda block, *_: block.usual and block.usual.response_mean,
+    "responses' sd": lambda block, *_: block.usual and block.usual.response_sd,
 }
 
 
@@ -192,7 +232,10 @@ def _of_network(then: NetworkResult, now: NetworkResult) -> Iterator[Difference]
         yield Difference("blocks", then.label, None, where="other blocks")
         return
     for quantity, of in _BLOCK_QUANTITIES.items():
-        pairs = [(of(old), of(new)) for old, new in zip(then.blocks, now.blocks, strict=True)]
+        pairs = [
+            (of(old, old, then.predicted), of(new, old, then.predicted))
+            for old, new in zip(then.blocks, now.blocks, strict=True)
+        ]
         if all(old is None and new is None for old, new in pairs):
             continue
         if any(old is None or new is None for old, new in pairs):
@@ -213,6 +256,12 @@ def _of_attribution(then: Export, now: Export, side: str) -> Iterator[Difference
     label = then.networks[side].label
     old, new = then.attributions[side], now.attributions[side]
     values = old.values[0].cpu().numpy()
+    for what, first, second in (
+        ("resolution", old.resolution, new.resolution),
+        ("blank map", old.problems[0], new.problems[0]),
+    ):
+        if first != second:
+            yield Difference(what, label, None, where=f"{first or 'none'} then, {second or 'none'} now")
     yield _difference("attribution", label, values, new.values[0].cpu().numpy(), place="colour, row, column")
     if old.convergence_delta is not None and new.convergence_delta is not None:
         deltas = (half.convergence_delta.cpu().numpy() for half in (old, new))

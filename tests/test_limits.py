@@ -1,3 +1,4 @@
+import asyncio
 import http.client
 import tempfile
 from pathlib import Path
@@ -8,7 +9,7 @@ import gradio as gr
 import pytest
 
 from abn.ui.closed import is_closed
-from abn.ui.limits import MAX_MARKS, MAX_REQUEST_BYTES
+from abn.ui.limits import MAX_MARKS, MAX_REQUEST_BYTES, LimitRequests
 from abn.ui.picture_input import _admit_all
 
 
@@ -60,6 +61,28 @@ def test_what_is_too_large_for_any_setting_does_not_reach_the_session(component,
     with pytest.raises(gr.Error, match="does not fit"):
         _admit_all(event, [value])
     assert _admit_all(event, ["crop"]) == ["crop"]
+
+
+def test_who_stops_in_the_middle_of_a_body_is_let_go_and_who_listens_after_it_is_not():
+    async def run(messages):
+        seen = []
+
+        async def receive():
+            if messages:
+                return messages.pop(0)
+            await asyncio.sleep(0.3)
+            return {"type": "http.late"}
+
+        async def app(scope, receive, send):
+            while not seen or seen[-1]["type"] == "http.request":
+                seen.append(await receive())
+
+        await LimitRequests(app, most_silence=0.05)({"type": "http", "headers": []}, receive, None)
+        return seen[-1]["type"]
+
+    part = {"type": "http.request", "body": b"x"}
+    assert asyncio.run(run([part | {"more_body": True}])) == "http.disconnect"
+    assert asyncio.run(run([part | {"more_body": True}, part])) == "http.late"
 
 
 CLOSED = [

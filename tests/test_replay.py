@@ -78,7 +78,10 @@ def test_a_changed_number_is_found_with_its_place(inspector, export):
     attribution = found["attribution", "ResNet-S"]
     assert (attribution.where, attribution.scale) == ("colour, row, column 2, 3, 4", 99.0)
     beyond = [key for key, one in found.items() if not one.within(replay.TOLERANCE)]
-    assert beyond == [("attribution", "ResNet-S"), ("factors", "ResNet-DMB")]
+    assert beyond == [
+        ("attribution", "ResNet-S"), ("factors", "ResNet-DMB"), ("percentiles", "ResNet-DMB"),
+        ("percentiles in class", "ResNet-DMB"),
+    ]  # fmt: skip
     assert "beyond" in replay.table(list(found.values()))
 
 
@@ -94,6 +97,33 @@ def test_other_weights_are_said_to_be_other(run, bundle, tmp_path):
     (line,) = [line for line in said.splitlines() if line.startswith("probabilities") and "ResNet-S" in line]
     assert "beyond" not in line
     assert "usual factors" in said and "not there now" in said  # this checkpoint has no reference
+
+
+@pytest.mark.parametrize(
+    ("field", "quantity"),
+    [
+        ("sd", "their sd"), ("low", "their 5 and 95 %"), ("percentile", "percentiles"),
+        ("percentile_in_class", "percentiles in class"),
+    ],
+)  # fmt: skip
+def test_a_changed_number_of_what_is_usual_is_found_too(bundle, inspector, field, quantity):
+    values = json.loads((bundle / "result.json").read_text())
+    usual = values["dmb"]["blocks"]["layer2.0"]["usual_factors"]
+    usual[field][3] = 0.9 * usual[field][3] if usual[field][3] else 0.01
+    (bundle / "result.json").write_text(json.dumps(values))
+    export = replay.open_bundle(bundle / "result.json")
+    again, _ = replay.replay(export, inspector)
+    wrong = [one for one in replay.differences(export, again) if not one.within(replay.TOLERANCE)]
+    assert [(one.quantity, one.network) for one in wrong] == [(quantity, "ResNet-DMB")]
+    assert wrong[0].where.startswith("layer2.0")
+
+
+def test_another_resolution_or_another_reason_is_found(export):
+    half = dataclasses.replace(export.attribution.dmb, resolution=(1, 1), problems=("the map is blank: so",))
+    now = dataclasses.replace(export, attribution=dataclasses.replace(export.attribution, dmb=half))
+    found = {one.quantity: one for one in replay.differences(export, now) if one.largest is None}
+    assert found["resolution"].where.endswith(" then, (1, 1) now")
+    assert found["blank map"].where == "none then, the map is blank: so now"
 
 
 def test_other_libraries_and_devices_are_named(export):

@@ -35,6 +35,8 @@ def seen(inspector, pictures):
         ('\u202e"><script>.png', "script"),
         ("…", "picture"),
         (None, "picture"),
+        ("CON.png", "_CON"),
+        ("lpt1.jpg", "_lpt1"),
         ("x" * 300 + ".jpg", "x" * 60),
     ],
 )

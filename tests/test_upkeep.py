@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import httpx
@@ -42,6 +43,13 @@ def test_old_files_and_old_empty_folders_go_and_what_is_kept_stays(tmp_path):
     aged(tmp_path / "old", 100)
     upkeep.delete_older(tmp_path, 50, {str(kept)})
     assert not (tmp_path / "old").exists()
+
+
+def test_names_of_files_that_are_gone_are_forgotten(tmp_path):
+    there, gone = str(_write(tmp_path / "a.png")), str(tmp_path / "b.png")
+    sets = [{there, gone}, {gone}, set()]
+    upkeep.forget_names(SimpleNamespace(temp_file_sets=sets))
+    assert sets == [{there}, set(), set()]
 
 
 def test_a_link_is_deleted_and_not_followed(tmp_path):

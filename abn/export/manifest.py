@@ -26,6 +26,7 @@ from abn.texts import is_line, one_line
 
 FORMAT = "abn-export"
 VERSION = 1
+MOST_VERSIONS = 64  # told in a file; ours tells ten
 LONGEST_NAME = 255  # characters of a picture's or folder's name
 LIBRARIES = (
     "torch",
@@ -185,7 +186,11 @@ def read_manifest(part: Part) -> Manifest:
         question=None if question is None else _read_question(question),
         device=part.part("device").text(),
         hardware=part.part("hardware").text(),
-        versions={name: versions.part(name).text_or_none() for name in versions.object() if name.isidentifier()},
+        versions={
+            name: versions.part(name).text_or_none()
+            for name in list(versions.object())[:MOST_VERSIONS]
+            if name.isidentifier() and len(name) <= LONGEST_NAME
+        },
     )
 
 

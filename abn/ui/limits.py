@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_REQUEST_BYTES = 30_000_000
 """Room for a picture of 20 MB written into JSON as base64."""
+MOST_SILENCE = 60.0  # seconds in the middle of a body
 MAX_MARKS = 20_000
 """Brackets, braces and commas of a JSON body, each of which may become a value in memory many times its size."""
 
@@ -18,8 +21,14 @@ class RequestTooLarge(Exception):  # noqa: N818  (an event, not an error of ours
 class LimitRequests:
     """ASGI middleware: a body over the limits is answered with 413 and neither held in memory nor taken apart."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_REQUEST_BYTES, max_marks: int = MAX_MARKS) -> None:
-        self.app, self.max_bytes, self.max_marks = app, max_bytes, max_marks
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_bytes: int = MAX_REQUEST_BYTES,
+        max_marks: int = MAX_MARKS,
+        most_silence: float = MOST_SILENCE,
+    ) -> None:
+        self.app, self.max_bytes, self.max_marks, self.most_silence = app, max_bytes, max_marks, most_silence
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,11 +48,16 @@ class LimitRequests:
         if declared.isdigit() and int(declared) > self.max_bytes:
             await refusal(scope, receive, send)
             return
-        came, marks, answered, refused = 0, 0, False, False
+        came, marks, whole, answered, refused = 0, 0, False, False, False
 
         async def counted() -> Message:
-            nonlocal came, marks
-            message = await receive()
+            nonlocal came, marks, whole
+            try:
+                # What came of a body that stops coming is not kept open for ever; after it, whoever listens may wait.
+                message = await (receive() if whole else asyncio.wait_for(receive(), self.most_silence))
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            whole = not message.get("more_body", False)
             body = message.get("body", b"")
             came += len(body)
             if not is_form:

@@ -51,7 +51,8 @@ def exported(pairs: Pairs, seen: Shown, maps: Maps) -> Export:
 def file_name(seen: Shown) -> str:
     """A name for files about the picture, of letters that every system takes."""
     stem = (seen.file.name or "picture").rpartition("/")[2].partition(".")[0]
-    return re.sub(r"[^\w-]+", "-", stem, flags=re.ASCII).strip("-")[:LONGEST_NAME] or "picture"
+    name = re.sub(r"[^\w-]+", "-", stem, flags=re.ASCII).strip("-")[:LONGEST_NAME] or "picture"
+    return f"_{name}" if re.fullmatch(r"con|prn|aux|nul|(com|lpt)\d", name, re.IGNORECASE) else name
 
 
 def build(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -25,9 +26,10 @@ _LOG = logging.getLogger(__name__)
 
 
 def upkeep(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """For `app_kwargs["lifespan"]`: sweeps as often as the page's `delete_cache` says, at twice its age.
+    """For `app_kwargs["lifespan"]`: sweeps as often as the page's `delete_cache` says, whatever is of its age.
 
-    At that age Gradio's own sweep is over, so that nothing it remembers goes missing.
+    Gradio has a sweep of its own, which ends for good when an upload comes while it looks, and of what it does not
+    find it remembers the name for ever. Sessions are kept for twice as long.
     """
     every, age = page.delete_cache
 
@@ -36,9 +38,10 @@ def upkeep(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[None]
             await asyncio.sleep(every)
             kept = set().union(*(getattr(block, "keep_in_cache", ()) for block in page.blocks.values()))
             try:
-                await anyio.to_thread.run_sync(delete_older, Path(get_upload_folder()), 2 * age, kept)
+                await anyio.to_thread.run_sync(delete_older, Path(get_upload_folder()), age, kept)
             except OSError as error:  # the next sweep may succeed; what could not be deleted is for the host
                 _LOG.warning("the upload folder could not be swept: %s", error)
+            forget_names(page)
             forget_sessions(page, 2 * age)
 
     @asynccontextmanager
@@ -72,6 +75,12 @@ def delete_older(folder: Path, age: float, kept: Collection[str]) -> None:
                 path.rmdir()
             else:
                 path.unlink()
+
+
+def forget_names(page: gr.Blocks) -> None:
+    """Forget the files that are not there any more."""
+    for names in page.temp_file_sets:  # here, in the server's own thread, nobody adds to them meanwhile
+        names.difference_update([name for name in names if not os.path.lexists(name)])
 
 
 def forget_sessions(page: gr.Blocks, age: float) -> None:
