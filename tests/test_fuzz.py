@@ -14,6 +14,7 @@ from abn.ui.picture_input import GuardedBlocks, PictureInput
 from benchmarks.mutations import MUTATIONS, TRACE, good_files, mutated
 
 COUNT = 200
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as abn.pictures does, where pytest turns warnings on
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,19 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from urllib.request import getproxies, proxy_bypass
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from abn.ui import mcp_tools
+from abn.ui import mcp_tools, networks, take_away
+from abn.ui.attribution_controls import SLOW_QUEUE
 from abn.ui.closed import CloseUnused
 from abn.ui.full_disk import TellFullDisk
 from abn.ui.limits import LimitRequests
+from abn.ui.lines import MOST_IN_ALL, keep_places
 from abn.ui.names import NAMES
 from abn.ui.picture_input import MAX_BYTES
 from abn.ui.style import CSS, HEAD
@@ -54,11 +57,22 @@ def behind_proxy(host: str) -> bool:
     return bool(getproxies().keys() & {"http", "all"}) and not proxy_bypass(asked)
 
 
+def allow_many_files() -> None:
+    """As many open files as the system lets this process have: every part of an upload is one until it is whole."""
+    with suppress(ImportError, ValueError, OSError):  # elsewhere than on POSIX, or where "unlimited" is no number
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     """Start serving in the background; returns the address."""
     os.environ.update(NO_STATISTICS)
+    allow_many_files()
     # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
-    page.queue(api_open=False, default_concurrency_limit=4, max_size=200)
+    page.queue(api_open=False, default_concurrency_limit=4, max_size=MOST_IN_ALL)
+    keep_places(page, frozenset((SLOW_QUEUE, networks.QUEUE, take_away.QUEUE)))
     _, address, _ = page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, share=False,
         css=CSS, head=HEAD, js=NAMES, theme=THEME, ssr_mode=False, footer_links=[], run_history=False,

@@ -40,6 +40,9 @@ FILES: dict[str, tuple[str, Callable[[Export, str], bytes]]] = {
 PRESS = "() => { setTimeout(() => document.querySelector('#taken-file')?.click(), 200); }"
 
 
+QUEUE = "files"  # writing one takes a second or more
+
+
 def exported(pairs: Pairs, seen: Shown, maps: Maps) -> Export:
     """What the page shows, ready to be written; with the attribution maps if they are this result's."""
     if seen.opened is not None:
@@ -113,7 +116,7 @@ def build(
 
     for button in buttons:
         filled = button.click(
-            told(partial(make, button.value)), [shown, maps], taken, concurrency_limit=2, concurrency_id="files",
+            told(partial(make, button.value)), [shown, maps], taken, concurrency_limit=2, concurrency_id=QUEUE,
             api_visibility="private", show_progress_on=holds,
         )  # fmt: skip
         filled.success(None, None, None, js=PRESS, api_visibility="private")
