@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from abn.layers import DynamicModulatedConv2d, DynamicMultiBiasLinear, Modulation
     from abn.resnet import resnet_dmb, resnet_s
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 # Looked up when first used, so that abn.training runs where captum and huggingface_hub are not installed.
 _HOME = {

@@ -238,9 +238,12 @@ def ready(network: Network, device: torch.device) -> ResNet:
         DeviceMemoryError: for one that does not fit the device.
     """
     model = network.model
-    places = {parameter.device for parameter in model.parameters()}
+    meant = device
+    if device.type == "cuda" and device.index is None and torch.cuda.is_available():
+        meant = torch.device("cuda", torch.cuda.current_device())
     try:
-        if any(place.type != device.type or device.index not in (None, place.index) for place in places):
+        places = {part.device for part in (*model.parameters(), *model.buffers())}
+        if any(place.type != meant.type or meant.index not in (None, place.index) for place in places):
             model.to(device)
     except RuntimeError as error:
         if not is_out_of_memory(error):

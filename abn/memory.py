@@ -21,7 +21,9 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return True
     said = str(error).lower()
-    return any(words in said for words in ("out of memory", "can't allocate memory", "alloc_failed"))
+    return any(
+        words in said for words in ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+    )
 
 
 def in_parts_that_fit(

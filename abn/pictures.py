@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from abn.data import IMAGE_SIZE
-from abn.picture_headers import HeaderError, Sparing, orientation, require_modest
+from abn.picture_headers import HeaderError, Sparing, orientation, tamed
 
 ACCEPTED = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 MAX_PIXELS = 50_000_000
@@ -117,13 +117,15 @@ def _open(data: bytes) -> Image.Image:
     else:
         raise _unknown(data)
     try:
-        require_modest(data, name)
+        data, exif = tamed(data, name)
     except HeaderError as error:
         if not str(error):
             raise _damaged(_FORMATS[name]) from error
         raise PictureError(f"The {name} {error}; save it anew, or send another picture as {ACCEPTED}.") from error
     with _any_failure_means(_damaged(_FORMATS[name])):
         picture = factory(Sparing(data) if name == "TIFF" else io.BytesIO(data), "")
+    if exif:
+        picture.info["exif"] = exif
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise PictureError(

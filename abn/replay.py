@@ -201,6 +201,7 @@ def _ranks(part: str, values: str, in_class: bool) -> Quantity:
     return of
 
 
+IN_CLASS = "percentiles in class"
 _BLOCK_QUANTITIES: Mapping[str, Quantity] = {
     "factors": lambda block, *_: block.factors,
     "gate weights": lambda block, *_: block.gate_weights,
@@ -212,7 +213,7 @@ _BLOCK_QUANTITIES: Mapping[str, Quantity] = {
     "their sd": _usual("factors", "sd"),
     "their 5 and 95 %": _usual("factors", "quantiles"),
     "percentiles": _ranks("factors", "factors", in_class=False),
-    "percentiles in class": _ranks("factors", "factors", in_class=True),
+    IN_CLASS: _ranks("factors", "factors", in_class=True),
     "usual gate weights": _usual("gates", "mean"),
     "gates' sd": _usual("gates", "sd"),
     "gates' 5 and 95 %": _usual("gates", "quantiles"),
@@ -232,6 +233,8 @@ def _of_network(then: NetworkResult, now: NetworkResult) -> Iterator[Difference]
         yield Difference("blocks", then.label, None, where="other blocks")
         return
     for quantity, of in _BLOCK_QUANTITIES.items():
+        if quantity == IN_CLASS and then.class_names != now.class_names:
+            continue
         pairs = [
             (of(old, old, then.predicted), of(new, old, then.predicted))
             for old, new in zip(then.blocks, now.blocks, strict=True)

@@ -259,6 +259,9 @@ def test_a_map_is_enlarged_to_the_picture_whatever_its_size(size, cells):
     values = torch.arange(cells, dtype=torch.float32).expand(1, 1, cells, cells)
     step = -(-size // cells)
     expected = (torch.arange(size) / step).clamp(max=cells - 1).expand(1, 1, size, size)
+    assert (
+        step == {8: {2: 4, 4: 2, 8: 1}, 1: {1: 1}, 2: {1: 2}, 30: {8: 4}, 33: {9: 4}}[size][cells]
+    )  # as by the strides
     torch.testing.assert_close(captum_methods._enlarged(values, (size, size)), expected)
 
 

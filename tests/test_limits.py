@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import gradio as gr
 import pytest
 
-from abn.ui.closed import is_closed
+from abn.ui.closed import CloseUnused, is_closed
 from abn.ui.limits import MAX_MARKS, MAX_REQUEST_BYTES, LimitRequests
 from abn.ui.picture_input import _admit_all
 
@@ -42,12 +42,17 @@ def test_a_request_that_does_not_announce_its_size_is_counted(url):
 
 
 @pytest.mark.parametrize("path", ["/gradio_api/call/inspect", "/gradio_api/queue/join"])
-def test_a_body_of_countless_values_is_refused_before_it_is_taken_apart(url, path):
+@pytest.mark.parametrize("kinds", [["application/json"], ["application/json", "multipart/form-data; boundary=a"]])
+def test_a_body_of_countless_values_is_refused_before_it_is_taken_apart(url, path, kinds):
     """Three million bytes of empty lists would be twenty times as many in memory."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     body = b'{"data": [' + b"[]," * 1_000_000 + b"0]}"
     try:
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        connection.putrequest("POST", path)
+        for kind in kinds:
+            connection.putheader("Content-Type", kind)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
         response = connection.getresponse()
         assert response.status == 413
         assert f"more than {MAX_MARKS:,} values".encode() in response.read()
@@ -109,6 +114,26 @@ def test_routes_that_the_page_has_no_use_for_are_not_there(url, method, route):
     response = connection.getresponse()
     assert (response.status, response.read()) == (404, b"Not Found")
     assert {path for path in Path(tempfile.gettempdir()).iterdir() if path.suffix == ".webm"} <= left
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/dev/", 200), ("/dev/config", 200), ("/dev/gradio_api/deep_link", 404)]
+)
+def test_a_prefix_of_the_servers_own_closes_nothing(path, status):
+    async def run():
+        sent = []
+
+        async def app(scope, receive, send):
+            sent.append({"status": 200})
+
+        async def send(message):
+            sent.append(message)
+
+        await CloseUnused(app)({"type": "http", "method": "GET", "path": path, "root_path": "/dev"}, None, send)
+        return sent[0]["status"]
+
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(lambda: asyncio.run(run())).result() == status
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,6 @@ def test_as_many_files_may_be_open_as_the_system_allows():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, before[1]), before[1]))
     try:
         allow_many_files()
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] in (before[1], 10_240)  # the latter on macOS
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

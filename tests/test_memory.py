@@ -53,6 +53,7 @@ def network():
         ("MPS backend out of memory (MPS allocated: 1 GB)", True),
         ("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried", True),
         ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("DefaultCPUAllocator: not enough memory: you tried to allocate 5 bytes", True),
         ("shapes cannot be multiplied", False),
     ],
 )

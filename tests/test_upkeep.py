@@ -52,6 +52,15 @@ def test_names_of_files_that_are_gone_are_forgotten(tmp_path):
     assert sets == [{there}, set(), set()]
 
 
+def test_names_may_be_added_while_others_are_looked_for(tmp_path, monkeypatch):
+    names = {str(tmp_path / "a.png"), str(tmp_path / "b.png")}
+    added = iter(str(_write(tmp_path / f"new-{i}.png")) for i in range(9))
+    lexists = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda name: names.add(next(added)) or lexists(name))
+    upkeep.forget_names(SimpleNamespace(temp_file_sets=[names]))
+    assert sorted(Path(name).name for name in names) == ["new-0.png", "new-1.png"]
+
+
 def test_a_link_is_deleted_and_not_followed(tmp_path):
     (tmp_path / "cache").mkdir()
     outside = aged(_write(tmp_path / "outside.png"), 100)

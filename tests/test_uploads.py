@@ -97,8 +97,23 @@ def test_a_folder_that_somebody_else_made_under_its_name_is_not_used(monkeypatch
     assert list((tmp_path / "elsewhere").iterdir()) == []
     monkeypatch.setattr(uploads.os, "getuid", lambda: 4711)  # whose name is free, and whose folder is not theirs
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    (tmp_path / "adaptive-bias-networks-4711").write_bytes(b"x")
     other = uploads.use_own_folder()
     assert other.parent != tmp_path / "adaptive-bias-networks-4711"
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="asks who owns a folder, in the way of POSIX")
+def test_folders_made_for_want_of_the_usual_one_are_swept_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(uploads.atexit, "register", lambda *args, **kwargs: None)
+    usual = tmp_path / f"adaptive-bias-networks-{os.getuid()}"
+    usual.write_bytes(b"x")
+    process, left = start(tmp_path, "time.sleep(600)")
+    (left / "picture.png").write_bytes(b"x")
+    process.kill()
+    process.wait()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    own = uploads.use_own_folder()
+    assert {path.name for path in tmp_path.iterdir()} == {usual.name, own.parent.name} and not left.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(monkeypatch, tmp_path):

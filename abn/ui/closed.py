@@ -27,7 +27,7 @@ class CloseUnused:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and is_closed(scope["path"]):
+        if scope["type"] == "http" and is_closed(scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))):
             await PlainTextResponse("Not Found", status_code=404)(scope, receive, send)
         else:
             await self.app(scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,10 +42,10 @@ class LimitRequests:
             },
             status_code=413,
         )
-        headers = dict(scope["headers"])
+        headers = Headers(scope=scope)  # of several of one name, the first, as whoever reads the body does
         # The parts of a form are files, which nobody takes apart on the way.
-        is_form = headers.get(b"content-type", b"").lower().startswith(b"multipart/")
-        declared = headers.get(b"content-length", b"0")
+        is_form = headers.get("content-type", "").lower().startswith("multipart/")
+        declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > self.max_bytes:
             await refusal(scope, receive, send)
             return

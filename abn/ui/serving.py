@@ -62,8 +62,11 @@ def allow_many_files() -> None:
     with suppress(ImportError, ValueError, OSError):  # elsewhere than on POSIX, or where "unlimited" is no number
         import resource
 
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for wanted in (most, 10_240):  # macOS takes no "unlimited" here
+            with suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if wanted == most else max(now, wanted), most))
+                break
 
 
 def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:

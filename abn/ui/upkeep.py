@@ -39,10 +39,10 @@ def upkeep(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[None]
             kept = set().union(*(getattr(block, "keep_in_cache", ()) for block in page.blocks.values()))
             try:
                 await anyio.to_thread.run_sync(delete_older, Path(get_upload_folder()), age, kept)
-            except OSError as error:  # the next sweep may succeed; what could not be deleted is for the host
+                forget_names(page)
+                forget_sessions(page, 2 * age)
+            except Exception as error:  # the next sweep may succeed; what could not be deleted is for the host
                 _LOG.warning("the upload folder could not be swept: %s", error)
-            forget_names(page)
-            forget_sessions(page, 2 * age)
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
@@ -79,8 +79,9 @@ def delete_older(folder: Path, age: float, kept: Collection[str]) -> None:
 
 def forget_names(page: gr.Blocks) -> None:
     """Forget the files that are not there any more."""
-    for names in page.temp_file_sets:  # here, in the server's own thread, nobody adds to them meanwhile
-        names.difference_update([name for name in names if not os.path.lexists(name)])
+    for names in page.temp_file_sets:
+        there = list(names)  # at once: other threads add to them while files are looked for
+        names.difference_update([name for name in there if not os.path.lexists(name)])
 
 
 def forget_sessions(page: gr.Blocks, age: float) -> None:

@@ -33,7 +33,12 @@ def use_own_folder() -> Path:
     outside = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     base = outside / f"adaptive-bias-networks-{user}"
     try:
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            base.mkdir(mode=0o700, parents=True)
+        for earlier in filter(_is_ours, outside.glob(f"{base.name}-*")):
+            sweep(earlier)
+            with suppress(OSError):  # another's that runs
+                earlier.rmdir()
         if not _is_ours(base):
             base = Path(tempfile.mkdtemp(prefix=f"{base.name}-", dir=outside))
         sweep(base)
