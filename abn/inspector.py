@@ -137,16 +137,24 @@ class Inspector:
         Raises:
             ValueError: for a class, method or option that does not exist, or a class against itself.
         """
-        require_other_class(target, against)
-        goal: int | tuple[int, int] = self.class_index(target)
-        if against is not None:
-            goal = (goal, self.class_index(against))
+        goal = self.goal(target, against)
         pair = []
         for half, network in enumerate(self.networks):
             told = None if progress is None else (lambda share, half=half: progress((half + share) / 2))
             images = self._images(network, pixels)
             pair.append(attribute(network.model, images, goal, method, progress=told, **options))
         return pair_of_each(method, (target,) if against is None else (target, against), *pair)
+
+    def goal(self, target: str, against: str | None) -> int | tuple[int, int]:
+        """What `abn.attribution.attribute` takes for a class, or one against another.
+
+        Raises:
+            ValueError: for a class that does not exist, or a class against itself.
+        """
+        require_other_class(target, against)
+        if against is None:
+            return self.class_index(target)
+        return self.class_index(target), self.class_index(against)
 
     def find_disagreement(
         self,

@@ -30,8 +30,8 @@ class HeaderError(ValueError):
     """A file that asks for far more than it is; the message says of what, or is empty for one that is damaged."""
 
 
-def tamed(data: bytes, name: str) -> tuple[bytes, bytes | None]:
-    """What to give to Pillow in place of a file, and a JPEG's EXIF, which is taken out of it.
+def tamed(data: bytes, name: str) -> tuple[bytes, bytes]:
+    """What to give to Pillow in place of a file, and a JPEG's EXIF, which is taken out of it; else no bytes.
 
     Args:
         name: Pillow's of the format.
@@ -42,7 +42,7 @@ def tamed(data: bytes, name: str) -> tuple[bytes, bytes | None]:
     if name == "GIF":
         _require_modest_gif(data)
     if name != "JPEG":
-        return data, None
+        return data, b""
     _require_few_scans(data)
     exif = b""
     for found in _JPEG_TAGS.finditer(data):

@@ -45,3 +45,8 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
     """Lines of as many cells each, as columns of text."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def percentage(share: float) -> str:
+    """A share in [0, 1] in percent; a small one is not called 0."""
+    return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"

@@ -22,7 +22,7 @@ from abn.attribution import METHODS, Attribution
 from abn.attribution_methods import find_method
 from abn.attribution_pair import AttributionPair
 from abn.devices import choose_device
-from abn.inspector import Inspector, require_other_class
+from abn.inspector import Inspector
 from abn.memory import DeviceMemoryError
 from abn.networks import Network
 
@@ -76,9 +76,7 @@ class BorrowingInspector(Inspector):
         progress: Callable[[float], None] | None = None,
     ) -> list[AttributionPair]:
         """As `Inspector.attribute_many`; `progress` is told 0 and 1 alone."""
-        require_other_class(target, against)
-        for name in filter(None, (target, against)):
-            self.class_index(name)
+        self.goal(target, against)
         options = find_method(method).complete(options)  # what is refused borrows no GPU
         told = progress or (lambda share: None)
         told(0)

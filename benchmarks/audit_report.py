@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from abn.texts import percentage
 from abn.usual import RESOLUTION
 from benchmarks.audit_statistics import choice
-from benchmarks.words import percentage, percentages, signed
+from benchmarks.words import percentages, signed
 
 COLLAPSED = 0.99
 """Gates whose mean entropy is this share of log K or more count as uniform: with K = 4, weights of 0.25 ± 0.04.

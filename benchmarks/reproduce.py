@@ -96,10 +96,6 @@ class Experiment:
                 )
         return {(run.arm, run.seed): run for run in runs if run.last is not None}
 
-    def state(self, arm: str, seed: int) -> Path:
-        """The file with which a run goes on."""
-        return self.runs / f"{arm}-{seed}" / STATE_FILE
-
 
 def go_through(experiment: Experiment, part: tuple[int, int], run_one: Trainer) -> tuple[int, int]:
     """Do every run of this part that is neither finished nor under way in another process.
@@ -170,8 +166,8 @@ def trainer(experiment: Experiment, data: Cifar10, device_name: str, compile_net
             if there:
                 write(there)
 
-        folder = experiment.state(arm, seed).parent
-        if path.exists() and not experiment.state(arm, seed).exists():
+        folder = experiment.runs / f"{arm}-{seed}"
+        if path.exists() and not (folder / STATE_FILE).exists():
             print(
                 f"benchmarks.reproduce: {path.name} is of a run that was not finished, and its state is not in "
                 f"{folder}: it begins anew; to go on with it, stop this and bring that folder here",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from abn.experiment import ARM_LABELS, PAPER, PAPER_EPOCHS, RunLog, is_as_the_paper
 from benchmarks import conditions
+from benchmarks.audit_report import COLLAPSED, IDLE
 from benchmarks.bank_use import sentences
 from benchmarks.contrasts import SUBJECT, summarise
 from benchmarks.words import p_value, signed
@@ -74,10 +75,11 @@ def markdown(table: Mapping) -> str:
     if missing:
         lines.append(f"- No seed has both {ARM_LABELS[SUBJECT]} and one of these yet: {', '.join(missing)}.")
     if table["banks"]:
-        lines += [
-            "", "The banks after the last epoch, over the test images (idle: under 5 % of what varies in the "
-            "pre-activations between images; uniform: at least 0.99 log K):", "",
-        ]  # fmt: skip
+        limits = (
+            f"idle: under {100 * IDLE:.0f} % of what varies in the pre-activations between images; "
+            f"uniform: at least {COLLAPSED:g} log K"
+        )
+        lines += ["", f"The banks after the last epoch, over the test images ({limits}):", ""]
         lines += [f"- {said}" for said in table["banks"]]
     lines += ["", *_trained_on(table["conditions"]), f"To go on: `{table['command']}`", ""]
     return "\n".join(lines)

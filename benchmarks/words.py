@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from abn.texts import percentage
+
 
 def signed(points: float) -> str:
     """Two decimals with a sign, also of 0, and a true minus."""
@@ -19,8 +21,3 @@ def percentages(shares: Sequence[float]) -> str:
     """The smallest and the largest of some shares in [0, 1], in percent, or the one that all are."""
     low, high = percentage(min(shares)), percentage(max(shares))
     return low if low == high else f"{low} to {high}"
-
-
-def percentage(share: float) -> str:
-    """A share in [0, 1] in percent; a small one is not called 0."""
-    return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"

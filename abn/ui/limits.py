@@ -51,6 +51,9 @@ class LimitRequests:
             return
         came, marks, whole, answered, refused = 0, 0, False, False, False
 
+        def too_much() -> bool:
+            return came > self.max_bytes or marks > self.max_marks
+
         async def counted() -> Message:
             nonlocal came, marks, whole
             try:
@@ -63,13 +66,13 @@ class LimitRequests:
             came += len(body)
             if not is_form:
                 marks += sum(map(body.count, (b"[", b"{", b",")))
-            if came > self.max_bytes or marks > self.max_marks:
+            if too_much():
                 raise RequestTooLarge
             return message
 
         async def noted(message: Message) -> None:
             nonlocal answered, refused
-            if (came > self.max_bytes or marks > self.max_marks) and not answered:
+            if too_much() and not answered:
                 # The application turned the exception into an answer of its own; ours says why.
                 if not refused:
                     refused = True

@@ -11,7 +11,7 @@ from abn.experiment_audit import Audit, Frozen
 from abn.experiment_folder import Group, Results
 from abn.experiment_table import Spread
 from abn.figures.style import signed
-from abn.texts import escape
+from abn.texts import escape, percentage
 from abn.ui import about
 
 NOT_THERE = "–"
@@ -222,6 +222,4 @@ def _frozen(frozen: Frozen | None) -> tuple[str, str]:
 
 
 def _percent(share: float | None) -> str:
-    if share is None:
-        return NOT_THERE
-    return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
+    return NOT_THERE if share is None else percentage(share)
