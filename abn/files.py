@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object], lasting: bool = True) -> None:
     """Write beside `path`, then put it there in one step: a kill leaves the old file or the new one.
 
     Args:
         write: is given the scratch path and writes the whole file there.
+        lasting: whether a machine that loses its power keeps to this too, at the price of a wait for the disk.
     """
     scratch = _beside(path)
     try:
         write(scratch)
-        with scratch.open("rb") as written:
-            os.fsync(written.fileno())
+        if lasting:
+            with scratch.open("rb") as written:
+                os.fsync(written.fileno())
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
@@ -44,4 +47,4 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _beside(path: Path, ending: str = "") -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}{ending}")
+    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}{ending}")

@@ -22,6 +22,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from abn.ui import picture_input
+from abn.ui.kept_files import KeptImage
 from abn.ui.picture_input import GuardedBlocks, PictureInput
 
 META = {"_type": "gradio.FileData"}
@@ -53,7 +54,7 @@ def build() -> GuardedBlocks:
         button = gr.Button()
         button.click(see, [picture, number], text, api_name="see")
         button.click(lambda value: str(value), number, text, api_name="number")
-        button.click(lambda value: value, picture, gr.Image(format="png"), api_name="echo")
+        button.click(lambda value: value, picture, KeptImage(format="png"), api_name="echo")
         button.click(lambda: PictureInput(label="Renamed"), None, picture, api_name="rename")
         button.click(lambda value: see(value), picture, text, api_name="file")
         button.click(len, gr.File(type="binary"), number, api_name="size")
@@ -369,8 +370,8 @@ def test_a_larger_upload_is_stopped(app):
 @pytest.mark.parametrize(
     ("writes", "name"),
     [
-        ("abn.ui.picture_input.save_bytes_to_cache", "see"),  # a picture that comes in
-        ("gradio.processing_utils.save_pil_to_cache", "echo"),  # one that goes out
+        ("abn.ui.picture_input.keep", "see"),  # a picture that comes in
+        ("abn.ui.kept_files.keep", "echo"),  # one that goes out
         ("tests.test_picture_input.see", "file"),  # a file that is made
     ],
 )

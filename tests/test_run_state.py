@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,7 +179,8 @@ def test_a_full_disk_is_called_one_and_the_last_epoch_is_kept(tmp_path, monkeypa
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
 def test_a_disk_that_is_really_full(tmp_path):
-    tmp_path.joinpath(f".state.pt.{os.getpid()}").symlink_to("/dev/full")  # where the state is written first
+    written_first = tmp_path / f".state.pt.{os.getpid()}.{threading.get_ident()}"
+    written_first.symlink_to("/dev/full")
     with pytest.raises(TrainingError, match="epoch 1 could not be stored in .*: the disk is full"):
         go(tiny_run(), tmp_path)
     assert os.listdir(tmp_path) == []

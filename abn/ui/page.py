@@ -36,6 +36,7 @@ from abn.ui import (
     words,
 )
 from abn.ui.edge import refuse, told
+from abn.ui.kept_files import KeptImage
 from abn.ui.latest import Latest, Superseded
 from abn.ui.picture_column import HIDDEN, Origins
 from abn.ui.picture_input import GuardedBlocks
@@ -83,7 +84,7 @@ def build_page(
                 picture, mode, pictures_refit, searches = picture_column.build(
                     pairs, pair, origins, data, keep, wanted
                 )
-                sees = gr.Image(
+                sees = KeptImage(
                     label="What the networks see (32 × 32)", interactive=False, elem_id="sees", format="png",
                     elem_classes="pixelated", height=240, buttons=[],
                     alt_text="The picture as the networks see it, 32 × 32 pixels",
@@ -93,7 +94,7 @@ def build_page(
                 copy = gr.Button("Copy the link", size="sm", elem_id="copy-link")
                 copy.click(None, None, None, js=link.COPY, api_visibility="private")
                 with gr.Accordion("Which part of the picture is used", open=False):
-                    used = gr.Image(
+                    used = KeptImage(
                         show_label=False, interactive=False, buttons=[], elem_id="used",
                         alt_text="The picture as sent, dark where it is not used",
                     )  # fmt: skip

@@ -23,12 +23,12 @@ from typing import Any
 import anyio.to_thread
 import gradio as gr
 from gradio.data_classes import ImageData
-from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
 from abn.pictures import PictureError, read_picture
 from abn.ui.edge import refuse
+from abn.ui.kept_files import KeptImage, keep
 from abn.ui.upkeep import forget_session
 
 MAX_BYTES = 20_000_000
@@ -47,7 +47,7 @@ _LARGEST_VALUE = 10_000  # characters and parts of what is sent for anything but
 _DEEPEST = 100  # levels of nested JSON; beyond about 1000, Gradio's own walk through it fails
 
 
-class PictureInput(gr.Image):
+class PictureInput(KeptImage):
     """`gr.Image` for pictures from strangers: hands over an RGB `PIL.Image`, upright, at its own size, or None.
 
     Takes the options of `gr.Image`; `type` and `image_mode` have no effect. A value that is shown is stored as
@@ -58,7 +58,6 @@ class PictureInput(gr.Image):
     (`{"url": "data:image/png;base64,…"}`).
     """
 
-    is_template = True  # the page then shows gr.Image's own frontend
     max_bytes = MAX_BYTES
 
     def __init__(self, value: Any = None, **options: Any):
@@ -88,8 +87,7 @@ class PictureInput(gr.Image):
             raise refuse(_NOT_UPLOADED)
         path, url = value.get("path"), value.get("url")
         if not path and isinstance(url, str) and url[:5].lower() == "data:":
-            path = save_bytes_to_cache(self._decode(url), "picture.bin", self.GRADIO_CACHE)
-            self.temp_files.add(path)  # at once: Gradio would not learn of it if a later input were refused
+            path = keep(self, self._decode(url), "picture.bin")
         inside = _inside(path, self.GRADIO_CACHE)
         if inside is None:
             raise refuse(_NOT_UPLOADED)

@@ -9,7 +9,6 @@ from functools import partial
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
-from gradio.processing_utils import save_bytes_to_cache
 
 from abn import export
 from abn.attribution_methods import Method
@@ -19,6 +18,7 @@ from abn.pairs import OWN, Pairs
 from abn.texts import escape
 from abn.ui import about
 from abn.ui.edge import told
+from abn.ui.kept_files import keep
 from abn.ui.latest import Latest
 from abn.ui.shown import Shown
 
@@ -92,9 +92,7 @@ def build(
             raise ValueError(about.NOTHING_HERE)
         ending, write = FILES[label]
         name = file_name(seen)
-        path = save_bytes_to_cache(write(exported(pairs, seen, maps), name), name + ending, taken.GRADIO_CACHE)
-        taken.temp_files.add(path)  # so that Gradio deletes it with the uploads
-        return path
+        return keep(taken, write(exported(pairs, seen, maps), name), name + ending)
 
     def say(seen: Shown | None, maps: Maps) -> str:
         if seen is None:
