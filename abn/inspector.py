@@ -13,13 +13,14 @@ from torch import Tensor
 
 from abn.attribution import METHODS, attribute
 from abn.attribution_pair import AttributionPair, pair_of_each
+from abn.changes import Change, Intervened
 from abn.checkpoint_info import CheckpointError
 from abn.data import normalise, to_pixels
 from abn.devices import compute_in_full_float32, describe_hardware
 from abn.inspection import Inspection, inspect
 from abn.memory import ANOTHER_DEVICE, DeviceMemoryError, in_parts_that_fit, is_out_of_memory
 from abn.networks import Network
-from abn.resnet import ResNet
+from abn.resnet import Probe, ResNet
 from abn.results import BlockResult, NetworkResult, PictureResult
 from abn.usual import Reference
 
@@ -145,6 +146,19 @@ class Inspector:
             pair.append(attribute(network.model, images, goal, method, progress=told, **options))
         return pair_of_each(method, (target,) if against is None else (target, against), *pair)
 
+    def intervene(self, pixels: np.ndarray, change: Change) -> Intervened:
+        """What the modulated network says of one picture, and what it says once its modulation is changed.
+
+        Args:
+            pixels: (32, 32, 3) uint8.
+
+        Raises:
+            ValueError: for a change that does not fit the network.
+        """
+        probe = change.probe(self.dmb.model)
+        before, after = (self._results(self.dmb, pixels[None], each)[0] for each in (None, probe))
+        return Intervened(change, before, after)
+
     def goal(self, target: str, against: str | None) -> int | tuple[int, int]:
         """What `abn.attribution.attribute` takes for a class, or one against another.
 
@@ -206,8 +220,8 @@ class Inspector:
             raise ValueError(f"there is no class {name!r}; there are {', '.join(self.class_names)}")
         return self.class_names.index(name)
 
-    def _results(self, network: Network, pixels: np.ndarray) -> list[NetworkResult]:
-        seen = inspect(network.model, self._images(network, pixels))
+    def _results(self, network: Network, pixels: np.ndarray, probe: Probe | None = None) -> list[NetworkResult]:
+        seen = inspect(network.model, self._images(network, pixels), probe)
         blocks = _block_results(seen, network.reference)
         return [
             NetworkResult(network.label, network.model.architecture, self.class_names, probabilities, each)

@@ -149,12 +149,52 @@ def gates(block: str, weights: Tensor | Sequence[float]) -> Probe:
         worst = sums[(sums - 1).abs().argmax()].item()
         raise ValueError(f"the gate weights of {block} sum to {worst:.6g}; expected 1")
 
-    def change(name: str, m: Modulation) -> Modulation:
-        if not m.has_parts:
-            raise ValueError(f"{name} is static: it has no gates to change")
-        return m.with_gates(alpha)
+    return _regated(lambda _: alpha, [block])
 
-    return Intervention(change, frozenset({block}))
+
+def uniform_gates(blocks: Collection[str] | None = None) -> Probe:
+    """Every bias vector with the weight 1/K.
+
+    Args:
+        blocks: names such as "layer2.0"; None for all.
+
+    Raises:
+        ValueError: (when the network runs) for a block without gates.
+    """
+    return _regated(lambda own: torch.full_like(own, 1 / own.shape[1]), blocks)
+
+
+def only_vector(index: int, blocks: Collection[str] | None = None) -> Probe:
+    """The whole weight on one bias vector, as if the gates had chosen it alone.
+
+    Args:
+        index: in [0, K).
+        blocks: names such as "layer2.0"; None for all.
+
+    Raises:
+        ValueError: for no whole number, and (when the network runs) for a bank without that vector, or a block
+            without gates.
+    """
+    _require_whole(index, "bias vector")
+
+    def one(own: Tensor) -> Tensor:
+        if not 0 <= index < own.shape[1]:
+            raise ValueError(f"there is no bias vector {index}; the bank has vectors 0 to {own.shape[1] - 1}")
+        return torch.zeros_like(own).index_fill(1, torch.tensor(index, device=own.device), 1)
+
+    return _regated(one, blocks)
+
+
+def without_bank(blocks: Collection[str] | None = None) -> Probe:
+    """Factors ``1 + tanh(W c)``: the equation without its bias term.
+
+    Args:
+        blocks: names such as "layer2.0"; None for all.
+
+    Raises:
+        ValueError: (when the network runs) for a block without gates.
+    """
+    return _regated(torch.zeros_like, blocks)
 
 
 def channel(block: str, index: int, factor: float) -> Probe:
@@ -166,8 +206,7 @@ def channel(block: str, index: int, factor: float) -> Probe:
         factor: any finite number; 1 takes the channel's modulation away, 0 silences its convolution.
     """
     _require_number(factor, "factor")
-    if isinstance(index, bool) or not isinstance(index, int):
-        raise ValueError(f"channel is {index!r}; expected a whole number")
+    _require_whole(index, "channel")
 
     def change(name: str, m: Modulation) -> Modulation:
         channels = m.factors.shape[1]
@@ -200,6 +239,17 @@ class _Composed(Intervention):
         return self.change(block, modulation)
 
 
+def _regated(weights: Callable[[Tensor], Tensor], blocks: Collection[str] | None) -> Probe:
+    """The same equation with the gate weights that `weights` makes of a block's own (N, K)."""
+
+    def change(name: str, m: Modulation) -> Modulation:
+        if not m.has_parts:
+            raise ValueError(f"{name} is static: it has no gates to change")
+        return m.with_gates(weights(m.gate_weights))
+
+    return Intervention(change, _names(blocks))
+
+
 def _names(blocks: Collection[str] | None) -> frozenset[str] | None:
     if blocks is None:
         return None
@@ -215,6 +265,11 @@ def _list(names: Collection[str]) -> str:
 def _require_number(value: float, name: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{name} is {value!r}; expected a finite number")
+
+
+def _require_whole(value: int, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} is {value!r}; expected a whole number")
 
 
 def _require_finite(values: Tensor, name: str) -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from abn.data import normalise
 from abn.inspection import inspect
-from abn.interventions import Intervention, compose, frozen, gates, neutral, other_images
+from abn.interventions import compose, frozen, gates, neutral, other_images, uniform_gates, without_bank
 from abn.layers import Modulation, joined
 from abn.recalibration import reestimated
 from abn.resnet import Probe, ResNet
@@ -88,8 +88,6 @@ def conditions(recorded: Recorded, labels: Tensor, seed: int = 0) -> tuple[Condi
         return frozen({name: recorded[name].with_factors(factors[name][chosen]) for name in recorded})
 
     own = {name: m.factors for name, m in recorded.items()}
-    uniform = compose(*(gates(name, torch.ones_like(m.gate_weights[0]) / m.gate_weights.shape[1])
-                        for name, m in recorded.items()))  # fmt: skip
     average = compose(*(gates(name, _mean(m.gate_weights)) for name, m in recorded.items()))
     return (
         Condition("free", "free", lambda numbers, labels: None),
@@ -103,15 +101,10 @@ def conditions(recorded: Recorded, labels: Tensor, seed: int = 0) -> tuple[Condi
             "shuffled", "factors of another test image",
             lambda numbers, labels: rows(own, donors[numbers % len(donors)]),
         ),
-        Condition("uniform", "gates uniform, 1/K", lambda numbers, labels: uniform),
+        Condition("uniform", "gates uniform, 1/K", lambda numbers, labels: uniform_gates()),
         Condition("mean_bank", "bank term at its mean for every image", lambda numbers, labels: average),
         Condition("no_bank", "bank removed, m = W c", lambda numbers, labels: without_bank()),
     )  # fmt: skip
-
-
-def without_bank() -> Probe:
-    """No bias vector in any block: ``m = W c``."""
-    return Intervention(lambda _, m: m.with_gates(torch.zeros_like(m.gate_weights)))
 
 
 def _mean(values: Tensor) -> Tensor:

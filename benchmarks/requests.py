@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from abn.attribution import METHODS
+from abn.changes import Change, gate_choices
 from abn.inspector import Inspector
 from abn.pictures import FITS, PictureError, fit, read_picture
 from benchmarks.mutations import mutated
@@ -31,6 +32,10 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     ],
     "occlusion": [{"window": 16, "stride": 8, "fill": fill} for fill in ("mean", "black")],
 }
+# Of the modulated network in this repository, which `benchmarks.load` asks.
+CHANNELS = {f"layer{stage}.{index}": 32 * 2**stage for stage in (1, 2, 3) for index in (0, 1)}
+NUM_BIASES = 4
+KINDS = {"inspect": 0.4, "change": 0.1, "fast": 0.22, "slow": 0.08, "file": 0.1, "value": 0.1}
 BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ("attribute", {"target": "ship", "against": "ship"}, "two different classes"),
     ("attribute", {"method": "occlusion", "window": 4, "stride": 9}, "stride is 9"),
@@ -39,6 +44,9 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ("attribute", {"target": "unicorn"}, "unicorn"),
     ("attribute", {"window": "x"}, "does not fit"),
     ("attribute", {"method": None}, "attribution method None"),
+    ("intervene", {"channel": 3}, "channel 3 is of no block yet"),
+    ("intervene", {"block": "layer1.0", "channel": 64}, "layer1.0 has no channel 64"),
+    ("intervene", {"strength": 5}, "4"),
     ("inspect", {"fit_mode": "stretch"}, "stretch"),
     ("inspect", {"image": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}}, "upload the file first"),
     ("inspect", {"image": None}, "No picture was sent"),
@@ -73,6 +81,8 @@ class Request:
         if self.endpoint == "inspect":
             return "complete", inspector.inspect(fitted.pixels).as_dict()
         values = {name: value for name, value in self.values.items() if name != "fit_mode"}
+        if self.endpoint == "intervene":
+            return "complete", inspector.intervene(fitted.pixels, Change(**values)).as_dict()
         method, target, against = values.pop("method"), values.pop("target", None), values.pop("against", None)
         if target is None:
             target = inspector.inspect(fitted.pixels).dmb.predicted_name
@@ -80,7 +90,7 @@ class Request:
 
 
 def mix(seed: int, class_names: tuple[str, ...], files: dict[str, bytes]) -> Iterator[Request]:
-    """Requests without end: half inspections, a third attributions, the rest files and values that are refused.
+    """Requests without end: two fifths inspections, as many attributions and interventions, the rest to be refused.
 
     Every picture is another one, so that an answer that belongs to another request shows.
 
@@ -91,11 +101,13 @@ def mix(seed: int, class_names: tuple[str, ...], files: dict[str, bytes]) -> Ite
     number = 0
     while True:
         number += 1
-        kind = random.choice(["inspect", "fast", "slow", "file", "value"], p=[0.5, 0.22, 0.08, 0.1, 0.1])
+        kind = random.choice(list(KINDS), p=list(KINDS.values()))
         content, name = picture(random, number)
         common = {"fit_mode": str(random.choice(list(FITS)))}
         if kind == "inspect":
             yield Request("inspect", "inspect", content, name, common)
+        elif kind == "change":
+            yield Request("intervene", "intervene", content, name, common | _change(random))
         elif kind in ("fast", "slow"):
             method = str(random.choice([n for n, m in METHODS.items() if m.slow == (kind == "slow")]))
             options = OPTIONS[method][random.integers(len(OPTIONS[method]))]
@@ -127,6 +139,14 @@ def picture(random: np.random.Generator, number: int) -> tuple[bytes, str]:
 def _target(random: np.random.Generator, class_names: tuple[str, ...]) -> dict[str, str]:
     first, second = (str(name) for name in random.choice(class_names, 2, replace=False))
     return [{}, {"target": first}, {"target": first, "against": second}][random.integers(3)]
+
+
+def _change(random: np.random.Generator) -> dict[str, Any]:
+    block = str(random.choice(list(CHANNELS)))
+    gates = str(random.choice(list(gate_choices(NUM_BIASES))))
+    everywhere = {"gates": gates, "strength": int(random.integers(5)) / 2}
+    one = {"channel": int(random.integers(CHANNELS[block])), "factor": int(random.integers(5)) / 2}
+    return [everywhere, everywhere | {"block": block}, one | {"block": block}][random.integers(3)]
 
 
 def difference(answer: Answer, expected: tuple[str, Any]) -> float | None:

@@ -16,6 +16,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from abn.attribution import METHODS
+from abn.changes import Change
 from abn.data import CLASS_NAMES
 from tests.conftest import HOME
 
@@ -34,7 +35,7 @@ def picture(tmp_path_factory, pictures):
 
 def test_every_listed_endpoint_is_one_that_is_meant(client):
     listed = client.view_api(return_format="dict", print_info=False)
-    assert set(listed["named_endpoints"]) == {"/inspect", "/attribute"}
+    assert set(listed["named_endpoints"]) == {"/inspect", "/attribute", "/intervene"}
     assert listed["unnamed_endpoints"] == {}
 
 
@@ -49,6 +50,12 @@ def test_parameters_are_named_and_typed(client):
     assert "'ship'" in types["target"]
     assert (types["steps"], types["noise_level"]) == ("int", "float")
     assert "softmax" in endpoints["/inspect"]["description"]
+    changed = {p["parameter_name"]: p for p in endpoints["/intervene"]["parameters"]}
+    assert list(changed) == ["image", "fit_mode", "block", "gates", "strength", "factor", "channel"]
+    assert [name for name, each in changed.items() if not each["parameter_has_default"]] == ["image"]
+    assert changed["channel"]["python_type"]["type"] == "int"
+    assert "'layer3.1'" in changed["block"]["python_type"]["type"]
+    assert "'vector 3'" in changed["gates"]["python_type"]["type"]
 
 
 def test_inspect_returns_what_the_library_computes(client, picture, pictures, inspector):
@@ -78,6 +85,51 @@ def test_attribute_returns_the_maps_values(client, picture, pictures, inspector)
     assert answer["dmb"]["resolution"] == [16, 16]
     np.testing.assert_allclose(answer["dmb"]["map"], expected.maps[1], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(answer["baseline"]["map"], expected.maps[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "change"),
+    [
+        ({}, Change()),
+        ({"strength": 0}, Change(strength=0)),
+        ({"block": "layer2.0", "gates": "vector 1"}, Change("layer2.0", "vector 1")),
+        ({"block": "layer3.0", "channel": 255, "factor": 0}, Change("layer3.0", channel=255, factor=0)),
+    ],
+)
+def test_intervene_returns_what_the_library_computes(client, picture, pictures, inspector, arguments, change):
+    answer = client.predict(picture, api_name="/intervene", **arguments)
+    expected = inspector.intervene(pictures[3], change)
+    assert answer["network"] == "ResNet-DMB"
+    assert answer["change"] == {
+        "block": change.block, "gates": change.gates, "strength": change.strength, "channel": change.channel,
+        "factor": change.factor,
+    }  # fmt: skip
+    assert answer["moved"] == pytest.approx(expected.moved, abs=1e-6)
+    assert (answer["moved"] > 0) == bool(arguments)
+    for name, network in (("before", expected.before), ("after", expected.after)):
+        np.testing.assert_allclose(list(answer[name]["raw_softmax"].values()), network.probabilities, atol=1e-6)
+        for block in network.blocks:
+            np.testing.assert_allclose(answer[name]["blocks"][block.name]["factors"], block.factors, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"channel": 3}, "channel 3 is of no block yet; name the block"),
+        ({"block": "layer1.0", "channel": 64}, "layer1.0 has no channel 64; it has channels 0 to 63"),
+        ({"block": "layer9.0"}, "layer9.0"),
+        ({"gates": "vector 4"}, "vector 4"),
+        ({"strength": 5}, "4"),
+        ({"strength": None}, "strength is None; expected a number from 0 to 4"),
+        ({"factor": -1}, "0"),
+        ({"block": "layer1.0", "channel": -1}, "0"),
+    ],
+)
+def test_a_change_that_does_not_fit_is_answered_with_a_sentence(client, picture, arguments, message):
+    with pytest.raises((AppError, ValueError)) as caught:
+        client.predict(picture, api_name="/intervene", **arguments)
+    assert message in str(caught.value)
+    assert "Traceback" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +215,7 @@ def test_values_of_another_kind_are_answered_with_a_sentence(url, client, pictur
 def test_no_endpoint_escapes_the_queue(url):
     config = json.load(urlopen(f"{url}config"))
     names = {d["api_name"] for d in config["dependencies"] if d["backend_fn"]}
-    for name in ["inspect", "attribute", *sorted(names)]:
+    for name in ["inspect", "attribute", "intervene", *sorted(names)]:
         request = Request(
             f"{url}gradio_api/run/{name}", json.dumps({"data": []}).encode(), {"Content-Type": "application/json"}
         )

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from abn.attribution import METHODS
+from abn.changes import Change
 from abn.data import CLASS_NAMES
 from abn.pairs import Pairs
 from abn.pictures import fit, read_picture
@@ -75,13 +76,14 @@ def data_url(content: bytes) -> str:
 @needs_mcp
 def test_the_tools_are_the_documented_endpoints_described_and_typed(address):
     tools = {tool.name: tool for tool in talk(address, lambda session: session.list_tools()).tools}
-    assert set(tools) == {"inspect_picture", "attribute_picture"}
+    assert set(tools) == {"inspect_picture", "attribute_picture", "intervene_on_picture"}
     assert tools["inspect_picture"].description.startswith("Classify a picture with both networks.")
     assert "upload_file_to_gradio" not in tools["inspect_picture"].description
-    attribution = tools["attribute_picture"].inputSchema
+    attribution, change = (tools[f"{name}_picture"].inputSchema for name in ("attribute", "intervene_on"))
     assert list(attribution["properties"]) == ["image", "fit_mode", "target", "against", "method", *OPTIONS]
-    assert attribution["required"] == ["image"]
-    for parameter in attribution["properties"].values():
+    assert attribution["required"] == change["required"] == ["image"]
+    assert "vector 3: bias vector 3 alone" in change["properties"]["gates"]["description"]
+    for parameter in [*attribution["properties"].values(), *change["properties"].values()]:
         assert parameter["type"] in ("string", "integer", "number", "boolean")
         assert len(parameter["description"]) > 10
     assert attribution["properties"]["method"]["enum"] == list(METHODS)
@@ -113,6 +115,18 @@ def test_a_class_is_attributed(address, inspector):
         fit(read_picture(SHIP)).pixels, "ship", None, "grad_cam", {"stage": "layer2", "relu": False}
     )
     np.testing.assert_allclose(json.loads(text)["dmb"]["map"], pair.maps[1], rtol=1e-4, atol=1e-6)
+
+
+@needs_mcp
+def test_a_factor_is_changed(address, inspector):
+    failed, text = call(
+        address, "intervene_on_picture", image=data_url(SHIP.read_bytes()), block="layer3.1", channel=0, factor=0
+    )
+    assert not failed, text
+    expected = inspector.intervene(fit(read_picture(SHIP)).pixels, Change("layer3.1", channel=0, factor=0))
+    said = json.loads(text)
+    assert said["after"]["blocks"]["layer3.1"]["factors"][0] == 0
+    np.testing.assert_allclose(list(said["after"]["raw_softmax"].values()), expected.after.probabilities, atol=1e-6)
 
 
 @needs_mcp

@@ -3,50 +3,53 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
 
-from abn.attribution_methods import Method
-from abn.inspector import AttributionPair
+from abn import changes
+from abn.changes import Change
+from abn.inspector import Inspector
 from abn.pictures import FITS, fit
-from abn.results import PictureResult
 from abn.ui import attribution_controls
 from abn.ui.edge import refuse, told
 from abn.ui.picture_input import PictureInput
 
 IMAGE = "The picture: PNG, JPEG, WebP, GIF, BMP or TIFF of at most 20 MB, uploaded or as a base64 data: address."
+EVERY_BLOCK = "(every block)"
 
 
-def add_endpoints(
-    inspect_pixels: Callable[..., PictureResult],
-    attribute_pixels: Callable[..., AttributionPair],
-    methods: Mapping[str, Method],
-    class_names: Sequence[str],
-    whose: str,
-) -> None:
-    """Add `/inspect` and `/attribute`, behind components that no visitor sees."""
+def add_endpoints(own: Inspector) -> None:
+    """Add `/inspect`, `/attribute` and `/intervene`, behind components that no visitor sees."""
+    whose = own.dmb.label
     with gr.Row(visible=False):
         image = PictureInput(label="image")
         mode = gr.Radio(list(FITS), value="crop", label="fit")
-        controls = attribution_controls.build(methods, class_names, whose)
+        controls = attribution_controls.build(own.methods, own.class_names, whose)
+        change = _change_controls(own)
         answer = gr.JSON(label="result")
-        inspect_button, attribute_button = gr.Button(), gr.Button()
+        inspect_button, attribute_button, intervene_button = gr.Button(), gr.Button(), gr.Button()
 
     @told
     def inspect_picture(image, fit_mode="crop") -> dict[str, Any]:
         fitted = fit(required(image), fit_mode)
-        return {"picture": picture(fitted)} | inspect_pixels(fitted.pixels).as_dict()
+        return {"picture": picture(fitted)} | own.inspect(fitted.pixels).as_dict()
 
     @told
     def attribute_picture(image, fit_mode, *values) -> dict[str, Any]:
         fitted = fit(required(image), fit_mode)
         target, against, method, options = controls.read(values)
         if target is None:
-            target = inspect_pixels(fitted.pixels).dmb.predicted_name
-        pair = attribute_pixels(fitted.pixels, target, against, method, options)
+            target = own.inspect(fitted.pixels).dmb.predicted_name
+        pair = own.attribute(fitted.pixels, target, against, method, options)
         return {"picture": picture(fitted), "options": options} | pair.as_dict()
+
+    @told
+    def intervene_on_picture(image, fit_mode, block, gates, strength, factor, channel=None) -> dict[str, Any]:
+        fitted = fit(required(image), fit_mode)
+        wanted = Change(None if block == EVERY_BLOCK else block, gates, strength, channel, factor)
+        return {"picture": picture(fitted), "network": whose} | own.intervene(fitted.pixels, wanted).as_dict()
 
     def required(image):
         if image is None:
@@ -63,10 +66,22 @@ def add_endpoints(
         "method": "The attribution method; each ignores the options of the others.",
     }
     of_methods = {
-        option.name: f"Of {name}. {option.description}" for name, each in methods.items() for option in each.options
+        option.name: f"Of {name}. {option.description}"
+        for name, each in own.methods.items()
+        for option in each.options
+    }
+    changed = {
+        "block": f"The block to change; {EVERY_BLOCK} for all of them.",
+        "gates": "; ".join(
+            f"{name}: {does}" for name, does in changes.gate_choices(own.dmb.model.num_biases).items()
+        ),
+        "strength": "s in 1 + s·tanh(m), after the gates: 0 removes the modulation, 1 leaves it.",
+        "factor": "The factor of the one channel, if one is given, last of all: 1 changes nothing, 0 silences it.",
+        "channel": "A channel of the block, from 0; none if left out.",
     }
     _name_parameters(inspect_picture, common)
     _name_parameters(attribute_picture, common | chosen | of_methods)
+    _name_parameters(intervene_on_picture, common | changed, optional="channel")
     inspect_button.click(
         inspect_picture, [image, mode], answer, api_name="inspect",
         api_description="Classify a picture with both networks. Returns, for each, the raw softmax by class name and "
@@ -78,14 +93,35 @@ def add_endpoints(
         api_description="Attribute a class to the pixels of a picture, for both networks. Returns 32 × 32 signed "
         "maps. Options of other methods than the chosen one are ignored, but have to be within their ranges.",
     )  # fmt: skip
+    intervene_button.click(
+        intervene_on_picture, [image, mode, *change], answer, api_name="intervene",
+        api_description=f"Change gates or factors of {whose} for one picture, and see what it says then. Returns its "
+        "raw softmax and blocks before and after, and by how much the softmax moved (total variation distance, 0 to "
+        "1). Batch normalisation stays as trained, and some of what moves is its statistics that fit no more.",
+    )  # fmt: skip
 
 
-def _name_parameters(function: Callable[..., Any], described: Mapping[str, str]) -> None:
+def _change_controls(own: Inspector) -> list[gr.components.Component]:
+    """What a `Change` takes, in the order of `/intervene`'s parameters."""
+    blocks = [name for name, _ in own.dmb.model.blocks()]
+    return [
+        gr.Dropdown([EVERY_BLOCK, *blocks], value=EVERY_BLOCK, label="block"),
+        gr.Dropdown(list(changes.gate_choices(own.dmb.model.num_biases)), value=changes.OWN, label="gates"),
+        gr.Number(1, minimum=0, maximum=changes.STRONGEST, label="strength"),
+        gr.Number(1, minimum=0, maximum=changes.LARGEST_FACTOR, label="factor"),
+        gr.Number(None, minimum=0, precision=0, label="channel"),
+    ]
+
+
+def _name_parameters(function: Callable[..., Any], described: Mapping[str, str], optional: str | None = None) -> None:
     """Give a function the parameters Gradio shows: the options are known only when it runs.
 
     Args:
         described: name → description, in order; Gradio reads the descriptions off the docstring, for MCP.
+        optional: the last of them, if it may be left out; those whose component has a value may be anyway.
     """
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    function.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in described])
+    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    function.__signature__ = inspect.Signature(
+        [inspect.Parameter(name, kind, default=None if name == optional else empty) for name in described]
+    )
     function.__doc__ = "\n".join(["Args:", *(f"    {name}: {text}" for name, text in described.items())])

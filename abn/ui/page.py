@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
-import numpy as np
 from gradio.components import Component
-from PIL import Image
 
 from abn.data import Cifar10
 from abn.experiment_folder import Results
-from abn.export import PictureFile
-from abn.export.stored import without_network
 from abn.pairs import OWN, Pair, Pairs
-from abn.pictures import describe, enlarge, fit, show_used_part
-from abn.results import NetworkResult, PictureResult
 from abn.texts import escape
 from abn.ui import (
     about,
@@ -28,16 +20,16 @@ from abn.ui import (
     factors_tab,
     gates_tab,
     link,
+    looking,
     networks,
     picture_column,
     responses_tab,
     results_tab,
     take_away,
-    words,
 )
-from abn.ui.edge import refuse, told
 from abn.ui.kept_files import KeptImage
-from abn.ui.latest import Latest, Superseded
+from abn.ui.latest import Latest
+from abn.ui.looking import Answer, present
 from abn.ui.picture_column import HIDDEN, Origins
 from abn.ui.picture_input import GuardedBlocks
 from abn.ui.shown import Compared, Refit, Shown, compared_in, compared_networks, refit_all
@@ -117,72 +109,8 @@ def build_page(
         with other_networks:
             networks.build(pairs, pair, shown, [places["left"], places["right"], mark], refit, choices)
 
-        def present(seen: Shown) -> list[Any]:
-            """The updates of `presented`."""
-            result = seen.result
-            notice = gr.Markdown(visible=False)
-            if seen.opened is not None:
-                notice = gr.Markdown(words.opened(seen.opened), visible=True)
-            return [
-                seen, notice, enlarge(result.pixels), origins.describe(seen.origin), seen.origin, link.note(seen),
-                words.agreement(result), *map(_top, result.networks),
-            ]  # fmt: skip
-
-        presented = [shown, failure, sees, truth, places["picture"], linked, agreement, *tops]
-        unchanged = [gr.skip()] * len(refit.components)
-
-        def inspect(pair: Pair, pixels: np.ndarray) -> PictureResult:
-            result = pairs.inspector(pair, at_hand=True).inspect(pixels)
-            # Of other networks each visitor keeps a little alone, so that they can be forgotten.
-            return result if pair == OWN else without_network(result)
-
-        @told
-        def look(
-            request: gr.Request,
-            picture: Image.Image | None,
-            mode: str,
-            pair: Pair,
-            mark: str,
-            before: Shown | None,
-        ):
-            """Whatever is to be seen of a picture, unless something newer is by then."""
-            number = looks.begin(request.session_hash)
-            updates = see(picture, mode, pair, mark, before)
-            try:
-                looks.require(request.session_hash, number)
-            except Superseded:
-                return [gr.skip()] * len(updates)
-            return updates
-
-        def see(picture: Image.Image | None, mode: str, pair: Pair, mark: str, before: Shown | None) -> list[Any]:
-            if mark and pair == OWN and before is None:
-                raise refuse(about.FORGOTTEN)
-            came_from_file = before is not None and before.opened is not None
-            if picture is None:
-                updates = [gr.skip()] * len(presented)
-                if before is not None and not came_from_file:
-                    if before.pair != pair:  # the last picture's pixels, by the networks that were chosen since
-                        result = inspect(pair, before.result.pixels)
-                        updates = present(replace(before, pair=pair, result=result))
-                    updates[1] = gr.Markdown(about.REMOVED, visible=True)
-                return [*updates, gr.skip(), gr.skip(), *unchanged]
-            fitted, origin = fit(picture, mode), origins.name(picture)
-            name, sha256 = picture.info.get("file", (None, None))
-            if origin:
-                name, sha256 = origins.file(origin)
-            file = PictureFile(name, sha256, fitted.original_size, fitted.mode, fitted.box)
-            seen = Shown(pair, inspect(pair, fitted.pixels), file, origin)
-            labels = unchanged
-            if came_from_file:
-                labels = refit.update(compared_networks(pairs.inspector(pair, at_hand=True), own=pair == OWN))
-            return [*present(seen), describe(fitted), show_used_part(picture, fitted), *labels]
-
-        inspected = gr.on(
-            [picture.change, mode.change, pair.change], look, [picture, mode, pair, mark, shown],
-            [*presented, fitting, used, *refit.components], trigger_mode="always_last", concurrency_limit=4,
-            api_visibility="private", show_progress="minimal", show_progress_on=agreement,
-        )  # fmt: skip
-        inspected.failure(lambda: gr.Markdown(about.EARLIER, visible=True), None, failure, **HIDDEN)
+        answer = Answer(shown, failure, sees, truth, places["picture"], linked, agreement, tops)
+        looking.build(pairs, origins, (picture, mode, pair, mark), answer, (fitting, used), refit, looks)
 
         def remind(seen: Shown | None):
             return gr.skip() if seen is not None else gr.Markdown(about.NOTHING_HERE, visible=True)
@@ -200,20 +128,15 @@ def build_page(
         with taking:
             take_away.build(
                 pairs, own.methods, shown, maps,
-                lambda seen: [*present(seen), None, "", None, *refit.update(compared_in(seen.result))],
-                [*presented, picture, fitting, used, *refit.components], [choices, looks, wanted], searches,
+                lambda seen: [*present(seen, origins), None, "", None, *refit.update(compared_in(seen.result))],
+                [*answer.components, picture, fitting, used, *refit.components], [choices, looks, wanted], searches,
             )  # fmt: skip
         link.build(
             page, pairs, origins, pair, shown, picture, places, mark, loading, controls, {"fit": mode, **settings},
             tabs, refit, choices,
         )  # fmt: skip
-        api.add_endpoints(own.inspect, own.attribute, own.methods, own.class_names, own.dmb.label)
+        api.add_endpoints(own)
     return page
-
-
-def _top(network: NetworkResult) -> gr.Label:
-    values = zip(network.class_names, network.probabilities.tolist(), strict=True)
-    return gr.Label(dict(values), label=network.label)
 
 
 def _introduction(own: Compared) -> Refit:
