@@ -37,7 +37,7 @@ CHANNELS = {f"layer{stage}.{index}": 32 * 2**stage for stage in (1, 2, 3) for in
 NUM_BIASES = 4
 KINDS = {"inspect": 0.4, "change": 0.1, "fast": 0.22, "slow": 0.08, "file": 0.1, "value": 0.1}
 BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
-    ("attribute", {"target": "ship", "against": "ship"}, "two different classes"),
+    ("attribute", {"target": "ship", "against": "ship"}, "ship is set against itself"),
     ("attribute", {"method": "occlusion", "window": 4, "stride": 9}, "stride is 9"),
     ("attribute", {"method": "integrated_gradients", "steps": 100_000}, "512"),
     ("attribute", {"method": "deep_lift"}, "deep_lift"),

@@ -1,10 +1,15 @@
 """What the load and soak benchmarks take for a right answer."""
 
+from itertools import islice
+
+import numpy as np
 import pytest
 
-from benchmarks.load import check
-from benchmarks.requests import Request, difference
-from benchmarks.visitor import Answer
+from abn.data import CLASS_NAMES
+from benchmarks.load import check, send
+from benchmarks.mutations import good_files
+from benchmarks.requests import BAD_VALUES, KINDS, Request, difference, mix
+from benchmarks.visitor import Answer, Visitor
 
 EXPECTED = ("complete", {"factors": [1.0, 2.0], "label": "ship"})
 
@@ -43,3 +48,18 @@ def test_what_is_lost_or_wrong_is_counted(capsys):
     assert not check(requests, {0: right, 1: wrong}, [EXPECTED] * 3, "3 clients")
     assert "3 clients: 3 sent, 1 lost, 2 other than computed alone; 1 exactly the same" in capsys.readouterr().out
     assert check(requests, dict.fromkeys(range(3), right), [EXPECTED] * 3, "3 clients")
+
+
+@pytest.mark.parametrize(("endpoint", "values", "phrase"), BAD_VALUES)
+def test_what_must_be_refused_is_refused_with_the_words_expected(url, examples, endpoint, values, phrase):
+    sent = None if "image" in values else examples[0].read_bytes()
+    answer = Visitor(url).ask(endpoint, sent, **values)
+    assert difference(answer, ("error", phrase)) == 0, answer
+
+
+def test_several_clients_get_the_answers_that_each_would_get_alone(url, inspector, capsys):
+    requests = list(islice(mix(0, CLASS_NAMES, good_files(np.random.default_rng(0))), 40))
+    assert {request.endpoint for request in requests} == {"inspect", "attribute", "intervene"}
+    assert len({request.kind for request in requests}) > len(KINDS)  # every kind, and several methods
+    answers, _ = send(url, requests, 4, 120)
+    assert check(requests, answers, [request.expected(inspector) for request in requests], "4"), capsys.readouterr()
