@@ -79,11 +79,11 @@ def main(argv: list[str] | None = None) -> None:
         data = load_cifar10(args.data) if args.data else None
     except (CheckpointError, DataError, ReferenceFileError, DeviceError, DeviceMemoryError) as error:
         sys.exit(f"app.py: {error}")
-    uploads = use_own_folder()
+    scratch = use_own_folder()
     examples = sorted((HOME / "assets" / "examples").glob("*.png"), key=lambda path: path.stem)
     # Strangers are not told what is on this machine: folders only where the page is served to this machine alone.
     local = args.host in ("127.0.0.1", "localhost") and not args.public and "SPACE_ID" not in os.environ
-    pairs = Pairs(inspector, folders=local, scratch=uploads)
+    pairs = Pairs(inspector, folders=local, scratch=scratch)
     page = build_page(pairs, examples, data, args.keep, read_results(HOME / "results"))
     serve(page, args.host, args.port, mcp=args.mcp)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -50,6 +52,15 @@ def compute_in_full_float32() -> None:
     another machine need more. Training does not.
     """
     torch.backends.cudnn.allow_tf32 = False
+
+
+_ON_MPS = threading.RLock()
+
+
+def alone_on(device: torch.device) -> AbstractContextManager:
+    """Hold it while computing on a device that is no good to several threads at once: Apple's, where two of them can
+    end the process (pytorch#197805)."""
+    return _ON_MPS if device.type == "mps" else nullcontext()
 
 
 def images_at_once(device: torch.device, otherwise: int = 1000) -> int:

@@ -16,7 +16,7 @@ from abn.attribution_pair import AttributionPair, pair_of_each
 from abn.changes import Change, Intervened
 from abn.checkpoint_info import CheckpointError
 from abn.data import normalise, to_pixels
-from abn.devices import compute_in_full_float32, describe_hardware
+from abn.devices import alone_on, compute_in_full_float32, describe_hardware
 from abn.inspection import Inspection, inspect
 from abn.memory import ANOTHER_DEVICE, DeviceMemoryError, in_parts_that_fit, is_out_of_memory
 from abn.networks import Network
@@ -142,8 +142,9 @@ class Inspector:
         pair = []
         for half, network in enumerate(self.networks):
             told = None if progress is None else (lambda share, half=half: progress((half + share) / 2))
-            images = self._images(network, pixels)
-            pair.append(attribute(network.model, images, goal, method, progress=told, **options))
+            with alone_on(self.device):
+                images = self._images(network, pixels)
+                pair.append(attribute(network.model, images, goal, method, progress=told, **options))
         return pair_of_each(method, (target,) if against is None else (target, against), *pair)
 
     def intervene(self, pixels: np.ndarray, change: Change) -> Intervened:
@@ -199,13 +200,13 @@ class Inspector:
         return DataSetImage(images[index], index, self.class_names[labels[index]])
 
     def _predict(self, network: Network, pixels: np.ndarray) -> np.ndarray:
-        images = self._images(network, pixels)
-
         @torch.no_grad()
         def run(start: int, size: int) -> np.ndarray:
             return network.model(images[start : start + size]).argmax(dim=1).cpu().numpy()
 
-        return np.concatenate(in_parts_that_fit(run, len(images), SEARCH_BATCH, self.device))
+        with alone_on(self.device):
+            images = self._images(network, pixels)
+            return np.concatenate(in_parts_that_fit(run, len(images), SEARCH_BATCH, self.device))
 
     def _images(self, network: Network, pixels: np.ndarray) -> Tensor:
         info = network.model.info
@@ -221,11 +222,12 @@ class Inspector:
         return self.class_names.index(name)
 
     def _results(self, network: Network, pixels: np.ndarray, probe: Probe | None = None) -> list[NetworkResult]:
-        seen = inspect(network.model, self._images(network, pixels), probe)
-        blocks = _block_results(seen, network.reference)
+        with alone_on(self.device):
+            seen = inspect(network.model, self._images(network, pixels), probe)
+            blocks, all_probabilities = _block_results(seen, network.reference), seen.probabilities.cpu().numpy()
         return [
             NetworkResult(network.label, network.model.architecture, self.class_names, probabilities, each)
-            for probabilities, each in zip(seen.probabilities.cpu().numpy(), blocks, strict=True)
+            for probabilities, each in zip(all_probabilities, blocks, strict=True)
         ]
 
 
@@ -266,7 +268,8 @@ def ready(network: Network, device: torch.device) -> ResNet:
     try:
         places = {part.device for part in (*model.parameters(), *model.buffers())}
         if any(place.type != meant.type or meant.index not in (None, place.index) for place in places):
-            model.to(device)
+            with alone_on(device):
+                model.to(device)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

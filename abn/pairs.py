@@ -117,14 +117,19 @@ class Pairs:
 
     def _chosen(self, choice: Choice, at_hand: bool) -> Network:
         if at_hand:
-            future = self._loaded.get(choice.place)
+            with self._lock:
+                future = self._loaded.get(choice.place)
+                if future is not None:
+                    self._loaded.move_to_end(choice.place)
             if future is None or not future.done():
                 raise CheckpointError(
                     "the server has forgotten it, to make room for other visitors' networks; load it again under "
                     "Compare other networks, and then choose the picture again",
                     str(choice.place),
                 )
-        network = self._network(choice.place, public_only=not self.folders)
+            network = future.result()  # and no second look: it may be forgotten by then
+        else:
+            network = self._network(choice.place, public_only=not self.folders)
         found = network.model.info.weights_sha256
         if found != choice.weights_sha256:
             raise CheckpointError(

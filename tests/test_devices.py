@@ -1,13 +1,17 @@
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from abn import devices
-from abn.devices import choose_device, describe_hardware, keep_freed_memory, share_memory_pools
+from abn.changes import Change
+from abn.devices import alone_on, choose_device, describe_hardware, keep_freed_memory, share_memory_pools
 
 ROOT = Path(__file__).parents[1]
 # 100 buffers of 10 MB are written and freed: how many MB of them are still there?
@@ -30,6 +34,49 @@ def megabytes_left(before):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return float(done.stdout)
+
+
+def test_only_on_apples_gpu_one_thread_computes_at_a_time():
+    def can_begin(device):
+        def begin():
+            with alone_on(torch.device(device)):
+                return True
+
+        with ThreadPoolExecutor(1) as pool, alone_on(torch.device(device)):
+            with alone_on(torch.device(device)):  # what holds it may ask again
+                began = pool.submit(begin)
+                return bool(wait([began], 0.5).done)
+
+    assert can_begin("cpu")
+    assert not can_begin("mps")
+
+
+def test_all_that_an_inspector_computes_is_computed_alone(inspector, pictures, labels, monkeypatch):
+    held, passes = [], []
+
+    @contextmanager
+    def alone(device):
+        held.append(device)
+        yield
+        held.pop()
+
+    monkeypatch.setattr("abn.inspector.alone_on", alone)
+    handles = [
+        network.model.register_forward_pre_hook(lambda *_: passes.append(len(held))) for network in inspector.networks
+    ]
+    try:
+        for compute in (
+            lambda: inspector.inspect(pictures[0]),
+            lambda: inspector.intervene(pictures[0], Change()),
+            lambda: inspector.attribute(pictures[0], "cat", None, "saliency", {}),
+            lambda: inspector.find_disagreement(pictures, labels, np.random.default_rng(0)),
+        ):
+            compute()
+            assert passes and all(passes)
+            passes.clear()
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")

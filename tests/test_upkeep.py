@@ -130,6 +130,17 @@ def test_a_session_is_kept_while_it_is_used(page):
     assert page.state_holder.session_data == {}
 
 
+def test_a_session_that_waits_for_an_answer_is_kept_however_long_it_takes(page):
+    call(page, session_hash="waits")
+    page.state_holder.time_last_used["waits"] = datetime.now() - timedelta(seconds=61)
+    page._queue.event_ids_to_events["an-event"] = SimpleNamespace(session_hash="waits")
+    upkeep.forget_sessions(page, 60)
+    assert "waits" in page.state_holder.session_data
+    del page._queue.event_ids_to_events["an-event"]
+    upkeep.forget_sessions(page, 60)
+    assert "waits" not in page.state_holder.session_data
+
+
 def test_a_running_server_sweeps_by_itself(page):
     folder = Path(os.environ["GRADIO_TEMP_DIR"])
     aged(_write(folder / "tmp-of-an-upload-that-broke-off"), 100)

@@ -62,7 +62,7 @@ def test_a_lock_that_another_swept_before_it_was_held_is_not_relied_on(tmp_path,
 def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
     code = (
         "import os; from abn.ui.uploads import use_own_folder; own = use_own_folder();"
-        "assert os.environ['GRADIO_TEMP_DIR'] == str(own) and own.is_dir(); print(own)"
+        "assert os.environ['GRADIO_TEMP_DIR'] == str(own / 'uploads') and own.is_dir(); print(own)"
     )
     environment = {key: value for key, value in os.environ.items() if key != "GRADIO_TEMP_DIR"}
     said = subprocess.run(
@@ -80,8 +80,8 @@ def test_in_the_hosts_folder_it_takes_one_of_its_own(monkeypatch, tmp_path):
     (tmp_path / "of another program").write_bytes(b"x")
     own = uploads.use_own_folder()
     assert own.parent.parent == tmp_path
-    assert get_upload_folder() == str(own)
-    assert list(own.iterdir()) == []
+    assert get_upload_folder() == str(own / "uploads")
+    assert list(own.rglob("*")) == [own / "uploads"]
     assert (tmp_path / "of another program").exists()
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from abn.attribution_methods import Method, Option
+from abn.ui.events import HIDDEN
 from abn.ui.shown import Compared, Refit
 
 SLOW_QUEUE = "slow"  # what may take long, on the page and by API, shares a few places; the fast never waits for it
@@ -72,7 +73,7 @@ def build(methods: Mapping[str, Method], class_names: Sequence[str], whose: str)
         info = gr.Dropdown(info=methods[chosen].description)
         return [info, *(gr.Group(visible=name == chosen) for name in groups)]
 
-    method.change(show_options, method, [method, *groups.values()], api_visibility="private", show_progress="hidden")
+    method.change(show_options, method, [method, *groups.values()], **HIDDEN)
     return AttributionControls(methods, target, against, method, options, groups)
 
 

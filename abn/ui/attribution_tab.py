@@ -16,6 +16,7 @@ from abn.texts import escape
 from abn.ui import about, words
 from abn.ui.attribution_controls import SLOW_QUEUE, AttributionControls
 from abn.ui.edge import told
+from abn.ui.events import HIDDEN
 from abn.ui.latest import Latest, Superseded
 from abn.ui.shown import Shown
 
@@ -167,7 +168,7 @@ def build(
         **hidden,
     )  # fmt: skip
     for asked in (followed, started):
-        asked.failure(lambda: FAILED, None, status, api_visibility="private", show_progress="hidden")
+        asked.failure(lambda: FAILED, None, status, **HIDDEN)
     gr.on(
         [maps.change, opacity.change],
         draw,

@@ -13,6 +13,7 @@ from abn.results import NetworkResult
 from abn.texts import escape
 from abn.ui import about, words
 from abn.ui.edge import refuse
+from abn.ui.events import EVERY_CLICK, HIDDEN
 from abn.ui.shown import Compared, Refit, Shown
 from abn.ui.style import HEATMAP_CLICKS
 
@@ -136,7 +137,6 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         nearest = _cell(seen.result.side(side), name, number)[1]
         return gr.skip() if nearest == number else nearest  # a channel chosen meanwhile stays
 
-    hidden = {"api_visibility": "private", "show_progress": "hidden"}
     redrawn = {"api_visibility": "private", "show_progress": "minimal"}
     seen = [shown, side]
     gr.on(
@@ -150,19 +150,19 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
     )  # fmt: skip
     gr.on(
         [shown.change, side.change], draw_texts, seen, [*notes, unusual_text, unusual], trigger_mode="always_last",
-        **hidden,
+        **HIDDEN,
     )  # fmt: skip
     # Nine hundred rows are sent only to those who look at them.
-    everything.expand(lambda: True, None, opened, **hidden)
-    everything.collapse(lambda: False, None, opened, **hidden)
+    everything.expand(lambda: True, None, opened, **HIDDEN)
+    everything.collapse(lambda: False, None, opened, **HIDDEN)
     gr.on(
         [shown.change, side.change, opened.change], fill_table, [*seen, opened], table, trigger_mode="always_last",
-        **hidden,
+        **HIDDEN,
     )  # fmt: skip
-    clicks.select(from_heatmap, seen, [block, channel], **hidden)
-    gr.on([unusual.select, table.select], from_table, seen, [block, channel], **hidden)
+    clicks.select(from_heatmap, seen, [block, channel], **EVERY_CLICK)
+    gr.on([unusual.select, table.select], from_table, seen, [block, channel], **EVERY_CLICK)
     # A channel the block does not have becomes its last one, once the person has left the field.
-    gr.on([block.input, channel.submit, channel.blur], clamp, [*seen, block, channel], channel, **hidden)
+    gr.on([block.input, channel.submit, channel.blur], clamp, [*seen, block, channel], channel, **HIDDEN)
 
     def refit(compared: Compared) -> list[Any]:
         names = _block_names(compared)

@@ -21,12 +21,12 @@ from abn.texts import escape
 from abn.ui import about
 from abn.ui.attribution_controls import AttributionControls
 from abn.ui.edge import told
+from abn.ui.events import HIDDEN
 from abn.ui.latest import Latest, Superseded
 from abn.ui.picture_column import Origins
 from abn.ui.picture_input import PictureInput
 from abn.ui.shown import Refit, Shown, compared_networks
 
-HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
 LARGEST = 10**6  # of a whole number; no network has as many channels
 LONGEST = 200  # characters of a value; nothing that a link can say is longer
 

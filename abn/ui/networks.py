@@ -11,6 +11,7 @@ from abn.pairs import OWN, Pairs
 from abn.texts import escape
 from abn.ui import about
 from abn.ui.edge import told
+from abn.ui.events import HIDDEN
 from abn.ui.latest import Latest, Superseded
 from abn.ui.link import pair_marks
 from abn.ui.shown import Compared, Refit, Shown, compared_networks
@@ -71,5 +72,5 @@ def build(
         [load.click, *(field.submit for field in fields)], choose, [*fields, shown], outputs, trigger_mode="once",
         concurrency_limit=2, concurrency_id=QUEUE, api_visibility="private", show_progress_on=status,
     )  # fmt: skip
-    chosen.failure(lambda: about.NETWORKS_FAILED, None, status, api_visibility="private", show_progress="hidden")
-    back.click(reset, shown, [*fields, *outputs], cancels=[chosen], api_visibility="private", show_progress="hidden")
+    chosen.failure(lambda: about.NETWORKS_FAILED, None, status, **HIDDEN)
+    back.click(reset, shown, [*fields, *outputs], cancels=[chosen], **HIDDEN)

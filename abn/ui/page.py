@@ -27,10 +27,11 @@ from abn.ui import (
     results_tab,
     take_away,
 )
+from abn.ui.events import EVERY_CLICK, HIDDEN
 from abn.ui.kept_files import KeptImage
 from abn.ui.latest import Latest
 from abn.ui.looking import Answer, present
-from abn.ui.picture_column import HIDDEN, Origins
+from abn.ui.picture_column import Origins
 from abn.ui.picture_input import GuardedBlocks
 from abn.ui.shown import Compared, Refit, Shown, compared_in, compared_networks, refit_all
 from abn.ui.style import FIT_PLOTS
@@ -110,7 +111,7 @@ def build_page(
             networks.build(pairs, pair, shown, [places["left"], places["right"], mark], refit, choices)
 
         answer = Answer(shown, failure, sees, truth, places["picture"], linked, agreement, tops)
-        looking.build(pairs, origins, (picture, mode, pair, mark), answer, (fitting, used), refit, looks)
+        inspected = looking.build(pairs, origins, (picture, mode, pair, mark), answer, (fitting, used), refit, looks)
 
         def remind(seen: Shown | None):
             return gr.skip() if seen is not None else gr.Markdown(about.NOTHING_HERE, visible=True)
@@ -124,12 +125,13 @@ def build_page(
             return event.value if known else gr.skip()
 
         for top in tops:
-            top.select(chosen_class, shown, controls.target, **HIDDEN)
+            top.select(chosen_class, shown, controls.target, **EVERY_CLICK)
         with taking:
             take_away.build(
                 pairs, own.methods, shown, maps,
                 lambda seen: [*present(seen, origins), None, "", None, *refit.update(compared_in(seen.result))],
-                [*answer.components, picture, fitting, used, *refit.components], [choices, looks, wanted], searches,
+                [*answer.components, picture, fitting, used, *refit.components], [choices, looks, wanted],
+                [*searches, inspected],
             )  # fmt: skip
         link.build(
             page, pairs, origins, pair, shown, picture, places, mark, loading, controls, {"fit": mode, **settings},

@@ -21,12 +21,12 @@ from abn.texts import whole_number
 from abn.ui import words
 from abn.ui.attribution_controls import SLOW_QUEUE
 from abn.ui.edge import refuse, told
+from abn.ui.events import EVERY_CLICK, HIDDEN
 from abn.ui.latest import Latest, Superseded
 from abn.ui.picture_input import PictureInput
 from abn.ui.shown import Compared, Refit
 
 FIT_LABELS = {"crop": "centre crop", "pad": "whole picture, padded"}
-HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class Origins:
@@ -126,7 +126,7 @@ def build(
                 raise refuse(f"There is no example {event.index!r}; choose one of the {count} shown.")
             return origins.examples[event.index][0]
 
-        gallery.select(example, None, picture, cancels=slow, **HIDDEN)
+        gallery.select(example, None, picture, cancels=slow, **EVERY_CLICK)
     if slow:
         gr.on([picture.input, pair.change], newer, None, None, cancels=slow, **HIDDEN)
     mode = gr.Radio(

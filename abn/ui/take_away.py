@@ -18,6 +18,7 @@ from abn.pairs import OWN, Pairs
 from abn.texts import escape
 from abn.ui import about
 from abn.ui.edge import told
+from abn.ui.events import HIDDEN
 from abn.ui.kept_files import keep
 from abn.ui.latest import Latest
 from abn.ui.shown import Shown
@@ -37,7 +38,8 @@ FILES: dict[str, tuple[str, Callable[[Export, str], bytes]]] = {
 }
 
 # gr.DownloadButton sends what it held before its own click: another button fills it, then this presses it.
-PRESS = "() => { setTimeout(() => document.querySelector('#taken-file')?.click(), 200); }"
+# Each has one of its own: of two files that are made at once, neither takes the other's place.
+PRESS = "() => {{ setTimeout(() => document.querySelector('#{taken}')?.click(), 200); }}"
 
 
 QUEUE = "files"  # writing one takes a second or more
@@ -66,7 +68,7 @@ def build(
     present: Callable[[Shown], list],
     presented: Sequence[Component],
     older: Sequence[Latest],
-    searches: Sequence[Dependency],
+    late: Sequence[Dependency],
 ) -> None:
     """Add the tab's components.
 
@@ -75,7 +77,7 @@ def build(
         maps: holds a `Shown` with the `AttributionPair` found for it, or None.
         present: the updates of `presented` for a result that was read from a file, `shown` among them.
         older: what is still under way when a file is opened, such as networks being loaded, changes nothing then.
-        searches: events whose answer would take the opened file's place.
+        late: events whose answer would take the opened file's place.
     """
     gr.Markdown(about.TAKE_AWAY)
     holds = gr.Markdown(elem_id="take-away-holds")
@@ -83,16 +85,16 @@ def build(
     for start in range(0, len(labels), IN_A_ROW):
         with gr.Row():
             buttons += [gr.Button(label, min_width=150) for label in labels[start : start + IN_A_ROW]]
-    taken = gr.DownloadButton(visible="hidden", elem_id="taken-file")
+    taken = [gr.DownloadButton(visible="hidden", elem_id=f"taken-file-{number}") for number in range(len(labels))]
     gr.Markdown(about.OPEN)
     opening = gr.UploadButton("Open a result.json", file_types=[".json"], type="binary", elem_id="open-result")
 
-    def make(label: str, seen: Shown | None, maps: Maps):
+    def make(label: str, button: gr.DownloadButton, seen: Shown | None, maps: Maps):
         if seen is None:
             raise ValueError(about.NOTHING_HERE)
         ending, write = FILES[label]
         name = file_name(seen)
-        return keep(taken, write(exported(pairs, seen, maps), name), name + ending)
+        return keep(button, write(exported(pairs, seen, maps), name), name + ending)
 
     def say(seen: Shown | None, maps: Maps) -> str:
         if seen is None:
@@ -112,18 +114,18 @@ def build(
         seen = Shown(OWN, found.result, found.manifest.picture, opened=found)
         return [None if found.attribution is None else (seen, found.attribution), *present(seen)]
 
-    for button in buttons:
+    for button, each in zip(buttons, taken, strict=True):
         filled = button.click(
-            told(partial(make, button.value)), [shown, maps], taken, concurrency_limit=2, concurrency_id=QUEUE,
+            told(partial(make, button.value, each)), [shown, maps], each, concurrency_limit=2, concurrency_id=QUEUE,
             api_visibility="private", show_progress_on=holds,
         )  # fmt: skip
-        filled.success(None, None, None, js=PRESS, api_visibility="private")
-    gr.on([shown.change, maps.change], say, [shown, maps], holds, api_visibility="private", show_progress="hidden")
+        filled.success(None, None, None, js=PRESS.format(taken=each.elem_id), api_visibility="private")
+    gr.on([shown.change, maps.change], say, [shown, maps], holds, **HIDDEN)
     opening.upload(
         open_result,
         opening,
         [maps, *presented],
-        cancels=[*searches],
+        cancels=[*late],
         api_visibility="private",
         show_progress_on=holds,
     )

@@ -85,11 +85,13 @@ def forget_names(page: gr.Blocks) -> None:
 
 
 def forget_sessions(page: gr.Blocks, age: float) -> None:
-    """Forget the sessions that were not used for `age` seconds."""
+    """Forget the sessions that were not used for `age` seconds; not those that wait for an answer."""
     holder = page.state_holder
     oldest = datetime.now() - timedelta(seconds=age)
+    waiting = {event.session_hash for event in list(page._queue.event_ids_to_events.values())}
     for session in [name for name, used in list(holder.time_last_used.items()) if used < oldest]:
-        forget_session(page, session)
+        if session not in waiting:
+            forget_session(page, session)
 
 
 def forget_session(page: gr.Blocks, session: str) -> None:

@@ -1,4 +1,4 @@
-"""Where uploads are kept: a folder of this process alone, which is gone when the process is.
+"""A folder of this process alone, which is gone when the process is; in it, one for uploads.
 
 Gradio deletes what it remembers to have stored; what a killed server leaves behind nobody remembers. So every start
 sweeps the folders of servers that no longer run. A server holds a lock on its folder for as long as it lives, which
@@ -24,7 +24,7 @@ LOCK = ".lock"
 
 
 def use_own_folder() -> Path:
-    """Make this process's upload folder and tell Gradio of it; call it before any component is made.
+    """Make this process's folder and tell Gradio where in it uploads go; call it before any component is made.
 
     It lies in a GRADIO_TEMP_DIR that the host has set, or in the system's temporary folder. Neither is taken itself:
     what others keep there is not ours to sweep.
@@ -48,7 +48,7 @@ def use_own_folder() -> Path:
             f"app.py: no upload folder can be made in {outside} ({error.strerror}); let GRADIO_TEMP_DIR name a "
             "folder that can be written to"
         )
-    os.environ["GRADIO_TEMP_DIR"] = str(own)
+    os.environ["GRADIO_TEMP_DIR"] = str(own / "uploads")
     atexit.register(_remove, own, lock)
     return own
 
@@ -79,6 +79,7 @@ def _locked_folder(base: Path) -> tuple[Path, FileLock]:
             # Another's sweep may have had the file before it was locked here, and removed it.
             if os.path.exists(lock.lock_file):
                 own.mkdir(mode=0o700)
+                own.joinpath("uploads").mkdir()
                 lock.acquire()  # counted: it outlives this block
                 return own, lock
 
