@@ -174,8 +174,9 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def browser(chromium):
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
         yield browser
@@ -185,8 +186,6 @@ def browser(chromium):
 @pytest.fixture
 def visit(browser, url):
     """Opens a fresh visitor's page, every other host out of reach; errors on its console fail the test."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    playwright.expect.set_options(timeout=60_000)
     here = urlsplit(url).netloc
     contexts, strangers, complaints = [], [], []
 

@@ -90,6 +90,19 @@ def open_accordions(page):
     raise AssertionError("an accordion does not open")
 
 
+def wait_until_still(page):
+    """Until nothing is computed or fades in any more, so that texts have the contrast they keep."""
+    page.wait_for_function(
+        "[...document.querySelectorAll('[data-testid=status-tracker]')]"
+        ".every(e => !/processing|queue/.test(e.innerText))"
+    )
+    page.wait_for_timeout(700)  # what is computed no more fades out after as long
+    page.wait_for_function(
+        "document.getAnimations().every(a => a.playState === 'finished'"
+        " || a.effect.getComputedTiming().endTime === Infinity)"
+    )
+
+
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 def test_axe_finds_nothing_serious(visit, theme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
@@ -102,7 +115,7 @@ def test_axe_finds_nothing_serious(visit, theme, width):
         if tab == "factors":  # a slow method's options, and a list that is open
             page.locator("#method input").click()
             page.get_by_role("option", name="SmoothGrad").click()
-        page.wait_for_timeout(700)  # what fades in has its full contrast by then
+        wait_until_still(page)
         found += [(tab, *each) for each in serious(page, axe)]
     assert found == []
 
@@ -113,7 +126,7 @@ def test_axe_finds_nothing_serious_where_something_was_refused(page, tmp_path):
     broken.write_bytes(b"no picture")
     page.locator("#picture input[type=file]").set_input_files(broken)
     expect(page.locator(".toast-body").first).to_be_visible()
-    page.wait_for_timeout(700)
+    wait_until_still(page)
     assert serious(page, axe) == []
 
 
@@ -150,7 +163,8 @@ def test_every_plot_has_a_name_also_after_it_was_drawn_again(page):
         "aria-label", PLOTS["attribution-difference"].format(title="ResNet-DMB minus ResNet-S")
     )
     plots = page.locator(".js-plotly-plot")
-    assert plots.count() == len(PLOTS) == plots.locator(".main-svg[role=img]").count()
+    expect(plots).to_have_count(len(PLOTS))
+    expect(plots.locator(".main-svg[role=img]")).to_have_count(len(PLOTS))
     open_tab(page, "factors")
     page.locator("#channel input").fill("7")
     page.keyboard.press("Enter")
@@ -259,13 +273,20 @@ def test_the_keyboard_alone_opens_a_row_an_accordion_and_a_tab(page):
 # --- widths ---
 
 
+# Plots follow the width of their tab, a moment later.
+FITTED = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(e => e.checkVisibility()).every(plot => {
+  const width = e => e.getBoundingClientRect().width, drawing = plot.querySelector('.main-svg');
+  return drawing && Math.abs(width(drawing) - width(plot)) <= 1 && width(plot) <= width(plot.parentElement) + 1;
+})"""
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_overlaps_or_scrolls_sideways(visit, width):
     page = visit(width=width)
     for tab in TABS:
         open_tab(page, tab)
         open_accordions(page)
-        page.wait_for_timeout(300)  # plots follow the width of their tab
+        page.wait_for_function(FITTED)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
         assert page.evaluate(OVERLAPS) == [], tab
 
@@ -287,7 +308,7 @@ def test_no_plots_buttons_cover_its_texts(visit, width):
     page = visit(width=width)
     for tab in TABS[:-1]:
         open_tab(page, tab)
-        page.wait_for_timeout(300)
+        page.wait_for_function(FITTED)
         assert page.evaluate(COVERED) == [], tab
 
 

@@ -23,7 +23,7 @@ from tests.conftest import HOME
 
 @pytest.fixture(scope="module")
 def client(url):
-    return Client(url, verbose=False)
+    return Client(url, verbose=False, httpx_kwargs={"timeout": 60})
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_visitors_at_once_get_their_own_answers(url, pictures, inspector, tmp_pa
     answers: dict[int, dict] = {}
 
     def visit(index: int) -> None:
-        visitor = Client(url, verbose=False)
+        visitor = Client(url, verbose=False, httpx_kwargs={"timeout": 60})
         answers[index] = visitor.predict(handle_file(str(paths[index])), api_name="/inspect")
 
     threads = [threading.Thread(target=visit, args=(index,)) for index in range(8)]

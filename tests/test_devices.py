@@ -42,10 +42,9 @@ def test_only_on_apples_gpu_one_thread_computes_at_a_time():
             with alone_on(torch.device(device)):
                 return True
 
-        with ThreadPoolExecutor(1) as pool, alone_on(torch.device(device)):
-            with alone_on(torch.device(device)):  # what holds it may ask again
-                began = pool.submit(begin)
-                return bool(wait([began], 0.5).done)
+        held = alone_on(torch.device(device))
+        with ThreadPoolExecutor(1) as pool, held, alone_on(torch.device(device)):  # what holds it may ask again
+            return bool(wait([pool.submit(begin)], 0.5).done)
 
     assert can_begin("cpu")
     assert not can_begin("mps")

@@ -65,14 +65,15 @@ def test_an_answer_that_has_begun_is_not_begun_again():
 def test_the_servers_upload_route(url, monkeypatch):
     with monkeypatch.context() as disk:
         disk.setattr("gradio.route_utils.NamedTemporaryFile", full)
-        refused = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.png", SHIP.read_bytes())})
+        refused = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.png", SHIP.read_bytes())}, timeout=60)
     assert (refused.status_code, refused.json()) == (507, {"error": FULL})
-    taken = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.png", SHIP.read_bytes())})
+    taken = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.png", SHIP.read_bytes())}, timeout=60)
     assert taken.status_code == 200
 
 
 def test_the_page_says_that_the_picture_did_not_arrive(url, browser, monkeypatch):
     page = browser.new_page()
+    page.set_default_timeout(60_000)
     page.goto(url)
     page.locator(READY).wait_for()
     monkeypatch.setattr("gradio.route_utils.NamedTemporaryFile", full)

@@ -283,6 +283,8 @@ def test_a_folder_that_cannot_be_used_is_an_error_not_a_notice(files, bundled, t
 SCRIPT = """
 import sys
 from abn.networks import load_network
+print("ready", flush=True)
+sys.stdin.readline()
 print(load_network(sys.argv[1], sys.argv[2]).model.info.commit)
 """
 
@@ -291,11 +293,22 @@ PATIENCE = 300  # seconds for a process to import PyTorch on a busy machine
 
 
 def start(hub: HubServer, cache: Path, bundled: Path) -> subprocess.Popen:
-    """The same in another process."""
+    """The same in another process, which waits for `begin`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(cache), "PYTHONPATH": str(HOME)}
     command = [sys.executable, "-c", SCRIPT, REPO, str(bundled)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def begin(*processes: subprocess.Popen) -> None:
+    """Have processes go on together, once each has imported what it needs."""
+    for process in processes:
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
 
 
 def test_two_apps_that_start_at_once_on_an_empty_cache(hub, cache, bundled):
@@ -308,6 +321,7 @@ def test_two_apps_that_start_at_once_on_an_empty_cache(hub, cache, bundled):
 
     hub.fail(wait_for_the_other, "HEAD", "config.json", times=2)
     two = [start(hub, cache, bundled) for _ in range(2)]
+    begin(*two)
     assert [process.communicate(timeout=PATIENCE)[0].strip() for process in two] == [commit, commit]
     assert not both.broken
     assert left_over(cache) == []
@@ -316,6 +330,7 @@ def test_two_apps_that_start_at_once_on_an_empty_cache(hub, cache, bundled):
 def test_a_start_that_is_killed_while_it_downloads_harms_no_later_one(hub, cache, bundled):
     hub.fail(hub_server.stall, "GET", "/cdn/", times=1)
     killed = start(hub, cache, bundled)
+    begin(killed)
     deadline = time.monotonic() + PATIENCE
     while not any("/cdn/" in path for path in hub.bodies()):
         assert killed.poll() is None

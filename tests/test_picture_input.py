@@ -70,7 +70,7 @@ class App:
     demo: GuardedBlocks
 
     def upload(self, content: bytes, name: str = "picture.png") -> str:
-        answer = httpx.post(f"{self.url}gradio_api/upload", files={"files": (name, content)})
+        answer = httpx.post(f"{self.url}gradio_api/upload", files={"files": (name, content)}, timeout=60)
         answer.raise_for_status()
         return answer.json()[0]
 
@@ -110,7 +110,9 @@ def app(tmp_path_factory) -> Iterator[App]:
         _, url, _ = demo.launch(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, max_file_size=PictureInput.max_bytes
         )
-        client = Client(url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+        client = Client(
+            url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")), httpx_kwargs={"timeout": 60}
+        )
         with httpx.Client() as http:
             yield App(url, folder, client, http, demo)
         demo.close()

@@ -255,8 +255,8 @@ def test_a_server_that_sends_a_byte_now_and_then_is_cut_off(hub, folder, monkeyp
 )
 def test_a_server_that_hangs_is_waited_for_a_bounded_time(hub, folder, part):
     hub.fail(hub_server.hang, part=part)
-    reason = refused(folder, timeout=0.5)
-    assert "did not answer within 0.5 seconds" in reason
+    reason = refused(folder, timeout=2.0)
+    assert "did not answer within 2 seconds" in reason
     assert len(asked(hub, "POST", part) + asked(hub, "PUT", part)) == 1
 
 

@@ -96,7 +96,7 @@ def _write(path: Path) -> Path:
 def page(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        with GuardedBlocks(analytics_enabled=False, delete_cache=(1, 1)) as page:
+        with GuardedBlocks(analytics_enabled=False, delete_cache=(1, 30)) as page:
             number = gr.Number(1, minimum=0)
             gr.Button().click(lambda value: value + 1, number, number, api_name="next")
         page.launch(
@@ -109,8 +109,8 @@ def page(tmp_path_factory):
 
 def call(page, **session: str) -> str:
     url = f"{page.local_url}gradio_api/call/next"
-    event = httpx.post(url, json={"data": [4], **session}).json()["event_id"]
-    return httpx.get(f"{url}/{event}").text
+    event = httpx.post(url, json={"data": [4], **session}, timeout=60).json()["event_id"]
+    return httpx.get(f"{url}/{event}", timeout=60).text
 
 
 def test_a_call_that_names_no_session_leaves_none(page):

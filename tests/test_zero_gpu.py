@@ -46,6 +46,8 @@ class Spaces:
         process = context.Process(target=work, daemon=True)
         process.start()
         there.put(arguments)
+        # A fork of a process with threads may hang on what one of them held.
+        assert back._reader.poll(120), "the worker does not answer"
         number, answer, error = back.get()
         process.join()
         self.processes.append(number)
