@@ -15,7 +15,7 @@ have to choose how much of it each side gets.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -57,6 +57,11 @@ class Attribution:
     def pixel_map(self) -> Tensor:
         """(N, H, W) the signed sum over the colours: one number a pixel."""
         return self.values.sum(dim=1)
+
+    def on_cpu(self) -> Attribution:
+        """The same with its tensors on the CPU."""
+        delta = self.convergence_delta
+        return replace(self, values=self.values.cpu(), convergence_delta=None if delta is None else delta.cpu())
 
 
 def attribute(

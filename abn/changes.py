@@ -9,19 +9,15 @@ from abn import interventions
 from abn.resnet import Probe, ResNet
 from abn.results import NetworkResult
 
-OWN, UNIFORM, REMOVED = "own", "uniform", "removed"
-VECTOR = "vector "
-STRONGEST = 4.0
+OWN, UNIFORM, NO_BANK, ONE_VECTOR = "own", "uniform", "no bank", "one vector"
+GATES = {
+    OWN: "as the network computes them",
+    UNIFORM: "every bias vector with the weight 1/K",
+    NO_BANK: "no bias vector at all, so that the factors are 1 + tanh(W c)",
+    ONE_VECTOR: "the whole weight on the vector that is named",
+}
+STRONGEST = 4.0  # times what the network does; a bound for controls, beyond which there is nothing new to see
 LARGEST_FACTOR = 2.0  # of those a network can compute
-
-
-def gate_choices(num_biases: int) -> dict[str, str]:
-    """What the gates may be set to → what that does, for people."""
-    return {
-        OWN: "as the network computes them",
-        UNIFORM: f"every bias vector with the weight 1/{num_biases}",
-        REMOVED: "no bias vector: factors 1 + tanh(W c)",
-    } | {f"{VECTOR}{k}": f"bias vector {k} alone" for k in range(num_biases)}
 
 
 @dataclass(frozen=True)
@@ -30,53 +26,75 @@ class Change:
 
     Attributes:
         block: such as "layer2.0"; None for every block.
-        gates: a key of `gate_choices`.
-        strength: factors become ``1 + s·(f - 1)``, which is ``1 + s·tanh(m)``: 0 removes the modulation, 1 leaves it.
-        channel: of the block, which then has to be named, one channel to give another factor; None for none.
-        factor: that channel's, in [0, 2]; 1 takes its modulation away, 0 silences its convolution.
+        gates: a key of `GATES`.
+        strength: in [0, 4]; factors become ``1 + s·(f - 1)``, which is ``1 + s·tanh(m)``: 0 removes the modulation, 1
+            leaves it.
+        vector: in [0, K), the one of "one vector"; None with other gates.
+        channel: in [0, C) of the block, which then has to be named: the one to get another factor; None for none.
+        factor: in [0, 2], that channel's in place of its own: 1 takes its modulation away, 0 silences its
+            convolution.
     """
 
     block: str | None = None
     gates: str = OWN
     strength: float = 1.0
+    vector: int | None = None
     channel: int | None = None
-    factor: float = 1.0
+    factor: float | None = None
 
     def probe(self, model: ResNet) -> Probe:
-        """The probe for a network with bias banks.
+        """The probe that does it, for that network.
 
         Raises:
-            ValueError: for a block, bias vector or channel the network does not have, a value out of its range, or
-                a channel of no block in particular.
+            ValueError: for a network without bias banks; a block, vector or channel that it does not have; a value
+                out of its range; and values of which one needs another that is not there.
         """
-        choices = gate_choices(model.num_biases)
-        if self.gates not in choices:
-            raise ValueError(f"the gates cannot be {self.gates!r}; choose one of {', '.join(choices)}")
+        if model.num_biases is None:
+            raise ValueError("this network is static: it has no gates or factors to change")
+        blocks = dict(model.blocks())
+        chosen = None if self.block is None else [self.block]
+        model.require_blocks(None if chosen is None else frozenset(chosen))
         _require_between("strength", self.strength, STRONGEST)
-        _require_between("factor", self.factor, LARGEST_FACTOR)
-        blocks = None if self.block is None else [self.block]
-        model.require_blocks(None if blocks is None else frozenset(blocks))
-        probes = []
-        if self.gates == UNIFORM:
-            probes.append(interventions.uniform_gates(blocks))
-        elif self.gates == REMOVED:
-            probes.append(interventions.without_bank(blocks))
-        elif self.gates != OWN:
-            probes.append(interventions.only_vector(int(self.gates.removeprefix(VECTOR)), blocks))
-        probes.append(interventions.scaled(self.strength, blocks))
-        if self.channel is not None:
-            if self.block is None:
-                raise ValueError(f"channel {self.channel} is of no block yet; name the block, such as layer2.0")
+        probes = [*self._gates(model.num_biases, chosen), interventions.scaled(self.strength, chosen)]
+        if self.channel is not None or self.factor is not None:
+            if self.block is None or self.channel is None or self.factor is None:
+                raise ValueError(
+                    f"block {self.block or 'none'}, channel {_said(self.channel)}, factor {_said(self.factor)}: to "
+                    "change one channel, name its block, such as layer2.0, the channel, and its factor"
+                )
+            _require_between("factor", self.factor, LARGEST_FACTOR)
+            _require_index("channel", self.channel, blocks[self.block].channels)
             probes.append(interventions.channel(self.block, self.channel, self.factor))
         return interventions.compose(*probes)
+
+    def _gates(self, num_biases: int, blocks: list[str] | None) -> list[Probe]:
+        if self.gates not in GATES:
+            raise ValueError(f"the gates cannot be {self.gates!r}; choose one of {', '.join(GATES)}")
+        if (self.gates == ONE_VECTOR) != (self.vector is not None):
+            raise ValueError(
+                f"vector is {_said(self.vector)} and the gates are {self.gates!r}; a vector is named with the gates "
+                f"{ONE_VECTOR!r}, and only then"
+            )
+        if self.gates == UNIFORM:
+            return [interventions.uniform_gates(blocks)]
+        if self.gates == NO_BANK:
+            return [interventions.without_bank(blocks)]
+        if self.gates == ONE_VECTOR:
+            _require_index("vector", self.vector, num_biases)
+            return [interventions.only_vector(self.vector, blocks)]
+        return []
 
 
 @dataclass(frozen=True, eq=False)
 class Intervened:
-    """One network on one picture, without a change and with it; batch normalisation is as trained in both.
+    """One network on one picture, without a change and with it.
+
+    Batch normalisation keeps the statistics it was trained with in both, which no longer match changed factors: part
+    of a difference comes from that alone.
 
     Attributes:
-        before, after: `after` holds what was in force: changed factors, and what followed from them in later blocks.
+        before, after: `after` holds what was in force: changed gates and factors, and what followed from them in
+            later blocks. Its factors need not follow from its parts, which are those before strength and factor act.
     """
 
     change: Change
@@ -84,19 +102,28 @@ class Intervened:
     after: NetworkResult
 
     @property
-    def moved(self) -> float:
-        """Total variation distance ``½ Σ |p - q|`` of the two raw softmaxes: 0 for the same, 1 for disjoint ones."""
+    def total_variation(self) -> float:
+        """``½ Σ |p - q|`` of the two raw softmaxes: 0 for the same, 1 for disjoint ones."""
         return 0.5 * float(abs(self.after.probabilities - self.before.probabilities).sum())
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "change": asdict(self.change),
-            "moved": self.moved,
+            "total_variation": self.total_variation,
             "before": self.before.as_dict(),
             "after": self.after.as_dict(),
         }
 
 
+def _said(value: Any) -> str:
+    return "none" if value is None else repr(value)
+
+
 def _require_between(name: str, value: Any, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         raise ValueError(f"{name} is {value!r}; expected a number from 0 to {most:g}")
+
+
+def _require_index(name: str, value: Any, count: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
+        raise ValueError(f"{name} is {value!r}; expected a whole number from 0 to {count - 1}")

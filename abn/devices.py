@@ -58,8 +58,8 @@ _ON_MPS = threading.RLock()
 
 
 def alone_on(device: torch.device) -> AbstractContextManager:
-    """Hold it while computing on a device that is no good to several threads at once: Apple's, where two of them can
-    end the process (pytorch#197805)."""
+    """Hold it while computing on a device that does not bear several threads at once: Apple's, where two of them can
+    end the process (pytorch#197805). There a short inspection waits for a long attribution."""
     return _ON_MPS if device.type == "mps" else nullcontext()
 
 

@@ -126,7 +126,7 @@ class Inspector:
         options: dict[str, Any],
         progress: Callable[[float], None] | None = None,
     ) -> list[AttributionPair]:
-        """Where both networks looked in N pictures, for one class.
+        """Where both networks looked in N pictures, for one class; the maps are on the CPU.
 
         Args:
             pixels: (N, 32, 32, 3) uint8.
@@ -144,7 +144,7 @@ class Inspector:
             told = None if progress is None else (lambda share, half=half: progress((half + share) / 2))
             with alone_on(self.device):
                 images = self._images(network, pixels)
-                pair.append(attribute(network.model, images, goal, method, progress=told, **options))
+                pair.append(attribute(network.model, images, goal, method, progress=told, **options).on_cpu())
         return pair_of_each(method, (target,) if against is None else (target, against), *pair)
 
     def intervene(self, pixels: np.ndarray, change: Change) -> Intervened:

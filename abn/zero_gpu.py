@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from abn.attribution import METHODS, Attribution
+from abn.attribution import METHODS
 from abn.attribution_methods import find_method
 from abn.attribution_pair import AttributionPair
 from abn.devices import choose_device
@@ -41,14 +41,7 @@ def _attribute(task: bytes) -> bytes:
         pairs = Inspector(*networks, choose_device("auto")).attribute_many(*arguments)
     except (ValueError, DeviceMemoryError) as error:
         return pickle.dumps(error)
-    return pickle.dumps([replace(pair, baseline=_on_cpu(pair.baseline), dmb=_on_cpu(pair.dmb)) for pair in pairs])
-
-
-def _on_cpu(attribution: Attribution) -> Attribution:
-    delta = attribution.convergence_delta
-    return replace(
-        attribution, values=attribution.values.cpu(), convergence_delta=None if delta is None else delta.cpu()
-    )
+    return pickle.dumps(pairs)  # whose tensors are on the CPU
 
 
 if is_lent():

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from abn.attribution import METHODS
-from abn.changes import Change, gate_choices
+from abn.changes import GATES, ONE_VECTOR, Change
 from abn.inspector import Inspector
 from abn.pictures import FITS, PictureError, fit, read_picture
 from benchmarks.mutations import mutated
@@ -44,9 +44,9 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ("attribute", {"target": "unicorn"}, "unicorn"),
     ("attribute", {"window": "x"}, "does not fit"),
     ("attribute", {"method": None}, "attribution method None"),
-    ("intervene", {"channel": 3}, "channel 3 is of no block yet"),
-    ("intervene", {"block": "layer1.0", "channel": 64}, "layer1.0 has no channel 64"),
-    ("intervene", {"strength": 5}, "4"),
+    ("intervene", {"channel": 3, "factor": 0}, "to change one channel, name its block"),
+    ("intervene", {"block": "layer1.0", "channel": 64, "factor": 0}, "channel is 64; expected a whole number from 0"),
+    ("intervene", {"strength": 5}, "strength is 5; expected a number from 0 to 4"),
     ("inspect", {"fit_mode": "stretch"}, "stretch"),
     ("inspect", {"image": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}}, "upload the file first"),
     ("inspect", {"image": None}, "No picture was sent"),
@@ -90,9 +90,10 @@ class Request:
 
 
 def mix(seed: int, class_names: tuple[str, ...], files: dict[str, bytes]) -> Iterator[Request]:
-    """Requests without end: two fifths inspections, as many attributions and interventions, the rest to be refused.
+    """Requests without end: two fifths inspections, as many attributions and interventions, a fifth other things.
 
-    Every picture is another one, so that an answer that belongs to another request shows.
+    Those are mutated files, of which some are still good, and values that are refused. Every picture is another one,
+    so that an answer that belongs to another request shows.
 
     Args:
         files: good files, which the bad ones are mutations of.
@@ -143,8 +144,10 @@ def _target(random: np.random.Generator, class_names: tuple[str, ...]) -> dict[s
 
 def _change(random: np.random.Generator) -> dict[str, Any]:
     block = str(random.choice(list(CHANNELS)))
-    gates = str(random.choice(list(gate_choices(NUM_BIASES))))
+    gates = str(random.choice(list(GATES)))
     everywhere = {"gates": gates, "strength": int(random.integers(5)) / 2}
+    if gates == ONE_VECTOR:
+        everywhere["vector"] = int(random.integers(NUM_BIASES))
     one = {"channel": int(random.integers(CHANNELS[block])), "factor": int(random.integers(5)) / 2}
     return [everywhere, everywhere | {"block": block}, one | {"block": block}][random.integers(3)]
 

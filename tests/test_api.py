@@ -7,6 +7,7 @@ import io
 import json
 import re
 import threading
+from dataclasses import asdict
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -51,11 +52,15 @@ def test_parameters_are_named_and_typed(client):
     assert (types["steps"], types["noise_level"]) == ("int", "float")
     assert "softmax" in endpoints["/inspect"]["description"]
     changed = {p["parameter_name"]: p for p in endpoints["/intervene"]["parameters"]}
-    assert list(changed) == ["image", "fit_mode", "block", "gates", "strength", "factor", "channel"]
+    assert list(changed) == ["image", "fit_mode", "block", "gates", "strength", "vector", "channel", "factor"]
     assert [name for name, each in changed.items() if not each["parameter_has_default"]] == ["image"]
-    assert changed["channel"]["python_type"]["type"] == "int"
+    assert [changed[name]["python_type"]["type"] for name in ("vector", "channel", "factor")] == [
+        "int",
+        "int",
+        "float",
+    ]
     assert "'layer3.1'" in changed["block"]["python_type"]["type"]
-    assert "'vector 3'" in changed["gates"]["python_type"]["type"]
+    assert "'one vector'" in changed["gates"]["python_type"]["type"]
 
 
 def test_inspect_returns_what_the_library_computes(client, picture, pictures, inspector):
@@ -92,7 +97,7 @@ def test_attribute_returns_the_maps_values(client, picture, pictures, inspector)
     [
         ({}, Change()),
         ({"strength": 0}, Change(strength=0)),
-        ({"block": "layer2.0", "gates": "vector 1"}, Change("layer2.0", "vector 1")),
+        ({"gates": "one vector", "vector": 1, "block": "layer2.0"}, Change("layer2.0", "one vector", vector=1)),
         ({"block": "layer3.0", "channel": 255, "factor": 0}, Change("layer3.0", channel=255, factor=0)),
     ],
 )
@@ -100,12 +105,9 @@ def test_intervene_returns_what_the_library_computes(client, picture, pictures, 
     answer = client.predict(picture, api_name="/intervene", **arguments)
     expected = inspector.intervene(pictures[3], change)
     assert answer["network"] == "ResNet-DMB"
-    assert answer["change"] == {
-        "block": change.block, "gates": change.gates, "strength": change.strength, "channel": change.channel,
-        "factor": change.factor,
-    }  # fmt: skip
-    assert answer["moved"] == pytest.approx(expected.moved, abs=1e-6)
-    assert (answer["moved"] > 0) == bool(arguments)
+    assert answer["change"] == asdict(change)
+    assert answer["total_variation"] == pytest.approx(expected.total_variation, abs=1e-6)
+    assert (answer["total_variation"] > 0) == bool(arguments)
     for name, network in (("before", expected.before), ("after", expected.after)):
         np.testing.assert_allclose(list(answer[name]["raw_softmax"].values()), network.probabilities, atol=1e-6)
         for block in network.blocks:
@@ -115,14 +117,17 @@ def test_intervene_returns_what_the_library_computes(client, picture, pictures, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"channel": 3}, "channel 3 is of no block yet; name the block"),
-        ({"block": "layer1.0", "channel": 64}, "layer1.0 has no channel 64; it has channels 0 to 63"),
+        ({"channel": 3, "factor": 0}, "block none, channel 3, factor 0: to change one channel, name its block"),
+        ({"block": "layer1.0", "factor": 0}, "block layer1.0, channel none, factor 0: to change one channel"),
+        ({"block": "layer1.0", "channel": 64, "factor": 0}, "channel is 64; expected a whole number from 0 to 63"),
+        ({"block": "layer1.0", "channel": 2.5, "factor": 0}, "channel is 2.5; expected a whole number"),
         ({"block": "layer9.0"}, "layer9.0"),
-        ({"gates": "vector 4"}, "vector 4"),
-        ({"strength": 5}, "4"),
+        ({"gates": "vector"}, "'own', 'uniform', 'no bank', 'one vector'"),
+        ({"gates": "one vector", "vector": 4}, "vector is 4; expected a whole number from 0 to 3"),
+        ({"strength": 5}, "strength is 5; expected a number from 0 to 4"),
+        ({"strength": "x"}, "strength is 'x'; expected a number from 0 to 4"),
         ({"strength": None}, "strength is None; expected a number from 0 to 4"),
-        ({"factor": -1}, "0"),
-        ({"block": "layer1.0", "channel": -1}, "0"),
+        ({"block": "layer1.0", "channel": 0, "factor": -1}, "factor is -1; expected a number from 0 to 2"),
     ],
 )
 def test_a_change_that_does_not_fit_is_answered_with_a_sentence(client, picture, arguments, message):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from abn import interventions
-from abn.changes import Change, gate_choices
+from abn.changes import Change
 from abn.inspection import inspect
 from tests.conftest import awake
 
@@ -36,11 +38,14 @@ def test_no_change_changes_nothing(model, images):
         (Change(strength=0), interventions.neutral()),
         (Change("layer2.0", strength=0), interventions.neutral(["layer2.0"])),
         (Change(strength=2.5), interventions.scaled(2.5)),
-        (Change("layer1.0", gates="vector 2"), interventions.gates("layer1.0", [0, 0, 1, 0])),
+        *(
+            (Change("layer1.0", "one vector", vector=k), interventions.gates("layer1.0", torch.eye(4)[k]))
+            for k in range(4)
+        ),
         (Change("layer3.1", gates="uniform"), interventions.gates("layer3.1", [0.25] * 4)),
         (Change("layer2.1", channel=3, factor=0), interventions.channel("layer2.1", 3, 0)),
         (
-            Change("layer2.0", "vector 0", 1.5, 7, 2),
+            Change("layer2.0", "one vector", 1.5, 0, 7, 2),
             interventions.compose(
                 interventions.gates("layer2.0", [1, 0, 0, 0]),
                 interventions.scaled(1.5, ["layer2.0"]),
@@ -59,39 +64,45 @@ def test_a_change_is_the_probe_it_says(model, images, change, probe):
 
 def test_without_the_bank_only_the_linear_term_is_left(model, images):
     for block in (None, "layer1.1"):
-        seen = inspect(model, images, Change(block, "removed").probe(model)).modulations
+        seen = inspect(model, images, Change(block, "no bank").probe(model)).modulations
         for name, modulation in seen.items():
             bank = 0 if block in (None, name) else modulation.gate_weights @ modulation.bias_bank.t()
             torch.testing.assert_close(modulation.factors, 1 + torch.tanh(modulation.linear_term + bank))
 
 
-def test_every_bias_vector_can_be_chosen_alone(model):
-    assert list(gate_choices(3)) == ["own", "uniform", "removed", "vector 0", "vector 1", "vector 2"]
-    for gates in gate_choices(4):
-        Change(gates=gates).probe(model)
+ONE_CHANNEL = "to change one channel, name its block, such as layer2.0, the channel, and its factor"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (Change("layer4.0"), "this network has no block layer4.0; it has layer1.0"),
-        (Change(gates="vector 4"), "the gates cannot be 'vector 4'; choose one of own, uniform"),
+        (Change(gates="vector 4"), "the gates cannot be 'vector 4'; choose one of own, uniform, no bank, one vector"),
         (Change(gates=None), "the gates cannot be None"),
+        (Change(gates="one vector"), "vector is none and the gates are 'one vector'; a vector is named with"),
+        (Change(vector=2), "vector is 2 and the gates are 'own'; a vector is named with"),
+        (Change(gates="one vector", vector=4), "vector is 4; expected a whole number from 0 to 3"),
         (Change(strength=-0.5), "strength is -0.5; expected a number from 0 to 4"),
         (Change(strength=float("nan")), "strength is nan"),
         (Change(strength=None), "strength is None"),
+        (Change(channel=3, factor=1), f"block none, channel 3, factor 1: {ONE_CHANNEL}"),
+        (Change("layer1.0", channel=3), f"block layer1.0, channel 3, factor none: {ONE_CHANNEL}"),
+        (Change("layer1.0", factor=0), f"block layer1.0, channel none, factor 0: {ONE_CHANNEL}"),
         (Change("layer1.0", channel=0, factor=2.5), "factor is 2.5; expected a number from 0 to 2"),
-        (Change(channel=3), "channel 3 is of no block yet; name the block, such as layer2.0"),
+        (Change("layer1.0", channel=64, factor=0), "channel is 64; expected a whole number from 0 to 63"),
+        (Change("layer1.0", channel=-1, factor=0), "channel is -1; expected a whole number from 0 to 63"),
+        (Change("layer1.0", channel=2.5, factor=0), "channel is 2.5; expected a whole number from 0 to 63"),
+        (Change("layer1.0", channel=True, factor=0), "channel is True; expected a whole number from 0 to 63"),
     ],
 )
 def test_a_change_that_does_not_fit_is_refused_before_the_network_runs(model, change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         change.probe(model)
 
 
-def test_a_channel_the_block_does_not_have_is_refused(model, images):
-    with pytest.raises(ValueError, match="layer1.0 has no channel 64; it has channels 0 to 63"):
-        inspect(model, images, Change("layer1.0", channel=64).probe(model))
+def test_a_static_network_has_nothing_to_change():
+    with pytest.raises(ValueError, match="this network is static: it has no gates or factors to change"):
+        Change().probe(awake("resnet-s"))
 
 
 def test_the_picture_is_looked_at_before_and_after(inspector, pictures):
@@ -101,8 +112,10 @@ def test_the_picture_is_looked_at_before_and_after(inspector, pictures):
     assert np.array_equal(found.after.block("layer1.1").factors, found.before.block("layer1.1").factors)
     assert not np.array_equal(found.after.block("layer2.1").factors, found.before.block("layer2.1").factors)
     p, q = found.before.probabilities.astype(float), found.after.probabilities.astype(float)
-    assert 0 < found.moved <= 1
-    assert found.moved == pytest.approx(np.maximum(p - q, 0).sum(), abs=1e-6)  # what left some classes for others
-    assert inspector.intervene(pictures[0], Change()).moved == 0
+    assert 0 < found.total_variation <= 1
+    assert found.total_variation == pytest.approx(
+        np.maximum(p - q, 0).sum(), abs=1e-6
+    )  # what left some classes for others
+    assert inspector.intervene(pictures[0], Change()).total_variation == 0
     # Nothing of it is kept.
     assert np.array_equal(inspector.inspect(pictures[0]).dmb.probabilities, found.before.probabilities)

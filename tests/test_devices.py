@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from abn import devices
 from abn.changes import Change
@@ -51,7 +52,9 @@ def test_only_on_apples_gpu_one_thread_computes_at_a_time():
 
 
 def test_all_that_an_inspector_computes_is_computed_alone(inspector, pictures, labels, monkeypatch):
-    held, passes = [], []
+    """And nothing of it is brought from the device later."""
+    held, passes, brought = [], [], Tensor.cpu
+    monkeypatch.setattr(Tensor, "cpu", lambda self, *given: passes.append(len(held)) or brought(self, *given))
 
     @contextmanager
     def alone(device):

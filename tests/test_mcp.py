@@ -82,7 +82,7 @@ def test_the_tools_are_the_documented_endpoints_described_and_typed(address):
     attribution, change = (tools[f"{name}_picture"].inputSchema for name in ("attribute", "intervene_on"))
     assert list(attribution["properties"]) == ["image", "fit_mode", "target", "against", "method", *OPTIONS]
     assert attribution["required"] == change["required"] == ["image"]
-    assert "vector 3: bias vector 3 alone" in change["properties"]["gates"]["description"]
+    assert "one vector: the whole weight on the vector" in change["properties"]["gates"]["description"]
     for parameter in [*attribution["properties"].values(), *change["properties"].values()]:
         assert parameter["type"] in ("string", "integer", "number", "boolean")
         assert len(parameter["description"]) > 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import gradio as gr
@@ -46,9 +46,9 @@ def add_endpoints(own: Inspector) -> None:
         return {"picture": picture(fitted), "options": options} | pair.as_dict()
 
     @told
-    def intervene_on_picture(image, fit_mode, block, gates, strength, factor, channel=None) -> dict[str, Any]:
+    def intervene_on_picture(image, fit_mode, block, *values) -> dict[str, Any]:
         fitted = fit(required(image), fit_mode)
-        wanted = Change(None if block == EVERY_BLOCK else block, gates, strength, channel, factor)
+        wanted = Change(None if block == EVERY_BLOCK else block, *values)
         return {"picture": picture(fitted), "network": whose} | own.intervene(fitted.pixels, wanted).as_dict()
 
     def required(image):
@@ -72,16 +72,17 @@ def add_endpoints(own: Inspector) -> None:
     }
     changed = {
         "block": f"The block to change; {EVERY_BLOCK} for all of them.",
-        "gates": "; ".join(
-            f"{name}: {does}" for name, does in changes.gate_choices(own.dmb.model.num_biases).items()
-        ),
-        "strength": "s in 1 + s·tanh(m), after the gates: 0 removes the modulation, 1 leaves it.",
-        "factor": "The factor of the one channel, if one is given, last of all: 1 changes nothing, 0 silences it.",
-        "channel": "A channel of the block, from 0; none if left out.",
+        "gates": "; ".join(f"{name}: {does}" for name, does in changes.GATES.items()) + ".",
+        "strength": f"s in 1 + s·tanh(m), after the gates, from 0 to {changes.STRONGEST:g}: 0 removes the "
+        "modulation, 1 leaves it.",
+        "vector": f"The bias vector of '{changes.ONE_VECTOR}', from 0 to {own.dmb.model.num_biases - 1}.",
+        "channel": "A channel of the block, from 0, which gets the factor, last of all.",
+        "factor": f"That channel's factor in place of its own, from 0 to {changes.LARGEST_FACTOR:g}: 1 takes its "
+        "modulation away, 0 silences its convolution.",
     }
     _name_parameters(inspect_picture, common)
     _name_parameters(attribute_picture, common | chosen | of_methods)
-    _name_parameters(intervene_on_picture, common | changed, optional="channel")
+    _name_parameters(intervene_on_picture, common | changed, optional=("vector", "channel", "factor"))
     inspect_button.click(
         inspect_picture, [image, mode], answer, api_name="inspect",
         api_description="Classify a picture with both networks. Returns, for each, the raw softmax by class name and "
@@ -96,32 +97,46 @@ def add_endpoints(own: Inspector) -> None:
     intervene_button.click(
         intervene_on_picture, [image, mode, *change], answer, api_name="intervene",
         api_description=f"Change gates or factors of {whose} for one picture, and see what it says then. Returns its "
-        "raw softmax and blocks before and after, and by how much the softmax moved (total variation distance, 0 to "
-        "1). Batch normalisation stays as trained, and some of what moves is its statistics that fit no more.",
+        "raw softmax and blocks before and after, and how far the softmax moved (total variation distance, 0 to 1). "
+        "Gate weights, linear and bias terms are those before strength and factor act. Batch normalisation keeps "
+        "the statistics it was trained with, which no longer match the changed factors: part of the difference comes "
+        "from that alone.",
     )  # fmt: skip
 
 
+class _WholeNumber(gr.Number):
+    """A number that is handed on as it was sent, where `gr.Number` would round it: `Change` refuses what is none."""
+
+    is_template = True
+
+    def preprocess(self, payload: float | None) -> float | int | None:
+        return int(payload) if isinstance(payload, float) and payload.is_integer() else payload
+
+
 def _change_controls(own: Inspector) -> list[gr.components.Component]:
-    """What a `Change` takes, in the order of `/intervene`'s parameters."""
+    """What a `Change` takes, in its order; it says itself what it does not take."""
     blocks = [name for name, _ in own.dmb.model.blocks()]
     return [
         gr.Dropdown([EVERY_BLOCK, *blocks], value=EVERY_BLOCK, label="block"),
-        gr.Dropdown(list(changes.gate_choices(own.dmb.model.num_biases)), value=changes.OWN, label="gates"),
-        gr.Number(1, minimum=0, maximum=changes.STRONGEST, label="strength"),
-        gr.Number(1, minimum=0, maximum=changes.LARGEST_FACTOR, label="factor"),
-        gr.Number(None, minimum=0, precision=0, label="channel"),
+        gr.Dropdown(list(changes.GATES), value=changes.OWN, label="gates"),
+        gr.Number(1, label="strength"),
+        _WholeNumber(None, precision=0, label="vector"),
+        _WholeNumber(None, precision=0, label="channel"),
+        gr.Number(None, label="factor"),
     ]
 
 
-def _name_parameters(function: Callable[..., Any], described: Mapping[str, str], optional: str | None = None) -> None:
+def _name_parameters(
+    function: Callable[..., Any], described: Mapping[str, str], optional: Collection[str] = ()
+) -> None:
     """Give a function the parameters Gradio shows: the options are known only when it runs.
 
     Args:
         described: name → description, in order; Gradio reads the descriptions off the docstring, for MCP.
-        optional: the last of them, if it may be left out; those whose component has a value may be anyway.
+        optional: the last of them, if they may be left out; those whose component has a value may be anyway.
     """
     kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
     function.__signature__ = inspect.Signature(
-        [inspect.Parameter(name, kind, default=None if name == optional else empty) for name in described]
+        [inspect.Parameter(name, kind, default=None if name in optional else empty) for name in described]
     )
     function.__doc__ = "\n".join(["Args:", *(f"    {name}: {text}" for name, text in described.items())])

@@ -157,15 +157,15 @@ def build(
             gr.Dataframe(region_rows(found, method.adds_up), headers=[*REGION_COLUMNS, *labels]),
         )
 
-    hidden = {"trigger_mode": "always_last", "api_visibility": "private"}
+    newest = {"trigger_mode": "always_last", "api_visibility": "private"}
     inputs, outputs = [shown, *controls.components], [maps, status]
     followed = gr.on(
         [shown.change, *(component.change for component in controls.components)], follow, inputs, outputs,
-        concurrency_limit=4, show_progress_on=[status, *plots], **hidden,
+        concurrency_limit=4, show_progress_on=[status, *plots], **newest,
     )  # fmt: skip
     started = compute.click(
         start, inputs, outputs, concurrency_limit=2, concurrency_id=SLOW_QUEUE, show_progress_on=[status, *plots],
-        **hidden,
+        **newest,
     )  # fmt: skip
     for asked in (followed, started):
         asked.failure(lambda: FAILED, None, status, **HIDDEN)
@@ -176,6 +176,6 @@ def build(
         [*titles, *plots, difference, said, table],
         show_progress="minimal",
         show_progress_on=[*plots, difference],
-        **hidden,
+        **newest,
     )
     return {"opacity": opacity}

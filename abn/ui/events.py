@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
-"""Nobody has to wait for them visibly."""
+"""The page shows no progress for them."""
 
 EVERY_CLICK = {"trigger_mode": "multiple", "concurrency_limit": 1, **HIDDEN}
-"""One after the other and none left out; Gradio else ignores a click while the one before it is not answered."""
+"""One after the other, over all visitors, and none left out: otherwise Gradio ignores a click while the one before it
+is not answered. For what takes no time."""

@@ -24,6 +24,8 @@ from abn.ui.latest import Latest, Superseded
 from abn.ui.picture_column import Origins
 from abn.ui.shown import Refit, Shown, compared_networks
 
+FAILURE = 1  # the place of `failure` among `Answer.components`
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -101,7 +103,7 @@ def build(
         if before is not None and before.opened is None:
             if before.pair != pair:  # the last picture's pixels, by the networks that were chosen since
                 updates = present(replace(before, pair=pair, result=inspect(pair, before.result.pixels)), origins)
-            updates[1] = gr.Markdown(about.REMOVED, visible=True)  # in place of `failure`
+            updates[FAILURE] = gr.Markdown(about.REMOVED, visible=True)
         return [*updates, gr.skip(), gr.skip(), *unchanged]
 
     def see(picture: Image.Image, mode: str, pair: Pair, before: Shown | None) -> list[Any]:

@@ -20,6 +20,7 @@ from abn.experiment_audit import Audit, Frozen
 from abn.experiment_folder import Group, Results
 from abn.ui import about
 from abn.ui import results_words as words
+from abn.ui.events import HIDDEN
 
 Item = TypeVar("Item", Group, Audit)
 SETTINGS = ("results", "audit")
@@ -67,10 +68,7 @@ def _chooser(
     choice = gr.Radio(names, value=first, label=label, visible=len(items) > 1, elem_id=elem_id)
     shown = show(items[first])
     if len(items) > 1:
-        choice.change(
-            lambda chosen: show(items[chosen]), choice, shown, trigger_mode="always_last", api_visibility="private",
-            show_progress="hidden",
-        )  # fmt: skip
+        choice.change(lambda chosen: show(items[chosen]), choice, shown, trigger_mode="always_last", **HIDDEN)
     return choice
 
 
