@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import gradio as gr
 import pytest
 
+from abn.ui import limits
 from abn.ui.closed import CloseUnused, is_closed
 from abn.ui.limits import MAX_MARKS, MAX_REQUEST_BYTES, LimitRequests
 from abn.ui.picture_input import _admit_all
@@ -96,11 +97,52 @@ def test_who_stops_in_the_middle_of_a_body_is_let_go_and_who_listens_after_it_is
         assert ran(part | {"more_body": True}, part) == "http.late"
 
 
+@pytest.mark.parametrize("route", ["upload_progress", "upload"])
+def test_an_upload_has_a_short_name(url, route):
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection.request("GET" if "progress" in route else "POST", f"/gradio_api/{route}?upload_id=" + "x" * 65)
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (400, b'{"error":"The upload\'s name is too long."}')
+
+
+def test_so_much_may_be_on_its_way_in_all(monkeypatch):
+    monkeypatch.setattr(limits, "MOST_COMING", 5)
+    scope, sent = {"type": "http", "method": "POST", "headers": []}, []
+
+    async def run():
+        more = asyncio.Event()
+
+        async def app(scope, receive, send):
+            await receive()
+            await more.wait()
+
+        async def receive():
+            return {"type": "http.request", "body": b"x" * 10, "more_body": True}
+
+        async def send(message):
+            sent.append(message)
+
+        limit = LimitRequests(app)
+        first = asyncio.create_task(limit(scope, receive, send))
+        await asyncio.sleep(0.05)
+        await limit(scope, receive, send)
+        assert sent[0]["status"] == 503
+        more.set()
+        await first
+        sent.clear()
+        await limit(scope, receive, send)
+        assert sent == []
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(lambda: asyncio.run(run())).result()
+
+
 CLOSED = [
     ("POST", "process_recording"), ("POST", "component_server"), ("GET", "deep_link?session_hash=a"),
     ("GET", "proxy=https://a.hf.space/x"), ("GET", "file=http://127.0.0.1:1/x"), ("GET", "file=https:/127.0.0.1/x"),
     ("GET", "file/http://127.0.0.1:1/x"), ("POST", "stream/abc"), ("POST", "run-history/connect"), ("GET", "runs"),
     ("POST", "vibe-edit/"), ("GET", "vibe-code"), ("GET", "dev/reload"), ("GET", "profiling/summary"),
+    ("GET", "custom_component/a/client/b/c"),
 ]  # fmt: skip
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import gradio as gr
 import httpx
 import pytest
 
+from abn.ui import lines
 from abn.ui.lines import MOST_IN_LINE, keep_places
+from abn.ui.queue_guard import guard
 from abn.ui.serving import allow_many_files
 
 
@@ -20,6 +23,7 @@ def page():
         gr.Button().click(lambda n: go_on.wait(60) and n, number, number, api_name="slow", concurrency_id="slow")
         gr.Button().click(lambda n: n + 1, number, number, api_name="fast")
     page.queue(max_size=MOST_IN_LINE + 10)
+    guard(page)
     keep_places(page, frozenset(("slow",)))
     page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
     page.go_on = go_on
@@ -28,8 +32,8 @@ def page():
     page.close()
 
 
-def ask(page: gr.Blocks, name: str, **session: str) -> httpx.Response:
-    return httpx.post(f"{page.local_url}gradio_api/call/{name}", json={"data": [1], **session}, timeout=30)
+def ask(page: gr.Blocks, name: str, **more: Any) -> httpx.Response:
+    return httpx.post(f"{page.local_url}gradio_api/call/{name}", json={"data": [1], **more}, timeout=30)
 
 
 def answer(page: gr.Blocks, name: str, event: str) -> str:
@@ -48,26 +52,30 @@ def test_the_fast_is_answered_however_many_wait_for_the_slow(page):
     assert "event: complete" in said and "[2]" in said
 
 
-def test_who_waits_is_answered_however_many_come_after(page):
-    """Gradio drops the messages of its oldest sessions, and with the first one missing its queue would stop."""
-    page._queue.pending_messages_per_session.max_size = 8
-    waiting = [ask(page, "slow", session_hash=f"early-{number}").json()["event_id"] for number in range(3)]
-    for _ in range(20):
-        assert "[2]" in answer(page, "fast", ask(page, "fast").json()["event_id"])
-    page.go_on.set()
-    for event in waiting:
-        assert "[1]" in answer(page, "slow", event)
-    assert "[2]" in answer(page, "fast", ask(page, "fast").json()["event_id"])
+def test_who_reads_no_answers_gets_no_more_until_they_are_read(page, monkeypatch):
+    monkeypatch.setattr(lines, "MOST_UNREAD", 10)
+    asked = [ask(page, "fast", session_hash="reads-nothing") for _ in range(20)]
+    assert asked[0].status_code == 200
+    assert asked[-1].status_code == 503 and "More than 10 messages wait to be read" in asked[-1].text
+    assert ask(page, "fast", session_hash="another").status_code == 200
 
 
-def test_who_has_gone_gets_no_message_and_keeps_nobody_waiting(page):
-    names = ("worked-on", "waits", "gone")
-    events = [ask(page, "slow", session_hash=name).json()["event_id"] for name in names]
-    del page._queue.pending_messages_per_session["gone"]  # as when its browser is closed
-    page.go_on.set()
-    for event in events[:2]:
-        assert "[1]" in answer(page, "slow", event)
-    assert "[2]" in answer(page, "fast", ask(page, "fast").json()["event_id"])
+def test_what_waits_holds_so_many_bytes_and_no_more(page, monkeypatch):
+    monkeypatch.setattr(lines, "MOST_BYTES", 100_000)
+    sent = [ask(page, "slow", padding="x" * 30_000) for _ in range(5)]
+    assert [answer.status_code for answer in sent] == [200, 200, 200, 503, 503]
+    assert "fill the memory" in sent[-1].text
+    assert ask(page, "fast").status_code == 200  # a small one
+
+
+def test_what_is_said_of_an_event_is_short(page):
+    def click(index):
+        body = {"data": [1], "fn_index": 1, "session_hash": "clicks", "event_data": {"index": index}}
+        return httpx.post(f"{page.local_url}gradio_api/queue/join", json=body, timeout=30)
+
+    refused = click("x" * 20_000)
+    assert refused.status_code == 400 and "too long" in refused.text
+    assert click([1, 2]).status_code == 200
 
 
 def test_as_many_files_may_be_open_as_the_system_allows():

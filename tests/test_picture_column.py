@@ -21,11 +21,11 @@ def cancels(page, name):
     return found
 
 
-def test_what_comes_late_is_given_up(inspector, examples, pictures, labels):
-    """A search, for another picture, other networks and an opened file; a look, for an opened file."""
+def test_a_search_is_given_up_for_another_picture_other_networks_and_an_opened_file(
+    inspector, examples, pictures, labels
+):
     page = build_page(Pairs(inspector, folders=True), examples, Cifar10(pictures, labels, pictures, labels))
     assert cancels(page, "disagreement") == {
         ("picture", "input"), ("examples", "select"), ("Draw a test image", "click"), ("open-result", "upload"),
         ("state", "change"),
     }  # fmt: skip
-    assert cancels(page, "look") == {("open-result", "upload")}

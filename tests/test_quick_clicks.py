@@ -51,3 +51,13 @@ def test_two_files_asked_for_at_once_both_come(visit, monkeypatch):
             break
         page.wait_for_timeout(500)
     assert sorted(name.partition("-")[2] or name.rpartition(".")[2] for name in came) == ["json", "tables.zip"]
+
+
+def test_a_search_that_is_over_is_cancelled_in_silence(page, examples):
+    """What is cancelled in the browser then is no longer known to the server; its console has to stay empty."""
+    page.get_by_role("button", name="Draw one they disagree on").click()
+    expect(page.locator("#truth")).to_contain_text("its true class is")
+    page.locator("#examples button").nth(4).click()
+    expect(page.locator("#truth")).to_be_empty()
+    page.get_by_role("button", name="Draw a test image").click()
+    expect(page.locator("#truth")).to_contain_text("its true class is")

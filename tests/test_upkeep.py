@@ -141,6 +141,39 @@ def test_a_session_that_waits_for_an_answer_is_kept_however_long_it_takes(page):
     assert "waits" not in page.state_holder.session_data
 
 
+def test_messages_that_nobody_reads_go_at_the_second_sweep(page):
+    queue = page._queue
+    url = f"{page.local_url}gradio_api/call/next"
+    event = httpx.post(url, json={"data": [4]}, timeout=60).json()["event_id"]
+    while queue.event_ids_to_events:
+        time.sleep(0.01)
+    assert event in queue.pending_messages_per_session
+    idle = upkeep.forget_unread(page, ())
+    assert event in idle and event in queue.pending_messages_per_session
+    upkeep.forget_unread(page, idle)
+    assert event not in queue.pending_messages_per_session
+    assert event not in queue.pending_event_ids_session
+
+
+def test_a_session_that_is_kept_keeps_its_messages(page):
+    call(page, session_hash="visitor")
+    messages = page._queue.pending_messages_per_session
+    for _ in range(3):
+        upkeep.forget_unread(page, set(messages))
+        assert "visitor" in messages
+    upkeep.forget_session(page, "visitor")
+
+
+def test_uploads_are_forgotten_the_oldest_first(monkeypatch):
+    statuses = type(upkeep.file_upload_statuses)()
+    monkeypatch.setattr(upkeep, "file_upload_statuses", statuses)
+    monkeypatch.setattr(upkeep, "MOST_UPLOADS", 2)
+    for name in "abc":
+        statuses.track(name)
+    upkeep.forget_uploads()
+    assert list(statuses._statuses) == list(statuses._signals) == ["b", "c"]
+
+
 def test_a_running_server_sweeps_by_itself(page):
     folder = Path(os.environ["GRADIO_TEMP_DIR"])
     aged(_write(folder / "tmp-of-an-upload-that-broke-off"), 100)

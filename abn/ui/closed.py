@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _API = "/gradio_api/"
 _CLOSED = re.compile(
-    r"(?:process_recording|component_server|deep_link|stream|run-history|runs|monitoring|profiling|dev)(?![a-z])"
+    r"(?:process_recording|component_server|deep_link|stream|custom_component|run-history|runs|monitoring|profiling|dev)(?![a-z])"
     r"|proxy=|(?:undo-)?vibe-|file[=/]\s*[a-z][a-z0-9+.-]+:/",
     re.IGNORECASE,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -11,6 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_REQUEST_BYTES = 30_000_000
 """Room for a picture of 20 MB written into JSON as base64."""
 MOST_SILENCE = 60.0  # seconds in the middle of a body
+MOST_SECONDS = 900.0  # for all of a body: a file of 20 MB on a line of 0.2 MBit/s
+MOST_COMING = 1_000_000_000
+"""Bytes of unfinished bodies, of all visitors together, held in memory; files go to the disk as they come."""
+LONGEST_UPLOAD_ID = 64
 MAX_MARKS = 20_000
 """Brackets, braces and commas of a JSON body, each of which may become a value in memory many times its size."""
 
@@ -30,6 +35,7 @@ class LimitRequests:
         most_silence: float = MOST_SILENCE,
     ) -> None:
         self.app, self.max_bytes, self.max_marks, self.most_silence = app, max_bytes, max_marks, most_silence
+        self._coming = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,6 +55,17 @@ class LimitRequests:
         if declared.isdigit() and int(declared) > self.max_bytes:
             await refusal(scope, receive, send)
             return
+        # Gradio keeps the name of every upload that somebody asks about.
+        named = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("upload_id", [""])
+        if max(map(len, named)) > LONGEST_UPLOAD_ID:
+            await JSONResponse({"error": "The upload's name is too long."}, status_code=400)(scope, receive, send)
+            return
+        if scope.get("method") == "POST" and self._coming > MOST_COMING:
+            await JSONResponse({"error": "The server is busy; try again in a minute."}, status_code=503)(
+                scope, receive, send
+            )
+            return
+        ends = asyncio.get_running_loop().time() + MOST_SECONDS
         came, marks, whole, answered, refused = 0, 0, False, False, False
 
         def too_much() -> bool:
@@ -58,13 +75,15 @@ class LimitRequests:
             nonlocal came, marks, whole
             try:
                 # What came of a body that stops coming is not kept open for ever; after it, whoever listens may wait.
-                message = await (receive() if whole else asyncio.wait_for(receive(), self.most_silence))
+                most = min(self.most_silence, ends - asyncio.get_running_loop().time())
+                message = await (receive() if whole else asyncio.wait_for(receive(), most))
             except TimeoutError:
                 return {"type": "http.disconnect"}
             whole = not message.get("more_body", False)
             body = message.get("body", b"")
             came += len(body)
             if not is_form:
+                self._coming += len(body)
                 marks += sum(map(body.count, (b"[", b"{", b",")))
             if too_much():
                 raise RequestTooLarge
@@ -86,3 +105,6 @@ class LimitRequests:
         except RequestTooLarge:
             if not answered and not refused:
                 await refusal(scope, receive, send)
+        finally:
+            if not is_form:
+                self._coming -= came

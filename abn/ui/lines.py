@@ -1,7 +1,8 @@
-"""Those who wait for something slow take no place from others, and nobody who waits is forgotten."""
+"""What may wait in the queue: nobody takes the places, or the memory, that others need."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -9,36 +10,54 @@ import gradio as gr
 MOST_IN_ALL = 200
 """Events that may wait: each keeps what was sent with it in memory."""
 MOST_IN_LINE = 40
+MOST_BYTES = 200_000_000
+"""That all requests that wait may have sent together."""
+MOST_UNREAD = 200
+"""Messages that a visitor may leave unread."""
+_LARGEST_EVENT = 10_000  # characters of what Gradio's page says of a click
 
 
 def keep_places(page: gr.Blocks, slow: frozenset[str]) -> None:
     """Let no slow line grow so long that nobody else gets into the queue, whose places Gradio counts together.
-
-    Nor may newer visitors take the messages of those who wait. Gradio keeps those of 2,000 sessions and drops them in
-    the order in which they came, whoever still waits; the first message for one that was dropped then ends its
-    queue, for everybody.
 
     Args:
         page: with its queue, not launched yet.
         slow: the `concurrency_id` of each such line.
     """
     queue = page._queue
-    push, send_message = queue.push, queue.send_message
-    messages = queue.pending_messages_per_session
+    push = queue.push
 
-    async def fair(body: Any, request: Any, username: str | None) -> Any:
+    def refusal(body: Any, size: int) -> str | None:
         event = page.fns.get(body.fn_index)
         line = queue.event_queue_per_concurrency_id.get(event and event.concurrency_id)
         if line is not None and event.concurrency_id in slow and len(line.queue) >= MOST_IN_LINE:
-            said = f"{MOST_IN_LINE} others wait for something as slow; try again in a minute."
+            return f"{MOST_IN_LINE} others wait for something as slow; try again in a minute."
+        messages = queue.pending_messages_per_session.get(body.session_hash)
+        if messages is not None and messages.qsize() > MOST_UNREAD:
+            return f"More than {MOST_UNREAD} messages wait to be read; read them first."
+        if size + sum(getattr(each, "size", 0) for each in queue.event_ids_to_events.values()) > MOST_BYTES:
+            return "The requests of others fill the memory for those that wait; try again in a minute."
+        return None
+
+    async def fair(body: Any, request: Any, username: str | None) -> Any:
+        if not _is_small(body.event_data):
+            return False, "This request does not fit: what it says of its event is too long.", "error"
+        size = len(getattr(request, "_body", None) or b"")
+        if (said := refusal(body, size)) is not None:
             return False, said, "queue_full"
-        for session in {body.session_hash, *(each.session_hash for each in queue.event_ids_to_events.values())}:
-            if session in messages:
-                messages.move_to_end(session)
-        return await push(body, request, username)
+        for copy in ("_body", "_json"):  # what was sent is in `body`, and the request is kept beside it
+            if hasattr(request, copy):
+                setattr(request, copy, None)
+        success, name, state = await push(body, request, username)
+        if success and name in queue.event_ids_to_events:
+            queue.event_ids_to_events[name].size = size
+        return success, name, state
 
-    def send(event: Any, message: Any) -> None:
-        if event.session_hash in messages:  # a visitor who has gone needs none
-            send_message(event, message)
+    queue.push = fair
 
-    queue.push, queue.send_message = fair, send
+
+def _is_small(event_data: Any) -> bool:
+    try:
+        return event_data is None or len(json.dumps(event_data)) <= _LARGEST_EVENT
+    except RecursionError:
+        return False

@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 import numpy as np
 from gradio.components import Component
-from gradio.events import Dependency
 from PIL import Image
 
 from abn.export import PictureFile
@@ -79,16 +78,13 @@ def build(
     fitted: tuple[gr.Markdown, gr.Image],
     refit: Refit,
     looks: Latest,
-) -> Dependency:
+) -> None:
     """Look whenever the picture, how it is fitted, or the networks change.
 
     Args:
         asked: the picture, how it is fitted to a square, the networks, and the mark of the networks.
         fitted: how the picture was fitted, in words, and the part of it that was used.
         looks: an older look changes nothing once a newer one has begun.
-
-    Returns:
-        The event, whose answer may come late: whatever puts something else on the page cancels it.
     """
     picture, mode, pair, _ = asked
     unchanged = [gr.skip()] * len(refit.components)
@@ -142,4 +138,3 @@ def build(
         api_visibility="private", show_progress="minimal", show_progress_on=answer.agreement,
     )  # fmt: skip
     inspected.failure(lambda: gr.Markdown(about.EARLIER, visible=True), None, answer.failure, **HIDDEN)
-    return inspected

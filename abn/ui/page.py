@@ -111,7 +111,7 @@ def build_page(
             networks.build(pairs, pair, shown, [places["left"], places["right"], mark], refit, choices)
 
         answer = Answer(shown, failure, sees, truth, places["picture"], linked, agreement, tops)
-        inspected = looking.build(pairs, origins, (picture, mode, pair, mark), answer, (fitting, used), refit, looks)
+        looking.build(pairs, origins, (picture, mode, pair, mark), answer, (fitting, used), refit, looks)
 
         def remind(seen: Shown | None):
             return gr.skip() if seen is not None else gr.Markdown(about.NOTHING_HERE, visible=True)
@@ -130,8 +130,7 @@ def build_page(
             take_away.build(
                 pairs, own.methods, shown, maps,
                 lambda seen: [*present(seen, origins), None, "", None, *refit.update(compared_in(seen.result))],
-                [*answer.components, picture, fitting, used, *refit.components], [choices, looks, wanted],
-                [*searches, inspected],
+                [*answer.components, picture, fitting, used, *refit.components], [choices, looks, wanted], searches,
             )  # fmt: skip
         link.build(
             page, pairs, origins, pair, shown, picture, places, mark, loading, controls, {"fit": mode, **settings},

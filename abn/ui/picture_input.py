@@ -28,6 +28,7 @@ from PIL import Image
 
 from abn.pictures import PictureError, read_picture
 from abn.ui.edge import refuse
+from abn.ui.failures import Few
 from abn.ui.kept_files import KeptImage, keep
 from abn.ui.upkeep import forget_session
 
@@ -43,6 +44,7 @@ _DISK = "The server's disk is full, or cannot be written to; try again later, or
 _UNFIT = "This request does not fit: a value is missing, or of another kind than this endpoint takes."
 _LONGEST_MESSAGE = 500
 _LOG = logging.getLogger(__name__)
+_LOG.addFilter(Few())
 _LARGEST_VALUE = 10_000  # characters and parts of what is sent for anything but a picture
 _DEEPEST = 100  # levels of nested JSON; beyond about 1000, Gradio's own walk through it fails
 

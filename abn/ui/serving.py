@@ -17,17 +17,19 @@ from starlette.middleware import Middleware
 from abn.ui import mcp_tools, networks, take_away
 from abn.ui.attribution_controls import SLOW_QUEUE
 from abn.ui.closed import CloseUnused
-from abn.ui.full_disk import TellFullDisk
+from abn.ui.failures import TellFailures
 from abn.ui.limits import LimitRequests
 from abn.ui.lines import MOST_IN_ALL, keep_places
 from abn.ui.names import NAMES
 from abn.ui.picture_input import MAX_BYTES
+from abn.ui.queue_guard import guard
 from abn.ui.style import CSS, HEAD
 from abn.ui.theme import THEME
 from abn.ui.upkeep import MOST_SESSIONS, upkeep
 
-MIDDLEWARE = [Middleware(CloseUnused), Middleware(LimitRequests), Middleware(TellFullDisk)]
+MIDDLEWARE = [Middleware(CloseUnused), Middleware(LimitRequests), Middleware(TellFailures)]
 FIRST_PORT, PORTS = 7860, 100
+MOST_AT_ONCE = 39  # events; of Gradio's 40 it would take the threads that every other request needs for a moment
 # After every event Gradio's queue would make a table of the last ten thousand, for a page that is switched off here.
 NO_STATISTICS = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000", "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
 
@@ -75,12 +77,14 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     allow_many_files()
     # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
     page.queue(api_open=False, default_concurrency_limit=4, max_size=MOST_IN_ALL)
+    guard(page)
     keep_places(page, frozenset((SLOW_QUEUE, networks.QUEUE, take_away.QUEUE)))
     _, address, _ = page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, share=False,
         css=CSS, head=HEAD, js=NAMES, theme=THEME, ssr_mode=False, footer_links=[], run_history=False,
         max_file_size=MAX_BYTES, state_session_capacity=MOST_SESSIONS, allowed_paths=[], mcp_server=mcp,
-        enable_monitoring=False, app_kwargs={"middleware": MIDDLEWARE, "lifespan": upkeep(page)},
+        enable_monitoring=False, max_threads=MOST_AT_ONCE,
+        app_kwargs={"middleware": MIDDLEWARE, "lifespan": upkeep(page)},
     )  # fmt: skip
     mcp_tools.adapt(page)
     return address

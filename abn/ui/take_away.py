@@ -68,7 +68,7 @@ def build(
     present: Callable[[Shown], list],
     presented: Sequence[Component],
     older: Sequence[Latest],
-    late: Sequence[Dependency],
+    searches: Sequence[Dependency],
 ) -> None:
     """Add the tab's components.
 
@@ -77,7 +77,7 @@ def build(
         maps: holds a `Shown` with the `AttributionPair` found for it, or None.
         present: the updates of `presented` for a result that was read from a file, `shown` among them.
         older: what is still under way when a file is opened, such as networks being loaded, changes nothing then.
-        late: events whose answer would take the opened file's place.
+        searches: events whose answer would take the opened file's place.
     """
     gr.Markdown(about.TAKE_AWAY)
     holds = gr.Markdown(elem_id="take-away-holds")
@@ -125,7 +125,7 @@ def build(
         open_result,
         opening,
         [maps, *presented],
-        cancels=[*late],
+        cancels=[*searches],
         api_visibility="private",
         show_progress_on=holds,
     )

@@ -19,9 +19,13 @@ from typing import Any
 
 import anyio.to_thread
 import gradio as gr
+from gradio.routes import file_upload_statuses
 from gradio.utils import get_upload_folder
 
+from abn.ui.queue_guard import waiting
+
 MOST_SESSIONS = 1000
+MOST_UPLOADS = 1000  # whose progress is kept note of
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,13 +38,16 @@ def upkeep(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[None]
     every, age = page.delete_cache
 
     async def sweep() -> None:
+        unread = set()
         while True:
             await asyncio.sleep(every)
-            kept = set().union(*(getattr(block, "keep_in_cache", ()) for block in page.blocks.values()))
             try:
+                kept = set().union(*(getattr(block, "keep_in_cache", ()) for block in page.blocks.values()))
                 await anyio.to_thread.run_sync(delete_older, Path(get_upload_folder()), age, kept)
                 forget_names(page)
                 forget_sessions(page, 2 * age)
+                unread = forget_unread(page, unread)
+                forget_uploads()
             except Exception as error:  # the next sweep may succeed; what could not be deleted is for the host
                 _LOG.warning("the upload folder could not be swept: %s", error)
 
@@ -88,10 +95,37 @@ def forget_sessions(page: gr.Blocks, age: float) -> None:
     """Forget the sessions that were not used for `age` seconds; not those that wait for an answer."""
     holder = page.state_holder
     oldest = datetime.now() - timedelta(seconds=age)
-    waiting = {event.session_hash for event in list(page._queue.event_ids_to_events.values())}
+    kept = waiting(page._queue)
     for session in [name for name, used in list(holder.time_last_used.items()) if used < oldest]:
-        if session not in waiting:
+        if session not in kept:
             forget_session(page, session)
+
+
+def forget_unread(page: gr.Blocks, before: Collection[str]) -> set[str]:
+    """Forget the messages that nobody has read since the last sweep, of sessions that are forgotten and do not wait.
+
+    Args:
+        before: what this answered at the last sweep.
+
+    Returns:
+        The sessions whose messages go at the next one.
+    """
+    queue = page._queue
+    messages, pending = queue.pending_messages_per_session, queue.pending_event_ids_session
+    idle = set(messages) - waiting(queue) - set(page.state_holder.session_data)
+    for session in idle & set(before):
+        messages.pop(session, None)
+    for session in [name for name, events in pending.items() if not events or name not in messages]:
+        if session not in waiting(queue):
+            pending.pop(session, None)
+    return idle - set(before)
+
+
+def forget_uploads() -> None:
+    """Forget the oldest uploads of whose progress Gradio keeps note for ever."""
+    for kept in (file_upload_statuses._signals, file_upload_statuses._statuses):
+        for name in list(kept)[:-MOST_UPLOADS]:
+            kept.pop(name, None)
 
 
 def forget_session(page: gr.Blocks, session: str) -> None:

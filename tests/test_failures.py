@@ -1,4 +1,4 @@
-"""A disk without room, at the one route that writes before any function of ours is called."""
+"""What fails beneath the page: a disk without room, and what nobody thought of."""
 
 import asyncio
 import errno
@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from abn.ui.full_disk import FULL, TellFullDisk
+from abn.ui.failures import FAILED, FULL, Few, TellFailures
 from tests.conftest import HOME, READY
 
 SHIP = HOME / "assets" / "examples" / "ship.png"
@@ -27,7 +27,7 @@ def answers(application, kind="http"):
     async def send(message):
         sent.append(message)
 
-    answering = TellFullDisk(application)({"type": kind, "path": "/upload"}, None, send)
+    answering = TellFailures(application)({"type": kind, "path": "/upload"}, None, send)
     with ThreadPoolExecutor() as elsewhere:  # Playwright's loop runs in this thread
         elsewhere.submit(asyncio.run, answering).result()
     return sent
@@ -44,13 +44,23 @@ def test_it_is_said_in_words(number):
     assert b"somebody" not in body["body"]
 
 
-@pytest.mark.parametrize(("kind", "number"), [("http", errno.EACCES), ("lifespan", errno.ENOSPC)])
-def test_other_errors_go_on(kind, number):
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no", "/home/somebody"), KeyError("/home/somebody")])
+def test_what_else_fails_is_one_sentence_to_who_asked_and_logged_for_the_host(error, caplog):
     async def application(scope, receive, send):
-        raise OSError(number, os.strerror(number))
+        raise error
 
-    with pytest.raises(OSError, match=r"\[Errno"):
-        answers(application, kind)
+    start, body = answers(application)
+    assert (start["status"], body["body"]) == (500, f'{{"error":"{FAILED}"}}'.encode())
+    assert [record.getMessage() for record in caplog.records] == ["'/upload' failed"]
+    assert caplog.records[0].exc_info[1] is error
+
+
+def test_what_is_no_request_fails_as_ever():
+    async def application(scope, receive, send):
+        full()
+
+    with pytest.raises(OSError, match="No space left"):
+        answers(application, "lifespan")
 
 
 def test_an_answer_that_has_begun_is_not_begun_again():
@@ -58,8 +68,16 @@ def test_an_answer_that_has_begun_is_not_begun_again():
         await send(START)
         full()
 
-    with pytest.raises(OSError, match="No space left"):
-        answers(application)
+    assert answers(application) == [START]
+
+
+def test_the_host_reads_so_many_lines_a_minute(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("abn.ui.failures.time.monotonic", lambda: now[0])
+    few = Few(most=2, seconds=60)
+    assert [few.filter(None) for _ in range(4)] == [True, True, False, False]
+    now[0] += 61
+    assert [few.filter(None) for _ in range(3)] == [True, True, False]
 
 
 def test_the_servers_upload_route(url, monkeypatch):
