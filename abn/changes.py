@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from abn import interventions
@@ -55,7 +56,7 @@ class Change:
         chosen = None if self.block is None else [self.block]
         model.require_blocks(None if chosen is None else frozenset(chosen))
         _require_between("strength", self.strength, STRONGEST)
-        probes = [*self._gates(model.num_biases, chosen), interventions.scaled(self.strength, chosen)]
+        probes = [*self._gates(model.num_biases, chosen), interventions.scaled(float(self.strength), chosen)]
         if self.channel is not None or self.factor is not None:
             if self.block is None or self.channel is None or self.factor is None:
                 raise ValueError(
@@ -64,11 +65,11 @@ class Change:
                 )
             _require_between("factor", self.factor, LARGEST_FACTOR)
             _require_index("channel", self.channel, blocks[self.block].channels)
-            probes.append(interventions.channel(self.block, self.channel, self.factor))
+            probes.append(interventions.channel(self.block, int(self.channel), float(self.factor)))
         return interventions.compose(*probes)
 
     def _gates(self, num_biases: int, blocks: list[str] | None) -> list[Probe]:
-        if self.gates not in GATES:
+        if self.gates not in list(GATES):
             raise ValueError(f"the gates cannot be {self.gates!r}; choose one of {', '.join(GATES)}")
         if (self.gates == ONE_VECTOR) != (self.vector is not None):
             raise ValueError(
@@ -81,7 +82,7 @@ class Change:
             return [interventions.without_bank(blocks)]
         if self.gates == ONE_VECTOR:
             _require_index("vector", self.vector, num_biases)
-            return [interventions.only_vector(self.vector, blocks)]
+            return [interventions.only_vector(int(self.vector), blocks)]
         return []
 
 
@@ -120,10 +121,10 @@ def _said(value: Any) -> str:
 
 
 def _require_between(name: str, value: Any, most: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= most:
         raise ValueError(f"{name} is {value!r}; expected a number from 0 to {most:g}")
 
 
 def _require_index(name: str, value: Any, count: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value < count:
         raise ValueError(f"{name} is {value!r}; expected a whole number from 0 to {count - 1}")

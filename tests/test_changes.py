@@ -79,6 +79,7 @@ ONE_CHANNEL = "to change one channel, name its block, such as layer2.0, the chan
         (Change("layer4.0"), "this network has no block layer4.0; it has layer1.0"),
         (Change(gates="vector 4"), "the gates cannot be 'vector 4'; choose one of own, uniform, no bank, one vector"),
         (Change(gates=None), "the gates cannot be None"),
+        (Change(gates=[]), "the gates cannot be []"),
         (Change(gates="one vector"), "vector is none and the gates are 'one vector'; a vector is named with"),
         (Change(vector=2), "vector is 2 and the gates are 'own'; a vector is named with"),
         (Change(gates="one vector", vector=4), "vector is 4; expected a whole number from 0 to 3"),
@@ -98,6 +99,11 @@ ONE_CHANNEL = "to change one channel, name its block, such as layer2.0, the chan
 def test_a_change_that_does_not_fit_is_refused_before_the_network_runs(model, change, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         change.probe(model)
+
+
+def test_numbers_may_be_numpys(model):
+    change = Change("layer1.0", "one vector", np.float32(1), np.int64(0), np.int64(63), np.float64(0))
+    assert change.probe(model).blocks == {"layer1.0"}
 
 
 def test_a_static_network_has_nothing_to_change():

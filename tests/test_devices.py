@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from abn import devices
+from abn.attribution import Attribution
 from abn.changes import Change
 from abn.devices import alone_on, choose_device, describe_hardware, keep_freed_memory, share_memory_pools
 
@@ -53,8 +53,8 @@ def test_only_on_apples_gpu_one_thread_computes_at_a_time():
 
 def test_all_that_an_inspector_computes_is_computed_alone(inspector, pictures, labels, monkeypatch):
     """And nothing of it is brought from the device later."""
-    held, passes, brought = [], [], Tensor.cpu
-    monkeypatch.setattr(Tensor, "cpu", lambda self, *given: passes.append(len(held)) or brought(self, *given))
+    held, passes, brought, on_cpu = [], [], [], Attribution.on_cpu
+    monkeypatch.setattr(Attribution, "on_cpu", lambda self: brought.append(len(held)) or on_cpu(self))
 
     @contextmanager
     def alone(device):
@@ -76,6 +76,7 @@ def test_all_that_an_inspector_computes_is_computed_alone(inspector, pictures, l
             compute()
             assert passes and all(passes)
             passes.clear()
+        assert brought == [1, 1]
     finally:
         for handle in handles:
             handle.remove()

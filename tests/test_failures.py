@@ -2,12 +2,15 @@
 
 import asyncio
 import errno
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from playwright.sync_api import expect
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from abn.ui.failures import FAILED, FULL, Few, TellFailures
 from tests.conftest import HOME, READY
@@ -55,6 +58,18 @@ def test_what_else_fails_is_one_sentence_to_who_asked_and_logged_for_the_host(er
     assert caplog.records[0].exc_info[1] is error
 
 
+@pytest.mark.parametrize("began", [False, True])
+def test_who_has_gone_is_no_failure(began, caplog):
+    async def application(scope, receive, send):
+        if began:
+            await send(START)
+            raise RuntimeError("response already started") from HTTPException(404)
+        raise ClientDisconnect
+
+    assert answers(application) == ([START] if began else [])
+    assert caplog.records == []
+
+
 def test_what_is_no_request_fails_as_ever():
     async def application(scope, receive, send):
         full()
@@ -75,9 +90,12 @@ def test_the_host_reads_so_many_lines_a_minute(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("abn.ui.failures.time.monotonic", lambda: now[0])
     few = Few(most=2, seconds=60)
-    assert [few.filter(None) for _ in range(4)] == [True, True, False, False]
+    records = [logging.LogRecord("a", logging.ERROR, "b", 1, "%s failed", (i,), None) for i in range(7)]
+    assert [few.filter(record) for record in records[:4]] == [True, True, False, False]
+    assert records[0].getMessage() == "0 failed"
+    assert records[1].getMessage() == "1 failed (what else fails now is not logged for a while)"
     now[0] += 61
-    assert [few.filter(None) for _ in range(3)] == [True, True, False]
+    assert [few.filter(record) for record in records[4:]] == [True, True, False]
 
 
 def test_the_servers_upload_route(url, monkeypatch):

@@ -106,8 +106,10 @@ def test_an_upload_has_a_short_name(url, route):
 
 
 def test_so_much_may_be_on_its_way_in_all(monkeypatch):
-    monkeypatch.setattr(limits, "MOST_COMING", 5)
-    scope, sent = {"type": "http", "method": "POST", "headers": []}, []
+    monkeypatch.setattr(limits, "MOST_COMING", 15)
+    monkeypatch.setattr(limits, "SMALL", 0)
+    form = (b"content-type", b"multipart/form-data; boundary=x")  # which a route that takes JSON reads all the same
+    scope, sent = {"type": "http", "method": "POST", "path": "/queue/join", "headers": [form]}, []
 
     async def run():
         more = asyncio.Event()
@@ -123,14 +125,20 @@ def test_so_much_may_be_on_its_way_in_all(monkeypatch):
             sent.append(message)
 
         limit = LimitRequests(app)
-        first = asyncio.create_task(limit(scope, receive, send))
-        await asyncio.sleep(0.05)
-        await limit(scope, receive, send)
+        first, second = (asyncio.create_task(limit(scope, receive, send)) for _ in range(2))
+        await second  # both came in before either sent anything
         assert sent[0]["status"] == 503
+        monkeypatch.setattr(limits, "SMALL", 10)
+        third = asyncio.create_task(limit(scope, receive, send))  # a small one is taken
+        await asyncio.sleep(0.05)
+        assert not third.done()
         more.set()
         await first
+        await third
+        monkeypatch.setattr(limits, "SMALL", 0)
+        monkeypatch.setattr(limits, "MOST_COMING", 15)
         sent.clear()
-        await limit(scope, receive, send)
+        await limit(scope, receive, send)  # nothing is counted of what has ended
         assert sent == []
 
     with ThreadPoolExecutor() as pool:

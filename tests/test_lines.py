@@ -62,6 +62,7 @@ def test_who_reads_no_answers_gets_no_more_until_they_are_read(page, monkeypatch
 
 def test_what_waits_holds_so_many_bytes_and_no_more(page, monkeypatch):
     monkeypatch.setattr(lines, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(lines, "SMALL", 10_000)
     sent = [ask(page, "slow", padding="x" * 30_000) for _ in range(5)]
     assert [answer.status_code for answer in sent] == [200, 200, 200, 503, 503]
     assert "fill the memory" in sent[-1].text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,10 +27,16 @@ def page():
             at_once[0] -= 1
         return number
 
+    def steps(number):
+        yield number
+        go_on.wait(60)
+        yield number + 2
+
     with gr.Blocks(analytics_enabled=False) as page:
         number = gr.Number(0)
         gr.Button().click(slow, number, number, api_name="slow", concurrency_limit=2)
         gr.Button().click(lambda n: n + 1, number, number, api_name="fast")
+        gr.Button().click(steps, number, number, api_name="steps")
     page.queue()
     guard(page)
     page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
@@ -98,6 +105,17 @@ def test_who_cancels_is_told_that_it_is_over(page):
     event = ask(page, "slow", session_hash="cancels")
     post(page, "cancel", session_hash="cancels", fn_index=number_of(page, "slow"), event_id=event)
     assert "event: complete" in answer(page, "slow", event)
+
+
+def test_a_generator_that_is_cancelled_keeps_nobody_waiting(page):
+    event = ask(page, "steps", session_hash="cancels")
+    while event not in page.app.iterators:
+        time.sleep(0.01)
+    post(page, "cancel", session_hash="cancels", fn_index=number_of(page, "steps"), event_id=event)
+    assert "[2]" in answer(page, "fast", ask(page, "fast"))  # while the other is still in the middle of a step
+    assert not page.go_on.is_set()
+    page.go_on.set()
+    assert "[3]" in answer(page, "steps", ask(page, "steps"))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Gradio's routes that this page has no use for, and that strangers could: they are not there.
 
 Some leave files behind that no sweep knows of, some fetch addresses for whoever asks, some write a session to the
-disk, and none goes through the queue with its limits.
+disk or a stranger's words to the log, and none goes through the queue with its limits.
 """
 
 from __future__ import annotations

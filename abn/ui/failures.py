@@ -7,6 +7,8 @@ import logging
 import time
 from collections import deque
 
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,10 +35,13 @@ class Few(logging.Filter):
         if len(self._times) >= self._most:
             return False
         self._times.append(now)
+        if len(self._times) == self._most:
+            record.msg = f"{record.msg} (what else fails now is not logged for a while)"
         return True
 
 
 _LOG.addFilter(Few())
+logging.getLogger("uvicorn.error").addFilter(Few())
 
 
 class TellFailures:
@@ -63,7 +68,11 @@ class TellFailures:
             await self.app(scope, receive, noted)
         except RequestTooLarge:  # which the middleware around this one answers
             raise
+        except ClientDisconnect:  # who was to be answered has gone
+            return
         except Exception as error:
+            if isinstance(error.__cause__, HTTPException):  # a stream that began, of a session that is gone
+                return
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             if full:
                 _LOG.error("%r could not be stored: %s", scope["path"], error.strerror)

@@ -1,4 +1,4 @@
-"""A limit on what one request may send, since Gradio's own limit covers uploads alone."""
+"""Limits on what one request may send, and all together, since Gradio's own limit covers uploads alone."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ MAX_REQUEST_BYTES = 30_000_000
 MOST_SILENCE = 60.0  # seconds in the middle of a body
 MOST_SECONDS = 900.0  # for all of a body: a file of 20 MB on a line of 0.2 MBit/s
 MOST_COMING = 1_000_000_000
-"""Bytes of unfinished bodies, of all visitors together, held in memory; files go to the disk as they come."""
+"""Bytes of bodies that are held in memory at once, of all visitors together; uploads go to the disk as they come."""
+SMALL = 100_000  # bytes of a body that is taken however much the others send
 LONGEST_UPLOAD_ID = 64
 MAX_MARKS = 20_000
 """Brackets, braces and commas of a JSON body, each of which may become a value in memory many times its size."""
 
 
 class RequestTooLarge(Exception):  # noqa: N818  (an event, not an error of ours)
-    """More bytes or values came than the limit."""
+    """More bytes or values came than the limit, or than there is room for now."""
 
 
 class LimitRequests:
-    """ASGI middleware: a body over the limits is answered with 413 and neither held in memory nor taken apart."""
+    """ASGI middleware: a body over the limits is neither held in memory nor taken apart.
+
+    It is answered with 413; with 503 where the bodies of others fill the memory, and with 400 where an upload's name
+    is too long.
+    """
 
     def __init__(
         self,
@@ -48,9 +53,12 @@ class LimitRequests:
             },
             status_code=413,
         )
+        busy = JSONResponse({"error": "The server is busy; try again in a minute."}, status_code=503)
         headers = Headers(scope=scope)  # of several of one name, the first, as whoever reads the body does
-        # The parts of a form are files, which nobody takes apart on the way.
-        is_form = headers.get("content-type", "").lower().startswith("multipart/")
+        # The parts of its form are files, which nobody takes apart on the way.
+        is_upload = scope.get("path", "").endswith("/upload") and headers.get("content-type", "").lower().startswith(
+            "multipart/"
+        )
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > self.max_bytes:
             await refusal(scope, receive, send)
@@ -60,19 +68,17 @@ class LimitRequests:
         if max(map(len, named)) > LONGEST_UPLOAD_ID:
             await JSONResponse({"error": "The upload's name is too long."}, status_code=400)(scope, receive, send)
             return
-        if scope.get("method") == "POST" and self._coming > MOST_COMING:
-            await JSONResponse({"error": "The server is busy; try again in a minute."}, status_code=503)(
-                scope, receive, send
-            )
-            return
         ends = asyncio.get_running_loop().time() + MOST_SECONDS
-        came, marks, whole, answered, refused = 0, 0, False, False, False
+        came, marks, whole, answered, refused, full = 0, 0, False, False, False, False
 
         def too_much() -> bool:
-            return came > self.max_bytes or marks > self.max_marks
+            return full or came > self.max_bytes or marks > self.max_marks
+
+        async def refuse() -> None:
+            await (busy if full else refusal)(scope, receive, send)
 
         async def counted() -> Message:
-            nonlocal came, marks, whole
+            nonlocal came, marks, whole, full
             try:
                 # What came of a body that stops coming is not kept open for ever; after it, whoever listens may wait.
                 most = min(self.most_silence, ends - asyncio.get_running_loop().time())
@@ -82,8 +88,9 @@ class LimitRequests:
             whole = not message.get("more_body", False)
             body = message.get("body", b"")
             came += len(body)
-            if not is_form:
+            if not is_upload:
                 self._coming += len(body)
+                full = full or (self._coming > MOST_COMING and came > SMALL)
                 marks += sum(map(body.count, (b"[", b"{", b",")))
             if too_much():
                 raise RequestTooLarge
@@ -95,7 +102,7 @@ class LimitRequests:
                 # The application turned the exception into an answer of its own; ours says why.
                 if not refused:
                     refused = True
-                    await refusal(scope, receive, send)
+                    await refuse()
                 return
             answered = True
             await send(message)
@@ -104,7 +111,7 @@ class LimitRequests:
             await self.app(scope, counted, noted)
         except RequestTooLarge:
             if not answered and not refused:
-                await refusal(scope, receive, send)
+                await refuse()
         finally:
-            if not is_form:
+            if not is_upload:
                 self._coming -= came

@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from abn.ui.limits import SMALL
+
 MOST_IN_ALL = 200
 """Events that may wait: each keeps what was sent with it in memory."""
 MOST_IN_LINE = 40
@@ -18,7 +20,8 @@ _LARGEST_EVENT = 10_000  # characters of what Gradio's page says of a click
 
 
 def keep_places(page: gr.Blocks, slow: frozenset[str]) -> None:
-    """Let no slow line grow so long that nobody else gets into the queue, whose places Gradio counts together.
+    """Bound what waits: no slow line grows so long that nobody else gets into the queue, whose places Gradio counts
+    together; nor do large requests and unread answers fill the memory. Small requests of those who read are taken.
 
     Args:
         page: with its queue, not launched yet.
@@ -35,7 +38,8 @@ def keep_places(page: gr.Blocks, slow: frozenset[str]) -> None:
         messages = queue.pending_messages_per_session.get(body.session_hash)
         if messages is not None and messages.qsize() > MOST_UNREAD:
             return f"More than {MOST_UNREAD} messages wait to be read; read them first."
-        if size + sum(getattr(each, "size", 0) for each in queue.event_ids_to_events.values()) > MOST_BYTES:
+        held = sum(getattr(each, "size", 0) for each in queue.event_ids_to_events.values())
+        if size > SMALL and held + size > MOST_BYTES:
             return "The requests of others fill the memory for those that wait; try again in a minute."
         return None
 

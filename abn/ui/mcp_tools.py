@@ -8,14 +8,11 @@ address goes on too, and is refused by `PictureInput` with its sentence.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from functools import partial
 from typing import Any
 
-import anyio.to_thread
 import gradio as gr
-
-MOST_CALLS = 20  # that wait at once
 
 
 def adapt(page: gr.Blocks) -> None:
@@ -24,8 +21,6 @@ def adapt(page: gr.Blocks) -> None:
     Raises:
         RuntimeError: where Gradio could not start it.
     """
-    from gradio import mcp  # where the package mcp is installed
-
     server = page.mcp_server_obj
     if server is None:
         if problem := getattr(page, "mcp_error", None):
@@ -51,8 +46,11 @@ def adapt(page: gr.Blocks) -> None:
         description, parameters = tool_described(*called)
         return description.removesuffix(server._file_data_tool_description), parameters
 
-    # Each call holds a thread for as long as it waits; of those that every request needs it may take none.
-    mcp.run_sync = partial(anyio.to_thread.run_sync, limiter=anyio.CapacityLimiter(MOST_CALLS))
+    async def wait(job: Any) -> list[Any]:
+        # Gradio waits in a thread, of those that every request needs for a moment.
+        return [await asyncio.wrap_future(job.future)]
+
+    server._execute_tool_without_progress = wait
     server.get_fn_description = describe_tool
     server.simplify_filedata_schema = describe
     server.convert_strings_to_filedata = as_sent

@@ -1,7 +1,8 @@
 """What one visitor could do to Gradio's queue for everybody, until the server is started anew, and cannot here.
 
-- Cancelling a task that computes frees its place while its thread goes on, and of one that has not begun it keeps the
-  place for ever. Here a job that is cancelled keeps its place until it ends, and its answer is sent to nobody.
+- Cancelling a task that computes frees its place while its thread goes on, of one that has not begun it keeps the
+  place for ever, and of a generator it holds what every other event needs to end. Here a job that is cancelled keeps
+  its place until it ends, and its answer is sent to nobody.
 - The messages of 2,000 sessions are kept, and dropped in the order in which they came, whoever still waits; the first
   message for one that was dropped ends the queue. Here those who wait stay, and who has gone gets none.
 - A session's name may be of any length and is kept. Here it has an end; and whoever asks for what is not there is
@@ -10,7 +11,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 from weakref import WeakSet
 
@@ -32,6 +32,7 @@ class _Messages(LRUCache):
 
 def guard(page: gr.Blocks) -> None:
     """Guard a page's queue; call it before the page is launched."""
+    routes.cancel_tasks, routes.safe_aclose_iterator, route_utils.get_fn = _cancel, _close_iterator, _known
     queue = page._queue
     queue.pending_messages_per_session = messages = _Messages(queue.pending_messages_per_session.max_size)
     push, send_message = queue.push, queue.send_message
@@ -55,21 +56,31 @@ def waiting(queue: Queue) -> set[str]:
     return {event.session_hash for event in list(queue.event_ids_to_events.values())}
 
 
-async def _disown(task_ids: Collection[str]) -> list[str]:
-    """In place of Gradio's `cancel_tasks`; its tasks are named "session_function"."""
+_cancel_tasks, _get_fn = routes.cancel_tasks, route_utils.get_fn
+
+
+async def _cancel(task_ids: set[str]) -> list[str]:
+    """Gradio's `cancel_tasks`, whose tasks are named "session_function"; a guarded queue's jobs are disowned.
+
+    They go on, and what they found still reaches the visitor's session, though not the page.
+    """
+    ours = set()
     for queue in _GUARDED:
-        for job in queue.active_jobs:
-            for event in job or ():
-                if f"{event.session_hash}_{event.fn._id}" in task_ids:
-                    event.alive = False
-    return []
+        for event in (each for job in queue.active_jobs for each in job or ()):
+            if (name := f"{event.session_hash}_{event.fn._id}") in task_ids:
+                event.alive = False
+                ours.add(name)
+    return await _cancel_tasks(task_ids - ours) if task_ids - ours else []
 
 
-_get_fn = route_utils.get_fn
+async def _close_iterator(iterator: Any) -> None:
+    """For `/cancel`, which holds a lock meanwhile that all events need to end; the job closes its own at its end."""
 
 
 def _known(blocks: gr.Blocks, api_name: str | None, body: Any) -> Any:
     """Gradio's `get_fn`, which makes a session whatever it is asked for."""
+    if blocks._queue not in _GUARDED:
+        return _get_fn(blocks, api_name, body)
     if len(body.session_hash or "") > LONGEST_NAME:
         raise HTTPException(400, f"The session's name has more than {LONGEST_NAME} characters.")
     there = (
@@ -80,7 +91,3 @@ def _known(blocks: gr.Blocks, api_name: str | None, body: Any) -> Any:
     if not there:
         raise HTTPException(404, "There is no such endpoint.")
     return _get_fn(blocks, api_name, body)
-
-
-routes.cancel_tasks = _disown
-route_utils.get_fn = _known

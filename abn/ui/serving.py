@@ -29,7 +29,7 @@ from abn.ui.upkeep import MOST_SESSIONS, upkeep
 
 MIDDLEWARE = [Middleware(CloseUnused), Middleware(LimitRequests), Middleware(TellFailures)]
 FIRST_PORT, PORTS = 7860, 100
-MOST_AT_ONCE = 39  # events; of Gradio's 40 it would take the threads that every other request needs for a moment
+MOST_AT_ONCE = 39  # events; any number but 40 gives them threads of their own, which are not those of other requests
 # After every event Gradio's queue would make a table of the last ten thousand, for a page that is switched off here.
 NO_STATISTICS = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000", "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
 

@@ -1,8 +1,9 @@
 """What Gradio would keep for as long as the server runs, and what is done about it.
 
-Gradio deletes the files it remembers to have stored. It leaves their empty folders, and the parts of uploads
-that broke off or were too large. It keeps a copy of the page's configuration (about 0.2 MB) for each of the last
-ten thousand sessions, and a program that calls an endpoint without naming a session makes a new one every time.
+Gradio deletes the files it remembers to have stored. It leaves their empty folders, the parts of uploads that broke
+off or were too large, the names of uploads, and answers that nobody reads. It keeps a copy of the page's
+configuration (about 0.2 MB) for each of the last ten thousand sessions, and a program that calls an endpoint without
+naming a session makes a new one every time.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def upkeep(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[None]
                 unread = forget_unread(page, unread)
                 forget_uploads()
             except Exception as error:  # the next sweep may succeed; what could not be deleted is for the host
-                _LOG.warning("the upload folder could not be swept: %s", error)
+                _LOG.warning("the sweep failed: %s", error)
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
@@ -112,11 +113,12 @@ def forget_unread(page: gr.Blocks, before: Collection[str]) -> set[str]:
     """
     queue = page._queue
     messages, pending = queue.pending_messages_per_session, queue.pending_event_ids_session
-    idle = set(messages) - waiting(queue) - set(page.state_holder.session_data)
+    kept = waiting(queue)
+    idle = set(messages) - kept - set(page.state_holder.session_data)
     for session in idle & set(before):
         messages.pop(session, None)
     for session in [name for name, events in pending.items() if not events or name not in messages]:
-        if session not in waiting(queue):
+        if session not in kept:
             pending.pop(session, None)
     return idle - set(before)
 
