@@ -67,9 +67,9 @@ async def _cancel(task_ids: set[str]) -> list[str]:
     ours = set()
     for queue in _GUARDED:
         for event in (each for job in queue.active_jobs for each in job or ()):
-            if (name := f"{event.session_hash}_{event.fn._id}") in task_ids:
+            if f"{event.session_hash}_{event.fn._id}" in task_ids:
                 event.alive = False
-                ours.add(name)
+        ours |= {task.get_name().rpartition("<gradio-sep>")[0] for task in queue._asyncio_tasks}
     return await _cancel_tasks(task_ids - ours) if task_ids - ours else []
 
 
