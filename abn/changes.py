@@ -17,7 +17,7 @@ GATES = {
     NO_BANK: "no bias vector at all, so that the factors are 1 + tanh(W c)",
     ONE_VECTOR: "the whole weight on the vector that is named",
 }
-STRONGEST = 4.0  # times what the network does; a bound for controls, beyond which there is nothing new to see
+STRONGEST = 4.0  # times what the network does: a bound for controls
 LARGEST_FACTOR = 2.0  # of those a network can compute
 
 
@@ -69,7 +69,7 @@ class Change:
         return interventions.compose(*probes)
 
     def _gates(self, num_biases: int, blocks: list[str] | None) -> list[Probe]:
-        if self.gates not in list(GATES):
+        if self.gates not in list(GATES):  # a list, so that what cannot be hashed is refused too
             raise ValueError(f"the gates cannot be {self.gates!r}; choose one of {', '.join(GATES)}")
         if (self.gates == ONE_VECTOR) != (self.vector is not None):
             raise ValueError(
