@@ -165,7 +165,7 @@ def save_trained(
         hardware=", then ".join(dict.fromkeys(record["device"] for record in log)),
         torch_version=", then ".join(dict.fromkeys(record["torch"] for record in log)),
         dataset="CIFAR-10",
-        dataset_note="" if data is None else _dataset_note(data, run.holdout),
+        dataset_note="" if data is None else dataset_note(data, run.holdout),
         license=LICENSE,
     )
     lines = "".join(json.dumps(record) + "\n" for record in log)
@@ -178,7 +178,7 @@ def save_trained(
     return folder
 
 
-def _dataset_note(data: Cifar10, holdout: int) -> str:
+def dataset_note(data: Cifar10, holdout: int) -> str:
     """In what the data differ from the official ones, and what that can do to the accuracy; "" for nothing."""
     inexact, evaluated = data.inexact_test, len(data.x_test)
     if holdout:  # drawn from the training images, perhaps all of their re-compressions

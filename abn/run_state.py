@@ -53,6 +53,23 @@ def start(out: Path) -> None:
         raise TrainingError(f"{out} already holds a run", "pass --resume to go on with it, or name another --out")
 
 
+def read(out: Path) -> dict:
+    """The state that stands in a run's folder, on the CPU: "settings", "model", "optimizer" and "log".
+
+    Raises:
+        TrainingError: for one that is damaged, or a file of another kind.
+    """
+    path = out / STATE_FILE
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"settings", "model", "optimizer", "log"} - set(state)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, struct.error, TypeError) as error:
+        raise TrainingError(f"{path} is damaged or no state of a run", "name another --out") from error
+    if missing:
+        raise TrainingError(f"{path} is no state of a run: it lacks {sorted(missing)}", "name another --out")
+    return state
+
+
 def restore(out: Path, settings: dict) -> dict | None:
     """The state after the last finished epoch, on the CPU, for `load`; None where there is no run yet.
 
@@ -62,17 +79,10 @@ def restore(out: Path, settings: dict) -> dict | None:
     Raises:
         TrainingError: for a state that is damaged or another run's; as `start` where there is none.
     """
-    path = out / STATE_FILE
-    if not os.path.exists(path):  # Path's own raises where `out` can be no folder
+    if not os.path.exists(out / STATE_FILE):  # Path's own raises where `out` can be no folder
         start(out)
         return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"settings", "model", "optimizer", "log"} - set(state)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, struct.error, TypeError) as error:
-        raise TrainingError(f"{path} is damaged or no state of a run", "name another --out") from error
-    if missing:
-        raise TrainingError(f"{path} is no state of a run: it lacks {sorted(missing)}", "name another --out")
+    state = read(out)
     kept = state["settings"]
     for key in ("data", "variant"):  # earlier versions did not say
         if key in settings:

@@ -5,8 +5,11 @@
 
 Splits the variance of every channel's factor by class, says how the gates and the bank are used, and measures
 accuracy with parts of the modulation held fixed, each time with bn2's running statistics as trained and re-estimated
-on training images, not augmented, under the same condition. Writes `<checkpoint>.json`. A run that was stopped goes
-on where it was.
+on training images, not augmented, under the same condition. Writes `<checkpoint>.json`. An audit that was stopped
+goes on where it was.
+
+Instead of a checkpoint, CHECKPOINT may be the folder of a finished run of `benchmarks.reproduce`, such as
+runs/strong-20/awake-0, of any arm that has a bank.
 """
 
 from __future__ import annotations
@@ -32,13 +35,18 @@ from benchmarks.audit_report import tables
 from benchmarks.audit_run import audit, require_bank
 from benchmarks.audit_statistics import INTERVAL
 from benchmarks.audit_store import Store
+from benchmarks.trained_run import is_run, load_run
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.audit", description="Measure what a checkpoint's modulation does over CIFAR-10."
     )
-    parser.add_argument("checkpoint", help="a folder or Hub id (user/repo, user/repo@revision)")
+    parser.add_argument(
+        "checkpoint",
+        help="a folder, a Hub id (user/repo, user/repo@revision), or the folder of a finished run of "
+        "benchmarks.reproduce (runs/strong-20/awake-0)",
+    )
     parser.add_argument("--data", required=True, type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10")
     parser.add_argument("--out", type=Path, default=Path("results/audit"), metavar="DIR", help="(results/audit)")
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
@@ -57,23 +65,30 @@ def main(argv: list[str] | None = None) -> None:
     try:
         device = choose_device(args.device)
         compute_in_full_float32()
-        model = load_checkpoint(args.checkpoint).to(device, memory_format=torch.channels_last)
+        data = load_cifar10(args.data)
+        if is_run(args.checkpoint):
+            model, name = load_run(args.checkpoint, data)
+        else:
+            model = load_checkpoint(args.checkpoint)
+            name = Path(args.checkpoint).resolve().name.partition("@")[0]
         require_bank(model)
         info = model.info
         _require_cifar10(info.class_names)
-        data = load_cifar10(args.data)
+        model.to(device, memory_format=torch.channels_last)
         test, train = _images(data, info, args)
-        path = args.out / f"{_name(args)}.json"
+        if args.images is not None:
+            name = f"{name}-{args.images}"  # a trial takes no audit's place
+        path = args.out / f"{name}.json"
         _require_place(path, info.weights_sha256)
         settings = {
             "weights_sha256": info.weights_sha256, "images": len(test), "reestimation_images": len(train),
             "reestimation_batch": REESTIMATION_BATCH,
         }  # fmt: skip
-        store = Store(args.out / f".{_name(args)}.partial", settings | {"data": data.fingerprint})
+        store = Store(args.out / f".{name}.partial", settings | {"data": data.fingerprint})
         made_with = store.history(device=describe_hardware(device), torch=str(torch.__version__))
         found = audit(model, test, train, store, args.batch or images_at_once(device), progress=True)
         result = {
-            "checkpoint": _name(args), **_known(info), **settings, **made_with, "interval": INTERVAL, **found,
+            "checkpoint": name, **_known(info), **settings, **made_with, "interval": INTERVAL, **found,
         }  # fmt: skip
         text = json.dumps(result, ensure_ascii=False, indent=1) + "\n"
         replace_file(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
@@ -108,12 +123,6 @@ def _images(data: Cifar10, info: CheckpointInfo, args: argparse.Namespace) -> tu
         first(args.images, data.x_test, data.y_test, "--images", "test"),
         first(args.reestimate, data.x_train, data.y_train, "--reestimate", "training"),
     )
-
-
-def _name(args: argparse.Namespace) -> str:
-    """Of the results: the checkpoint's, with the number of images of a trial, which takes no audit's place."""
-    name = Path(args.checkpoint).resolve().name.partition("@")[0]
-    return name if args.images is None else f"{name}-{args.images}"
 
 
 def _require_place(path: Path, weights_sha256: str | None) -> None:
