@@ -15,7 +15,7 @@ from tqdm import tqdm
 from abn.batches import Batches
 from abn.devices import compiled
 from abn.recipes import Recipe
-from abn.run_state import TrainingError
+from abn.run_state import DivergedError
 from abn.workers import ALONE, Workers
 
 LOOK_EVERY = {True: 20, False: 100}
@@ -79,7 +79,7 @@ def train_epoch(
         Epoch (from 1), last learning rate, mean loss in nats and accuracy in percent while training.
 
     Raises:
-        TrainingError: when the loss or a weight is no longer a number.
+        DivergedError: when the loss or a weight is no longer a number.
     """
     judged.train()
     device, workers = batches.labels.device, batches.workers
@@ -117,8 +117,8 @@ def train_epoch(
     }
 
 
-def _diverged(loss: float, epoch: int, batch: int, rate: float) -> TrainingError:
-    return TrainingError(
+def _diverged(loss: float, epoch: int, batch: int, rate: float) -> DivergedError:
+    return DivergedError(
         f"the loss is {loss} in epoch {epoch + 1}, batch {batch + 1} (learning rate {rate:.3g}); the last finished "
         "epoch is kept",
         "look for broken images, or start anew with a lower --lr and another --out",

@@ -51,7 +51,7 @@ class RunLog:
         recipe_sha256: of the recipe's settings, its first 12 hexadecimal digits.
         epochs: how many the run is to have.
         holdout: training images held out of it.
-        records: a line's fields an epoch, by rising epoch; accuracies in percent.
+        records: a line's fields an epoch, one at least, by rising epoch; accuracies in percent.
     """
 
     arm: str
@@ -66,12 +66,17 @@ class RunLog:
     @property
     def finished(self) -> bool:
         """Whether the last epoch is there."""
-        return bool(self.records) and self.records[-1]["epoch"] == self.epochs
+        return self.records[-1]["epoch"] == self.epochs and self.diverged is None
 
     @property
     def last(self) -> float | None:
         """Test accuracy after the last epoch, in percent; None for a run that is not finished or was not tested."""
         return self.records[-1].get("test_accuracy") if self.finished else None
+
+    @property
+    def diverged(self) -> int | None:
+        """The epoch in which its loss was no longer a number; None for a run to which that did not happen."""
+        return self.records[-1]["epoch"] if self.records[-1].get("diverged") else None
 
     @property
     def best(self) -> float | None:
@@ -118,7 +123,7 @@ def read_runs(folder: Path) -> tuple[list[RunLog], list[str]]:
     """
     runs, problems = [], []
     first: tuple[str, tuple] | None = None
-    variants: dict[str, str] = {}
+    networks: dict[tuple[str, str], str | int] = {}
     for path in sorted(folder.glob("*.jsonl")):
         where = f"{folder.name}/{path.name}"
         named = _RUN.fullmatch(path.name)
@@ -143,12 +148,14 @@ def read_runs(folder: Path) -> tuple[list[RunLog], list[str]]:
                 continue
             kind = tuple(record[key] for key in ("recipe", "recipe_sha256", "epochs", "holdout"))
             first = first or (place, kind)
-            variant = record.get("variant")  # earlier lines do not tell it
-            if variant is not None and variants.setdefault(named["arm"], variant) != variant:
-                raise ResultsError(
-                    f"mixed networks in one arm: {place} is of {variant}, an earlier line of "
-                    f"{variants[named['arm']]}; expected one: move the other runs to a folder of their own"
-                )
+            for key in ("variant", "parameters"):
+                value = record.get(key)
+                known = networks.setdefault((named["arm"], key), value) if value is not None else None
+                if known != value:  # earlier lines do not tell the variant
+                    raise ResultsError(
+                        f"mixed networks in one arm: {place} is of {_network(key, value)}, an earlier line of "
+                        f"{_network(key, known)}; expected one: move the other runs to a folder of their own"
+                    )
             if kind != first[1]:
                 raise ResultsError(
                     f"mixed recipes in one table: {_in_words(*first)}, and {_in_words(place, kind)}; expected one "
@@ -179,10 +186,19 @@ def _parse_line(line: bytes, where: str, arm: str, seed: int) -> dict[str, Any]:
     fields.whole("epoch", 1, epochs), fields.number("seconds", 0), fields.text("device"), fields.text("torch")
     for split in ("train", "test", "holdout"):
         fields.maybe(f"{split}_accuracy", 0, 100), fields.maybe(f"{split}_loss", 0)
+    fields.maybe("workers", 1)
+    for key in ("precision", "variant", "data"):  # earlier lines do not have them
+        if key in fields.values:
+            fields.text(key)
+    fields.flag("compiled"), fields.flag("diverged")
     bank = fields.part("bank")
     for field in BANK_FIELDS if bank else ():
         bank.number(field, 0, 1)
     return fields.values
+
+
+def _network(key: str, value: str | int) -> str:
+    return f"{value:,} parameters" if key == "parameters" else str(value)
 
 
 def _in_words(place: str, kind: tuple) -> str:

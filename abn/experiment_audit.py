@@ -72,6 +72,7 @@ class Audit:
     """What a checkpoint's modulation does over a data set's images.
 
     Attributes:
+        recipe, epochs, seed: None where a checkpoint does not tell, as one with converted weights.
         answers: (question, answer) pairs, a sentence each.
         accuracy: with nothing frozen, in percent.
         reestimated: the same with bn2's statistics re-estimated; its difference is what that alone costs. None where
@@ -79,9 +80,9 @@ class Audit:
     """
 
     checkpoint: str
-    recipe: str
-    epochs: int
-    seed: int
+    recipe: str | None
+    epochs: int | None
+    seed: int | None
     images: int
     device: str
     torch: str
@@ -104,8 +105,12 @@ def parse_audit(text: str, where: str) -> Audit:
     fields = parse_object(text, where, MAKE_AUDIT)
     free = fields.needed("free")
     again = free.part("reestimated")
+    known = fields.values
     return Audit(
-        fields.text("checkpoint"), fields.text("recipe"), fields.whole("epochs", 1), fields.whole("seed"),
+        fields.text("checkpoint"),
+        None if known.get("recipe") is None else fields.text("recipe"),
+        None if known.get("epochs") is None else fields.whole("epochs", 1),
+        None if known.get("seed") is None else fields.whole("seed"),
         fields.whole("images", 1), fields.text("device"), fields.text("torch"),
         tuple((part.text("question"), part.text("answer")) for part in fields.parts("answers")),
         tuple(_block(part) for part in fields.parts("blocks")),

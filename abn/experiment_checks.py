@@ -17,8 +17,8 @@ class ResultsError(ValueError):
 class Fields:
     """The fields of one JSON object.
 
-    Every method answers with the field's value, or raises `ResultsError`; for `maybe` and `part` it may be absent or
-    null.
+    Every method answers with the field's value, or raises `ResultsError`; for `maybe`, `flag` and `part` it may be
+    absent or null.
 
     Args:
         where: the object's place, for messages.
@@ -57,6 +57,13 @@ class Fields:
     def maybe(self, key: str, low: float = -LARGEST, high: float = LARGEST) -> float | None:
         """A finite number in [low, high], or None where it is null or absent."""
         return None if self.values.get(key) is None else self.number(key, low, high)
+
+    def flag(self, key: str) -> bool:
+        """true or false; false where it is null or absent."""
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise self._refusal(key, "true or false")
+        return bool(value)
 
     def part(self, key: str) -> Fields | None:
         """An object within this one, or None where it is null or absent."""

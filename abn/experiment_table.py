@@ -52,6 +52,7 @@ class Contrast:
         low, high: 95 % t-interval; None where n < 2.
         p, p_holm: two-sided, as it is and corrected over the contrasts; in [0, 1], or None.
         seeds_needed: seeds that would detect the paper's difference at 80 % power, two-sided 5 %; or None.
+        seeds_needed_low, seeds_needed_high: the same for the 95 % limits of the spread between seeds; or None.
         verdict: one sentence.
     """
 
@@ -64,6 +65,8 @@ class Contrast:
     p: float | None
     p_holm: float | None
     seeds_needed: int | None
+    seeds_needed_low: int | None
+    seeds_needed_high: int | None
     verdict: str
 
 
@@ -74,6 +77,7 @@ class Table:
     Attributes:
         command: what goes on with the experiment.
         banks: a sentence for each arm of which it is known what its bank did at the end.
+        diverged: runs whose loss was no longer a number, which do not count.
     """
 
     recipe: str
@@ -83,6 +87,7 @@ class Table:
     contrasts: tuple[Contrast, ...]
     problems: tuple[str, ...]
     banks: tuple[str, ...]
+    diverged: tuple[str, ...]
 
 
 def parse_table(text: str, where: str, arms: dict[str, str]) -> Table:
@@ -100,7 +105,10 @@ def parse_table(text: str, where: str, arms: dict[str, str]) -> Table:
         fields.text("recipe"), fields.whole("epochs", 1), fields.text("command"),
         tuple(_arm_row(part, arms) for part in fields.parts("arms")),
         tuple(_contrast(part, arms) for part in fields.parts("contrasts")),
-        *(tuple(map(str, fields.items(key))) if key in fields.values else () for key in ("problems", "banks")),
+        *(
+            tuple(map(str, fields.items(key))) if key in fields.values else ()
+            for key in ("problems", "banks", "diverged")
+        ),
     )  # fmt: skip
 
 
@@ -124,9 +132,10 @@ def _contrast(fields: Fields, arms: dict[str, str]) -> Contrast:
     if (points["low"] is None) != (points["high"] is None):
         raise ResultsError(f"{fields.where}: one of low and high is null; expected both or neither; {fields.remedy}")
     shares = {key: fields.maybe(key, 0, 1) for key in ("p", "p_holm")}
-    needed = None if fields.values.get("seeds_needed") is None else fields.whole("seeds_needed", 2)
+    keys = ("seeds_needed", "seeds_needed_low", "seeds_needed_high")
+    needed = {key: None if fields.values.get(key) is None else fields.whole(key, 2) for key in keys}
     arm, label, verdict = _known(fields, arms), fields.text("label"), fields.text("verdict")
-    return Contrast(arm, label, n, **points, **shares, seeds_needed=needed, verdict=verdict)
+    return Contrast(arm, label, n, **points, **shares, **needed, verdict=verdict)
 
 
 def _known(fields: Fields, arms: dict[str, str]) -> str:

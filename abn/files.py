@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder where there is none, and a file in it that is gone at once: to be asked before hours of work.
+
+    Raises:
+        OSError: where either cannot be done.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def replace_file(path: Path, write: Callable[[Path], object], lasting: bool = True) -> None:

@@ -39,6 +39,10 @@ class TrainingError(RuntimeError):
         self.fault = fault
 
 
+class DivergedError(TrainingError):
+    """A run whose loss or weights are no longer numbers: on the same device it would end there again."""
+
+
 def start(out: Path) -> None:
     """Make the folder of a new run.
 

@@ -1,4 +1,4 @@
-"""Names that strangers chose: one line of text, which neither a terminal nor a page obeys; their numbers; columns."""
+"""Names that strangers chose: one line of text, which neither a terminal nor a page obeys; numbers; columns."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 
 LONGEST_TEXT = 1000  # characters of any name or note
+LEVEL = 0.05  # of a p-value, below which a difference counts as shown
 _JOINERS = "\u200c\u200d"  # zero width; Persian, Indic scripts and emoji of several parts are not written without
 
 
@@ -50,3 +51,11 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 def percentage(share: float) -> str:
     """A share in [0, 1] in percent; a small one is not called 0."""
     return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
+
+
+def p_value(p: float) -> str:
+    """A p-value: two digits, more where they would put it on the other side of `LEVEL`, and "< 0.001"."""
+    if p < 0.001:
+        return "< 0.001"
+    texts = (f"{p:.{digits}g}" for digits in range(2, 17))
+    return next((text for text in texts if (float(text) < LEVEL) == (p < LEVEL)), f"{p:.17g}")

@@ -26,9 +26,10 @@ from torch import Tensor
 from abn.attribution import METHODS, attribute
 from abn.checkpoints import load_checkpoint
 from abn.data import normalise, to_pixels
-from abn.devices import choose_device, describe_hardware
+from abn.devices import describe_hardware
 from abn.networks import DMB
 from abn.resnet import ResNet
+from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 
 TARGET = 8
@@ -128,7 +129,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--checkpoint", default=str(DMB))
     args = parser.parse_args()
-    device = choose_device(args.device)
+    device = device_and_counts(parser, args, "batches", "rounds")
     model = load_checkpoint(args.checkpoint).to(device).eval()
     print(
         f"{describe_hardware(device)}, torch {torch.__version__}, captum {captum.__version__}; {model.architecture}, "
@@ -151,7 +152,7 @@ def main() -> None:
                 "ours": lambda images=images, name=name: attribute(model, images, TARGET, name),
                 **there,
             }
-            seconds = interleaved(candidates, args.rounds, rotate=True)
+            seconds = interleaved(candidates, args.rounds, device, rotate=True)
             cost = statistics.median(seconds["ours"]) / statistics.median(seconds["pass"])
             against = [f"{ratio(seconds[how], seconds['ours']):.2f}" if how in there else "–" for how in theirs]
             ours = attribute(model, images, TARGET, name).values

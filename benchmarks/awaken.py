@@ -25,7 +25,7 @@ import torch
 from abn.batches import split_data
 from abn.data import MEAN, STD, Cifar10, DataError, load_cifar10
 from abn.devices import DeviceError, choose_device, describe_hardware
-from abn.files import replace_file
+from abn.files import replace_file, require_writable
 from abn.options import require_at_least_one
 from abn.recipes import RECIPES
 from abn.resnet import resnet_dmb
@@ -114,6 +114,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
     try:
         device = choose_device(args.device)
+        require_writable(args.out)
         data = load_cifar10(args.data)
         kept = args.images + HOLDOUT
         if kept > len(data.x_train):
@@ -127,12 +128,14 @@ def main(argv: list[str] | None = None) -> None:
             row = try_one(name, data, args.epochs, args.seed, args.runs, device, args.compile)
             found["candidates"].append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)
-        args.out.mkdir(parents=True, exist_ok=True)
         replace_file(args.out / FILE, lambda path: path.write_text(json.dumps(found, indent=1) + "\n"))
     except (DataError, DeviceError, TrainingError) as error:
         sys.exit(f"benchmarks.awaken: {error}")
     except OSError as error:
-        sys.exit(f"benchmarks.awaken: {error.filename} cannot be written ({error.strerror}); name another folder")
+        sys.exit(
+            f"benchmarks.awaken: {error.filename or args.out} cannot be written ({error.strerror}); "
+            "name another folder"
+        )
     except KeyboardInterrupt:
         sys.exit("benchmarks.awaken: stopped; the same command goes on from the last finished epoch")
     print(markdown(found))

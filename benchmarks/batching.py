@@ -14,9 +14,10 @@ import statistics
 
 import torch
 
-from abn.devices import choose_device, describe_hardware
+from abn.devices import describe_hardware
 from abn.inspection import inspect
 from abn.networks import BASELINE, DMB, load_network
+from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 
 
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--window", type=float, default=10, help="milliseconds for which requests are gathered")
     args = parser.parse_args()
-    device = choose_device(args.device)
+    device = device_and_counts(parser, args, "batches", "rounds")
     models = [load_network(None, folder).model.to(device).requires_grad_(False).eval() for folder in (BASELINE, DMB)]
     print(f"{describe_hardware(device)}, torch {torch.__version__}, {args.rounds} rounds")
     print(
@@ -47,7 +48,7 @@ def main() -> None:
                 for model in models:
                     inspect(model, image[None]).logits.cpu()
 
-        seconds = interleaved({"together": together, "one by one": one_by_one}, args.rounds)
+        seconds = interleaved({"together": together, "one by one": one_by_one}, args.rounds, device)
         batch, apart = (1000 * statistics.median(seconds[name]) for name in ("together", "one by one"))
         gain = ratio(seconds["one by one"], seconds["together"])
         alone = apart / count

@@ -2,10 +2,14 @@
 
 An arm's figure is the test accuracy of the last epoch. The best epoch stands beside it because the paper quotes it:
 it is chosen by the test set, so biased upwards. SciPy makes the t-intervals, statsmodels Holm's correction and power.
+
+The contrasts were planned together, ResNet-DMB against each other arm, so Holm's method corrects over all of them
+from the first run on: no difference that was shown is taken back because one more arm is trained.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from bisect import bisect_left
 from collections.abc import Mapping
@@ -15,15 +19,16 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from abn.experiment import ARM_LABELS, PAPER_DIFFERENCE, RunLog, is_as_the_paper
+from abn.texts import LEVEL, p_value
 from benchmarks.arms import parameters
 from benchmarks.conditions import differ
-from benchmarks.words import p_value, signed
+from benchmarks.words import signed
 
 SUBJECT = "resnet-dmb"
-LEVEL, POWER = 0.05, 0.8
+POWER = 0.8
 MOST_PAIRS = 10_000_000
-ENOUGH_FOR_A_SPREAD = 5
-"""Of three differences the standard deviation's 95 % limits are half of it and six times it; of five 0.6 and 2.9."""
+ENOUGH_FOR_A_SPREAD = 3
+"""Of three differences the standard deviation's 95 % limits are half of it and six times it; of two 0.4 and 32."""
 
 
 def summarise(runs: list[RunLog], arms: list[str]) -> tuple[list[dict], list[dict]]:
@@ -44,7 +49,8 @@ def summarise(runs: list[RunLog], arms: list[str]) -> tuple[list[dict], list[dic
                 both = finished[SUBJECT].keys() & finished[arm].keys()
                 found["mixed"] = sum(differ(finished[SUBJECT][seed], finished[arm][seed]) for seed in both)
                 contrasts.append(found)
-        _correct(contrasts)
+        if contrasts:
+            _correct(contrasts)
         as_the_paper = bool(runs) and is_as_the_paper(runs[0].recipe, runs[0].epochs)
         for found in contrasts:
             found["verdict"] = verdict(found, as_the_paper=as_the_paper)
@@ -79,7 +85,8 @@ def contrast(subject: Mapping[int, float], other: Mapping[int, float], arm: str)
     Returns:
         `n`, `mean`, the 95 % t-interval `low` to `high`, `p` of a two-sided paired t-test (None with fewer than two
         seeds, or where every seed has the same difference), and with `ENOUGH_FOR_A_SPREAD` seeds `seeds_needed` to
-        detect the paper's difference, were it there and the spread between seeds the one seen.
+        detect the paper's difference, were it there and the spread between seeds the one seen; `seeds_needed_low` and
+        `seeds_needed_high` are the same for the 95 % limits of that spread.
     """
     seeds = sorted(set(subject) & set(other))
     differences = [subject[seed] - other[seed] for seed in seeds]
@@ -93,6 +100,8 @@ def contrast(subject: Mapping[int, float], other: Mapping[int, float], arm: str)
         "p": None,
         "p_holm": None,
         "seeds_needed": None,
+        "seeds_needed_low": None,
+        "seeds_needed_high": None,
     }
     # Differences of rounded accuracies that are all alike still have a spread of some 1e-14.
     if len(seeds) > 1 and statistics.stdev(differences) > 1e-9:
@@ -100,8 +109,19 @@ def contrast(subject: Mapping[int, float], other: Mapping[int, float], arm: str)
         interval = test.confidence_interval(1 - LEVEL)
         found |= {"low": float(interval.low), "high": float(interval.high), "p": float(test.pvalue)}
         if len(seeds) >= ENOUGH_FOR_A_SPREAD:
-            found["seeds_needed"] = seeds_needed(statistics.stdev(differences))
+            sd = statistics.stdev(differences)
+            found["seeds_needed"] = seeds_needed(sd)
+            for key, limit in zip(
+                ("seeds_needed_low", "seeds_needed_high"), limits_of_sd(sd, len(seeds)), strict=True
+            ):
+                found[key] = seeds_needed(limit)
     return found
+
+
+def limits_of_sd(sd: float, n: int) -> tuple[float, float]:
+    """95 % limits of the standard deviation of a normal distribution, n values of which had this one."""
+    low, high = (math.sqrt((n - 1) / stats.chi2.ppf(q, n - 1)) for q in (1 - LEVEL / 2, LEVEL / 2))
+    return sd * low, sd * high
 
 
 def seeds_needed(sd: float) -> int:
@@ -116,13 +136,14 @@ def seeds_needed(sd: float) -> int:
 
 
 def _correct(contrasts: list[dict]) -> None:
-    """Fill in `p_holm`: p-values corrected by Holm's method over the contrasts that have one, `tested` in number."""
-    tested = [found for found in contrasts if found["p"] is not None]
-    for found in contrasts:
-        found["tested"] = len(tested)
-    if tested:
-        corrected = multipletests([found["p"] for found in tested], alpha=LEVEL, method="holm")[1]
-        for found, p in zip(tested, corrected, strict=True):
+    """Fill in `p_holm`: p-values corrected by Holm's method over all contrasts, `planned` in number.
+
+    One that cannot be tested yet counts with p = 1, the largest that it can get.
+    """
+    corrected = multipletests([1 if each["p"] is None else each["p"] for each in contrasts], method="holm")[1]
+    for found, p in zip(contrasts, corrected, strict=True):
+        found["planned"] = len(contrasts)
+        if found["p"] is not None:
             found["p_holm"] = float(p)
 
 
@@ -146,15 +167,14 @@ def verdict(found: Mapping, *, as_the_paper: bool) -> str:
     if found["p"] is None:
         return f"{subject} is {side} on each of {n} seeds alike, a spread too small to test.{mixed}"
     interval = f"{signed(mean)} points, 95 % interval {signed(found['low'])} to {signed(found['high'])}, n = {n}"
-    chance = f"p {p_value(found['p_holm'])}"
-    if found["tested"] > 1:
-        chance += f", Holm-corrected over the {found['tested']} contrasts that could be tested"
+    p = p_value(found["p"])
+    chance = f"p {p}" if p.startswith("<") else f"p = {p}"
+    if found["planned"] > 1:
+        chance += f", {p_value(found['p_holm'])} by Holm's correction for {found['planned']} planned contrasts"
     paper = _against_the_paper(found) if found["arm"] == "resnet-s" and as_the_paper else ""
     if found["p_holm"] < LEVEL:
         better = "better" if mean > 0 else "worse"
         return f"{subject} is {better} than {other}: {interval}, {chance}{paper}.{mixed}"
-    if found["p"] < LEVEL:  # the interval is not corrected, and leaves 0 out
-        chance += f", p {p_value(found['p'])} by itself"
     return f"No difference from {other} is shown ({interval}, {chance}){paper}.{mixed}"
 
 

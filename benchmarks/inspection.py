@@ -12,9 +12,10 @@ import statistics
 
 import torch
 
-from abn.devices import choose_device, describe_hardware
+from abn.devices import describe_hardware
 from abn.inspection import inspect
 from abn.resnet import resnet_dmb, resnet_s
+from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 128])
     parser.add_argument("--rounds", type=int, default=30)
     args = parser.parse_args()
-    device = choose_device(args.device)
+    device = device_and_counts(parser, args, "batches", "rounds")
     torch.manual_seed(0)
     models = {
         "ResNet-S": resnet_s().to(device).eval(),
@@ -44,7 +45,7 @@ def main() -> None:
             def looked(model=model, images=images) -> None:
                 inspect(model, images)
 
-            seconds = interleaved({"bare": bare, "inspect": looked}, args.rounds)
+            seconds = interleaved({"bare": bare, "inspect": looked}, args.rounds, device)
             cost = ratio(seconds["inspect"], seconds["bare"])
             print(f"| {batch} | {name} | {1000 * statistics.median(seconds['bare']):.1f} | {cost:.3f} |", flush=True)
 

@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import torch
 
-from abn.devices import choose_device, compiled, describe_hardware
+from abn.devices import compiled, describe_hardware
 from abn.resnet import ARCHITECTURES
+from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 from benchmarks.training_speed import noise_batches, own_loop, own_network
 
@@ -58,9 +59,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=False, help="also compiled")
     parser.add_argument("--threads", type=int, help="of the CPU; all its cores if left out")
     args = parser.parse_args(argv)
+    device = device_and_counts(parser, args, "batches", "training_batch", "rounds", "threads")
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = choose_device(args.device)
     print(f"{describe_hardware(device)}, torch {torch.__version__}; n = {args.rounds} rounds, medians")
     print("| | images | | ResNet-S, ms | ResNet-DMB, ms | ResNet-DMB / ResNet-S |")
     print("|---|---|---|---|---|---|")
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
         for compile_network in (False, True) if args.compile else (False,):
             torch.compiler.reset()  # past a number of networks it would go back to eager ones, with a warning alone
             seconds = interleaved(
-                {name: make(name, device, batch, compile_network) for name in NETWORKS}, args.rounds
+                {name: make(name, device, batch, compile_network) for name in NETWORKS}, args.rounds, device
             )
             static, modulated = (seconds[name] for name in NETWORKS)
             times = " | ".join(f"{1000 * statistics.median(taken) / count:.1f}" for taken in (static, modulated))

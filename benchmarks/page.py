@@ -27,6 +27,7 @@ from abn.devices import choose_device, describe_hardware
 from abn.drawing import block_factors
 from abn.inspector import Inspector
 from abn.networks import BASELINE, DMB, load_network
+from abn.options import require_at_least_one
 from abn.pairs import Pairs
 from abn.pictures import enlarge, fit, read_picture
 from abn.ui.page import build_page
@@ -80,6 +81,7 @@ def by_client(url: str, empty_url: str, inspector: Inspector, path: Path, rounds
             "forwards": lambda: two_forwards(inspector, pixels),
         },
         rounds,
+        inspector.device,
     )
     report("gradio_client, /inspect", seconds)
 
@@ -141,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
+    require_at_least_one(parser, args, "rounds")
     device = choose_device("auto")
     inspector = Inspector(load_network(None, BASELINE), load_network(None, DMB), device)
     page, empty = build_page(Pairs(inspector, folders=False), []), empty_page()

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from abn.data import Cifar10, DataError, load_cifar10
 from abn.devices import DeviceError, choose_device, describe_hardware
-from abn.files import replace_file
+from abn.files import replace_file, require_writable
 from abn.options import require_at_least_one
 from abn.recipes import QUICK, Recipe
 from abn.resnet import ARCHITECTURES
@@ -109,6 +109,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
     try:
         device = choose_device(args.device)
+        require_writable(args.out)
         data = load_cifar10(args.data)
         rows = search(data, args.arch, args.epochs, args.seed, args.runs, device, args.compile)
         if rows is None:
@@ -119,13 +120,13 @@ def main(argv: list[str] | None = None) -> None:
             "holdout": HOLDOUT, "seed": args.seed, "device": describe_hardware(device),
             "torch": str(torch.__version__), "candidates": rows,
         }  # fmt: skip
-        args.out.mkdir(parents=True, exist_ok=True)
         replace_file(args.out / FILE, lambda path: path.write_text(json.dumps(found, indent=1) + "\n"))
     except (DataError, DeviceError, TrainingError) as error:
         sys.exit(f"benchmarks.recipe_search: {error}")
     except OSError as error:
         sys.exit(
-            f"benchmarks.recipe_search: {error.filename} cannot be written ({error.strerror}); name another folder"
+            f"benchmarks.recipe_search: {error.filename or args.out} cannot be written ({error.strerror}); "
+            "name another folder"
         )
     except KeyboardInterrupt:
         sys.exit("benchmarks.recipe_search: stopped; the same command goes on from the last finished epoch")

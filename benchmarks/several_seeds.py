@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 import torch
 from torch import multiprocessing
 
-from abn.devices import choose_device, describe_hardware
+from abn.devices import describe_hardware
 from abn.resnet import ARCHITECTURES
+from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 from benchmarks.training_speed import RECIPE, noise_batches, own_loop, own_network
 
@@ -75,13 +77,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=False, help="torch.compile")
     args = parser.parse_args(argv)
-    counts = sorted({1, *args.at_once})
-    if counts[0] < 1:
-        parser.error(f"--at-once names {counts[0]}; expected numbers of processes, each at least 1")
-    device = choose_device(args.device)
-    seconds = measure(
-        args.arch, str(device), counts, batch=args.batch, steps=args.steps, rounds=args.rounds, fast=args.compile
-    )
+    device = device_and_counts(parser, args, "at_once", "batch", "steps", "rounds")
+    try:
+        seconds = measure(
+            args.arch, str(device), sorted({1, *args.at_once}), batch=args.batch, steps=args.steps,
+            rounds=args.rounds, fast=args.compile,
+        )  # fmt: skip
+    except EOFError:
+        sys.exit(
+            "benchmarks.several_seeds: one of the processes has ended, and what it says stands above; if memory was "
+            "short, give --at-once fewer, or a smaller --batch"
+        )
     print(
         f"{describe_hardware(device)}, torch {torch.__version__}; {args.arch}, {args.batch} images a step, "
         f"{'compiled' if args.compile else 'eager'}; n = {args.rounds} rounds of {args.steps} steps, medians"

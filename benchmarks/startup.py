@@ -19,6 +19,7 @@ import gradio as gr
 import torch
 
 from abn.devices import describe_hardware
+from abn.options import require_at_least_one
 from benchmarks.server import served
 from benchmarks.timing import interleaved, ratio
 
@@ -43,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
+    require_at_least_one(parser, args, "rounds")
     page: list[float] = []
     seconds = interleaved({"imports": import_libraries, "page": lambda: serve_page(page)}, args.rounds)
     imports, page = seconds["imports"], page[1:]

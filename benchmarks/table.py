@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from abn.experiment import ARM_LABELS, PAPER, PAPER_EPOCHS, RunLog, is_as_the_paper
+from abn.texts import p_value
 from benchmarks import conditions
 from benchmarks.audit_report import COLLAPSED, IDLE
 from benchmarks.bank_use import sentences
 from benchmarks.contrasts import SUBJECT, summarise
-from benchmarks.words import p_value, signed
+from benchmarks.words import signed
 
 SEEDS = 10
 """Runs an arm that the experiment aims at."""
@@ -36,6 +37,9 @@ def make_table(runs: list[RunLog], problems: list[str]) -> dict:
         "contrasts": contrasts,
         "conditions": conditions.listed(runs),
         "banks": sentences(runs),
+        "diverged": [
+            f"{ARM_LABELS[run.arm]}, seed {run.seed} (epoch {run.diverged})" for run in runs if run.diverged
+        ],
         "problems": problems,
     }
 
@@ -60,17 +64,22 @@ def markdown(table: Mapping) -> str:
         lines.append(line + (f" {PAPER.get(row['arm'], '–')} |" if paper else ""))
     lines += [
         "",
-        "| contrast | n | points | 95 % interval | p, Holm | seeds needed for +0.37 |",
-        "|---|---|---|---|---|---|",
+        "| contrast | n | points | 95 % interval | p | p, Holm | seeds needed for +0.37 |",
+        "|---|---|---|---|---|---|---|",
     ]
     for found in table["contrasts"]:
         if not found["n"]:
             continue
         interval = "–" if found["low"] is None else f"{signed(found['low'])} to {signed(found['high'])}"
-        p = "–" if found["p_holm"] is None else p_value(found["p_holm"]).removeprefix("= ")
-        needed = found["seeds_needed"] or "–"
-        lines.append(f"| {found['label']} | {found['n']} | {signed(found['mean'])} | {interval} | {p} | {needed} |")
+        p, holm = ("–" if p is None else p_value(p) for p in (found["p"], found["p_holm"]))
+        needed = "–"
+        if found["seeds_needed"] is not None:
+            needed = f"{found['seeds_needed']} ({found['seeds_needed_low']} to {found['seeds_needed_high']})"
+        points = signed(found["mean"])
+        lines.append(f"| {found['label']} | {found['n']} | {points} | {interval} | {p} | {holm} | {needed} |")
     lines += ["", *(f"- {found['label']}: {found['verdict']}" for found in table["contrasts"] if found["n"])]
+    if table["diverged"]:
+        lines.append(f"- Diverged, so not counted: {'; '.join(table['diverged'])}.")
     missing = [ARM_LABELS[found["arm"]] for found in table["contrasts"] if not found["n"]]
     if missing:
         lines.append(f"- No seed has both {ARM_LABELS[SUBJECT]} and one of these yet: {', '.join(missing)}.")

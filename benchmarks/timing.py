@@ -10,11 +10,16 @@ import torch
 
 
 def interleaved(
-    candidates: Mapping[str, Callable[[], object]], rounds: int, *, rotate: bool = False
+    candidates: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: torch.device | None = None,
+    *,
+    rotate: bool = False,
 ) -> dict[str, list[float]]:
     """Seconds of every candidate in every round, after one round that is not counted.
 
     Args:
+        device: whose work is waited for before the clock is read; None for candidates that wait themselves.
         rotate: begin each round with another candidate, so that what one leaves in the caches does not always help
             the same next one.
     """
@@ -23,10 +28,10 @@ def interleaved(
     for turn in range(rounds + 1):
         first = turn % len(names) if rotate else 0
         for name in names[first:] + names[:first]:
-            _wait()
+            _wait_for(device)
             started = time.perf_counter()
             candidates[name]()
-            _wait()
+            _wait_for(device)
             if turn:
                 seconds[name].append(time.perf_counter() - started)
     return seconds
@@ -37,6 +42,6 @@ def ratio(numerator: list[float], denominator: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _wait_for(device: torch.device | None) -> None:
+    if device is not None and device.type != "cpu":
+        torch.accelerator.synchronize(device)

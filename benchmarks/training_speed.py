@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from abn.batches import Batches, Split
-from abn.devices import choose_device, describe_hardware, gains_by_bfloat16, keep_freed_memory
+from abn.devices import describe_hardware, gains_by_bfloat16, keep_freed_memory
 from abn.epoch import Judged, make_optimizer, to_train, train_epoch
 from abn.recipes import RECIPES
 from abn.resnet import ARCHITECTURES
 from benchmarks.official_loop import AHEAD, OfficialLoop
+from benchmarks.options import device_and_counts
 from benchmarks.peak import count_operations, products
 from benchmarks.timing import interleaved, ratio
 
@@ -108,7 +109,7 @@ def measure(
         "official": lambda: official.run(steps),
         **{f"matrices of {rows}": run for rows, (run, _) in matrices.items()},
     }
-    seconds = interleaved(candidates, rounds)
+    seconds = interleaved(candidates, rounds, device)
     own, limit_, official_ = (seconds[name] for name in ("own", "limit", "official"))
     speeds = {rows: work / min(seconds[f"matrices of {rows}"]) for rows, (_, work) in matrices.items()}
     rows, peak = max(speeds.items(), key=lambda item: item[1])
@@ -129,9 +130,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=False, help="torch.compile")
     parser.add_argument("--threads", type=int, help="of the CPU; all its cores if left out")
     args = parser.parse_args(argv)
+    device = device_and_counts(parser, args, "batch", "steps", "rounds", "threads")
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = choose_device(args.device)
     speed = measure(
         args.arch, device, batch=args.batch, steps=args.steps, rounds=args.rounds, compile_network=args.compile
     )

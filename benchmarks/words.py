@@ -12,11 +12,6 @@ def signed(points: float) -> str:
     return f"{points:+.2f}".replace("-", "−")
 
 
-def p_value(p: float) -> str:
-    """ "= 0.03", or "< 0.001"."""
-    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
-
-
 def percentages(shares: Sequence[float]) -> str:
     """The smallest and the largest of some shares in [0, 1], in percent, or the one that all are."""
     low, high = percentage(min(shares)), percentage(max(shares))

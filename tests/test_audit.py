@@ -8,9 +8,11 @@ import torch
 from tqdm import tqdm
 
 from abn.data import CLASS_NAMES
+from abn.experiment_audit import parse_audit
 from abn.inspection import inspect
 from abn.interventions import other_images
 from abn.layers import Modulation
+from abn.ui.results_words import audited
 from benchmarks import audit as module
 from benchmarks.audit_conditions import adapted, conditions
 from benchmarks.audit_report import answers, bank_matters, dynamic_or_rescale
@@ -384,6 +386,21 @@ def test_the_command_writes_what_it_prints(command, capsys):
     assert f"| free | {result['free']['accuracy']:.2f} % |" in printed
     for condition in result["conditions"]:
         assert f"| {condition['label']} | {condition['trained']['accuracy']:.2f} % |" in printed
+
+
+def test_the_page_reads_what_the_command_writes_also_of_weights_of_unknown_origin(command):
+    module.main([command.folder, *command.rest])
+    text = (command.out / "resnet-dmb.json").read_text(encoding="utf-8")
+    written = json.loads(text)
+    assert written["recipe"] is None
+    found = parse_audit(text, "audit/resnet-dmb.json")
+    assert f"resnet-dmb ({found.epochs} epochs, seed {found.seed}), {found.accuracy:.2f} % with" in audited(found)
+    text = json.dumps(written | {"epochs": None, "seed": None})  # as of converted weights
+    found = parse_audit(text, "audit/resnet-dmb.json")
+    assert (found.recipe, found.epochs, found.seed, found.images) == (None, None, None, 10)
+    assert found.answers == tuple((each["question"], each["answer"]) for each in written["answers"])
+    assert [block.bank_share for block in found.blocks] == [block["bank_share"] for block in written["blocks"]]
+    assert f"Over 10 images: resnet-dmb, {found.accuracy:.2f} % with nothing frozen; on " in audited(found)
 
 
 def test_the_audit_of_other_weights_is_not_replaced(command, capsys):

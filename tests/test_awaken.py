@@ -42,6 +42,13 @@ def test_the_command_tries_every_candidate_and_keeps_what_it_found(folder, capsy
     assert json.loads((folder / "results" / "awaken.json").read_text())["candidates"] == found["candidates"]
 
 
+def test_a_results_folder_that_cannot_be_written_is_told_before_anything_is_trained(folder, monkeypatch):
+    (folder / "file").touch()
+    monkeypatch.setattr(awaken, "train", None)
+    with pytest.raises(SystemExit, match="benchmarks.awaken: .*file cannot be written .*name another folder"):
+        awaken.main(["--data", str(folder), "--images", "16", "--device", "cpu", "--out", str(folder / "file")])
+
+
 def _only_restoring(train):
     def checked(run, data, out, device, **options):
         assert (out / "state.pt").exists()

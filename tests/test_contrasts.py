@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from abn.experiment import RunLog
-from benchmarks.contrasts import contrast, seeds_needed, summarise, verdict
+from abn.texts import p_value
+from benchmarks.contrasts import contrast, limits_of_sd, seeds_needed, summarise, verdict
 from benchmarks.table import make_table, markdown
 
 
@@ -58,7 +59,7 @@ def test_fewer_than_two_seeds_have_no_interval(subject, other, n):
     got = contrast(subject, other, "se")
     assert got["n"] == n
     assert got["mean"] == (1.0 if n else None)
-    assert [got[key] for key in ("low", "high", "p", "p_holm", "seeds_needed")] == [None] * 5
+    assert [got[key] for key in ("low", "high", "p", "p_holm", "seeds_needed", "seeds_needed_high")] == [None] * 6
 
 
 def test_differences_that_are_all_alike_are_not_tested():
@@ -67,7 +68,7 @@ def test_differences_that_are_all_alike_are_not_tested():
     assert "on each of 3 seeds alike" in got["verdict"]
 
 
-def test_holms_correction_is_over_all_contrasts():
+def test_holms_correction_is_over_all_contrasts_that_were_planned():
     runs = []
     for arm, differences in {
         "resnet-s": (1.0, 1.1, 1.2),
@@ -80,10 +81,22 @@ def test_holms_correction_is_over_all_contrasts():
     p = {c["arm"]: c["p"] for c in contrasts if c["p"] is not None}
     holm = {c["arm"]: c["p_holm"] for c in contrasts if c["p"] is not None}
     smallest, middle, largest = sorted(p, key=p.get)
-    assert holm[smallest] == pytest.approx(3 * p[smallest])
-    assert holm[middle] == pytest.approx(max(2 * p[middle], holm[smallest]))
-    assert holm[largest] == pytest.approx(max(p[largest], holm[middle]))
+    # Four contrasts, of which "awake" cannot be tested yet: its p counts as 1.
+    assert holm[smallest] == pytest.approx(4 * p[smallest])
+    assert holm[middle] == pytest.approx(min(1, max(3 * p[middle], holm[smallest])))
+    assert holm[largest] == pytest.approx(min(1, max(2 * p[largest], holm[middle])))
     assert next(c for c in contrasts if c["arm"] == "awake")["p_holm"] is None
+
+
+def test_one_more_arm_takes_no_difference_back():
+    arms = ["resnet-s", "resnet-dmb", "se", "awake"]
+    runs = pairs(1.0, 1.1, 0.9, 1.0)
+    _, before = summarise(runs, arms)
+    more = [run("se", seed, *[91.0 + seed + noise] * 15) for seed, noise in enumerate((0.5, -0.5, 0.4, -0.3))]
+    _, after = summarise([*runs, *more], arms)
+    assert after[0]["p_holm"] == before[0]["p_holm"] == pytest.approx(3 * before[0]["p"])
+    assert after[0]["verdict"] == before[0]["verdict"]
+    assert ", p < 0.001, < 0.001 by Holm's correction for 3 planned contrasts" in before[0]["verdict"]
 
 
 def test_the_power_is_that_of_tables():
@@ -176,10 +189,10 @@ def test_verdicts_follow_the_numbers(differences, start, end):
 def test_a_verdict_goes_by_the_corrected_p_value():
     got = found(1.0, 1.1, 0.9, 1.0)
     assert verdict(got | {"p_holm": 0.049}, as_the_paper=True).startswith("ResNet-DMB is better")
-    assert "n = 4, p < 0.001;" in got["verdict"]  # the only contrast that has two seeds
-    said = verdict(got | {"p": 0.02, "p_holm": 0.051, "tested": 3}, as_the_paper=True)
+    assert "n = 4, p < 0.001;" in got["verdict"]  # the only contrast that was planned
+    said = verdict(got | {"p": 0.02, "p_holm": 0.051, "planned": 3}, as_the_paper=True)
     assert said.startswith("No difference from ResNet-S is shown (+1.00 points, 95 % interval +0.87 to +1.13, n = 4")
-    assert "p = 0.051, Holm-corrected over the 3 contrasts that could be tested, p = 0.02 by itself)" in said
+    assert ", p = 0.02, 0.051 by Holm's correction for 3 planned contrasts)" in said
 
 
 def test_pairs_that_were_not_trained_alike_are_told():
@@ -205,10 +218,16 @@ def test_the_papers_difference_stands_against_its_own_contrast_alone():
         assert "0.37" not in contrasts[0]["verdict"]
 
 
-def test_the_seeds_needed_are_said_where_the_spread_is_known():
-    assert found(0.5, -0.4, 0.1, 0.2)["seeds_needed"] is None
-    needed = found(0.5, -0.4, 0.1, 0.2, 0.0)["seeds_needed"]
-    assert needed == seeds_needed(statistics.stdev([0.5, -0.4, 0.1, 0.2, 0.0])) > 2
+def test_the_seeds_needed_are_said_with_what_the_spread_may_be():
+    assert found(0.5, -0.4)["seeds_needed"] is None
+    got = found(0.5, -0.4, 0.1, 0.2, 0.0)
+    sd = statistics.stdev([0.5, -0.4, 0.1, 0.2, 0.0])
+    assert got["seeds_needed"] == seeds_needed(sd) > 2
+    # chi-squared quantiles of four degrees of freedom: 11.143 and 0.4844
+    assert limits_of_sd(1.0, 5) == pytest.approx(((4 / 11.143287) ** 0.5, (4 / 0.4844186) ** 0.5), abs=1e-6)
+    low, high = (seeds_needed(limit) for limit in limits_of_sd(sd, 5))
+    assert (got["seeds_needed_low"], got["seeds_needed_high"]) == (low, high)
+    assert low < got["seeds_needed"] < high
 
 
 def test_whoever_goes_on_does_so_under_the_same_conditions():
@@ -240,14 +259,32 @@ def test_the_table_says_what_its_runs_were_trained_on():
     assert "- GPU, torch 2.14, bfloat16, compiled, 2 workers: se-1\n" in text
 
 
+def test_runs_on_other_images_are_told_where_both_are_known():
+    runs = pairs(1.0, 1.2)
+    _, (got,) = summarise(runs, ["resnet-s", "resnet-dmb"])
+    assert got["mixed"] == 0
+    for one, data in zip(runs, ("aaa", "aaa", "bbb", "aaa"), strict=True):
+        for record in one.records:
+            record["data"] = data
+    _, (got,) = summarise(runs, ["resnet-s", "resnet-dmb"])
+    assert got["mixed"] == 1
+    text = markdown(make_table(runs, []))
+    assert "- CPU, torch 2.14, data bbb: resnet-dmb-1\n" in text and "data aaa: " in text
+    for record in runs[2].records:  # of a version that did not tell
+        del record["data"]
+    _, (got,) = summarise(runs, ["resnet-s", "resnet-dmb"])
+    assert got["mixed"] == 0
+    assert "All trained on: CPU, torch 2.14.\n" in markdown(make_table(runs, []))
+
+
 def test_the_table_as_a_person_reads_it():
     table = make_table([*pairs(1.0, 1.2), run("se", 0, *[89.0] * 15)], ["paper-1/se-4.jsonl, line 2: broken"])
     text = markdown(table)
     assert "| ResNet-S | 100 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | 91.31 |" in text
     assert "| SE | 100 | 1 | 89.00 | 89.00 | – |" in text
     assert "| Awake |" not in text  # no run of it is finished
-    assert "| ResNet-DMB − ResNet-S | 2 | +1.10 | −0.17 to +2.37 | 0.058 |" in text  # the one p-value there is
-    assert "| ResNet-DMB − SE | 1 | +2.00 | – | – | – |" in text
+    assert "| ResNet-DMB − ResNet-S | 2 | +1.10 | −0.17 to +2.37 | 0.058 | 0.29 | – |" in text
+    assert "| ResNet-DMB − SE | 1 | +2.00 | – | – | – | – |" in text
     assert "yet: Bank only, No gates, Awake." in text
     assert "`python -m benchmarks.reproduce --data DIR --recipe paper --epochs 15 --seeds 10`" in text
     assert table["problems"] == ["paper-1/se-4.jsonl, line 2: broken"]
@@ -265,3 +302,11 @@ def test_the_table_tells_of_banks_where_they_were_measured():
     }
     text = markdown(make_table([awake], []))
     assert "uniform: at least 0.99 log K):\n\n- Awake, n = 1: the bank is used, with 25.0 %" in text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(4e-4, "< 0.001"), (0.03, "0.03"), (0.0496, "0.0496"), (0.04999, "0.04999"), (0.0504, "0.05"), (1.0, "1")],
+)
+def test_a_p_value_reads_as_lying_on_its_side_of_the_level(p, text):
+    assert p_value(p) == text

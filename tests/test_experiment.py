@@ -90,6 +90,12 @@ def test_what_a_kill_leaves_is_skipped_and_named(tmp_path):
         ),
         (line(recipe=...), "recipe is not there; expected a text that is not empty"),
         (line(seconds="long"), "seconds is 'long'; expected a number of at least 0"),
+        (line(workers="2"), "workers is '2'; expected a number of at least 1"),
+        (line(precision=None), "precision is None; expected a text that is not empty"),
+        (line(variant=[1]), "variant is [1]; expected a text"),
+        (line(data=7), "data is 7; expected a text"),
+        (line(compiled="yes"), "compiled is 'yes'; expected true or false"),
+        (line(diverged=1), "diverged is 1; expected true or false"),
         (line(arm="resnet-dmb"), "a line of 'resnet-dmb-0.jsonl'; expected one of 'resnet-s-0.jsonl'"),
         (line(seed=1), "a line of 'resnet-s-1.jsonl'"),
     ],
@@ -111,6 +117,21 @@ def test_an_epoch_that_was_trained_again_counts_as_it_was_last(tmp_path):
     (run,), problems = read_runs(tmp_path)
     assert run.curve == ([1, 2], [50.0, 72.0])
     assert "line 3: epoch 2 stands there again; the later line counts" in problems[0]
+
+
+def test_networks_of_different_sizes_are_not_one_arm(tmp_path):
+    write_run(tmp_path / "g", "se", 0, (50.0,))
+    write_run(tmp_path / "g", "se", 1, (50.0,), parameters=2_958_243)
+    with pytest.raises(ResultsError, match="mixed networks in one arm: g/se-1.jsonl, line 1 is of 2,958,243 param"):
+        read_runs(tmp_path / "g")
+
+
+def test_a_run_that_diverged_has_no_accuracy(tmp_path):
+    path = write_run(tmp_path, "resnet-s", 0, (50.0, 70.0))
+    append(path, json.dumps(line(epoch=3, test_accuracy=..., train_loss=..., diverged=True)) + "\n")
+    (run,), problems = read_runs(tmp_path)
+    assert problems == []
+    assert (run.diverged, run.finished, run.last, run.best, run.curve[0]) == (3, False, None, None, [1, 2])
 
 
 @pytest.mark.parametrize("name", ["resnet-x-0.jsonl", "resnet-s.jsonl", "resnet-s-01.jsonl", "notes.jsonl"])

@@ -45,7 +45,7 @@ def test_what_another_process_trains_is_left_to_it_and_the_last_one_writes(folde
     with FileLock(runs / f"resnet-s-0-{recipe.sha256}.lock"):
         recipe_search.main([*ARGUMENTS, str(folder)])
     assert "other processes are still training" in capsys.readouterr().err
-    assert not (folder / "results").exists()
+    assert list((folder / "results").iterdir()) == []
     assert len([path for path in runs.iterdir() if path.is_dir()]) == len(recipe_search.CANDIDATES) - 1
     recipe_search.main([*ARGUMENTS, str(folder)])
     assert (folder / "results" / "recipe_search.json").exists()
@@ -54,6 +54,13 @@ def test_what_another_process_trains_is_left_to_it_and_the_last_one_writes(folde
 def test_of_equal_ones_the_first_is_best():
     rows = [{"candidate": name, "holdout_accuracy": accuracy} for name, accuracy in (("a", 1), ("b", 2), ("c", 2))]
     assert recipe_search.best(rows)["candidate"] == "b"
+
+
+def test_a_results_folder_that_cannot_be_written_is_told_before_anything_is_trained(folder, monkeypatch):
+    (folder / "file").touch()
+    monkeypatch.setattr(recipe_search, "train", None)
+    with pytest.raises(SystemExit, match="benchmarks.recipe_search: .*file cannot be written .*name another folder"):
+        recipe_search.main([*ARGUMENTS, str(folder), "--out", str(folder / "file")])
 
 
 def test_data_that_is_not_there_is_named(folder):

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from tqdm import tqdm
 
@@ -14,11 +15,13 @@ from abn.experiment import read_runs
 from abn.experiment_checks import ResultsError
 from abn.recipes import RECIPES, Recipe
 from abn.resnet import resnet_dmb
+from abn.run_state import DivergedError
 from abn.training import TrainingError, Variant
 from abn.variants import no_gates
-from benchmarks import reproduce
+from benchmarks import experiment_runs, reproduce
 from benchmarks.arms import ARMS, in_order
-from benchmarks.reproduce import Experiment, go_through, main, trainer, write_tables
+from benchmarks.experiment_runs import Experiment, trainer
+from benchmarks.reproduce import Outcome, go_through, main, write_tables
 from tests.test_training import pictures, tiny_network
 
 RECIPE = Recipe("paper", epochs=2, schedule="cosine", batch_size=8)
@@ -48,7 +51,9 @@ def folder(tmp_path):
 
 
 def go(experiment, part=(1, 1), **changed):
-    return go_through(replace(experiment, **changed), part, trainer(experiment, pictures(), "cpu", False))
+    outcome = go_through(replace(experiment, **changed), part, trainer(experiment, pictures(), "cpu", False))
+    assert outcome.diverged == []
+    return outcome.done, outcome.elsewhere
 
 
 def results(experiment):
@@ -88,10 +93,10 @@ def test_a_finished_run_is_not_trained_again_wherever_it_was_trained(experiment,
     before = results(experiment)
     elsewhere = replace(experiment, runs=tmp_path / "another machine")
     called = []
-    assert go_through(elsewhere, (1, 1), lambda *job: called.append(job)) == (0, 0)
+    assert go_through(elsewhere, (1, 1), lambda *job: called.append(job)) == Outcome()
     assert called == []
     (experiment.results / "se-1.jsonl").unlink()
-    assert go_through(elsewhere, (1, 1), lambda arm, seed, follow: called.append((arm, seed))) == (1, 0)
+    assert go_through(elsewhere, (1, 1), lambda arm, seed, follow: called.append((arm, seed))) == Outcome(1)
     assert called == [("se", 1)]
     assert results(experiment) == {name: text for name, text in before.items() if name != "se-1.jsonl"}
 
@@ -149,15 +154,15 @@ def test_a_run_whose_bank_was_not_measured_yet_is_not_finished(with_gates, monke
         raise StoppedError
 
     real = replace(with_gates, arms=["resnet-dmb"])
-    measure = reproduce.measure
-    monkeypatch.setattr(reproduce, "measure", stop)
+    measure = experiment_runs.measure
+    monkeypatch.setattr(experiment_runs, "measure", stop)
     with pytest.raises(StoppedError):
         go(real)
-    assert real.finished() == {}
-    monkeypatch.setattr(reproduce, "measure", measure)
+    assert real.ended() == {}
+    monkeypatch.setattr(experiment_runs, "measure", measure)
     monkeypatch.setattr(training, "train_epoch", None)  # trained it is
     assert go(real) == (1, 0)
-    assert real.finished()["resnet-dmb", 0].bank is not None
+    assert real.ended()["resnet-dmb", 0].bank is not None
 
 
 def test_lines_of_an_arm_that_was_defined_otherwise_are_refused(experiment, monkeypatch):
@@ -167,7 +172,7 @@ def test_lines_of_an_arm_that_was_defined_otherwise_are_refused(experiment, monk
     path.write_text(path.read_text().replace('"tiny_network"', '"tiny_network(temperature=0.1)"'))
     first.unlink()
     with pytest.raises(ResultsError, match=r"se-1.jsonl is of tiny_network\(temperature=0.1\); this arm is tiny_net"):
-        experiment.finished()
+        experiment.ended()
     # A line of an earlier version, which tells nothing, is no licence for two others.
     untold = [{k: v for k, v in json.loads(line).items() if k != "variant"} for line in path.read_text().splitlines()]
     first.write_text("".join(json.dumps(line | {"seed": 0}) + "\n" for line in untold))
@@ -292,8 +297,80 @@ def test_lines_without_a_state_are_not_lost_unsaid(experiment, tmp_path, capsys)
     experiment.results.mkdir(parents=True)
     (experiment.results / "se-0.jsonl").write_text(experiment.lines("se", 0, 1, [LINE | {"epoch": 1}]))
     go(experiment, arms=["se"], seeds=1)
-    assert "se-0.jsonl is of a run that was not finished, and its state is not in" in capsys.readouterr().err
+    assert "se-0.jsonl has 1 epochs of a run that was not finished, and its state in" in capsys.readouterr().err
     assert len(results(experiment)["se-0.jsonl"].splitlines()) == 2
+
+
+def test_an_older_state_does_not_replace_later_lines_unsaid(experiment, capsys, monkeypatch):
+    one = replace(experiment, arms=["se"], seeds=1, recipe=replace(RECIPE, epochs=3))
+    train_epoch = training.train_epoch
+    seen = []
+
+    def train_one(judged, optimizer, recipe, batches, epoch, *rest, **options):
+        if epoch == 1:
+            seen.append((one.results / "se-0.jsonl").read_text())
+            raise KeyboardInterrupt
+        return train_epoch(judged, optimizer, recipe, batches, epoch, *rest, **options)
+
+    monkeypatch.setattr(training, "train_epoch", train_one)
+    with pytest.raises(KeyboardInterrupt):
+        go(one)
+    first = json.loads(seen[0])
+    assert first["data"] == pictures().fingerprint
+    later = "".join(json.dumps(first | {"epoch": epoch}) + "\n" for epoch in (1, 2))  # from another machine
+    (one.results / "se-0.jsonl").write_text(later)
+    with pytest.raises(KeyboardInterrupt):
+        go(one)
+    assert seen[1] == later  # while there is time to stop it
+    said = capsys.readouterr().err
+    assert "se-0.jsonl has 2 epochs of a run that was not finished, and its state in" in said
+    assert "se-0 1: it goes on from there, and the later lines are replaced" in said
+
+
+def test_a_run_that_diverges_does_not_keep_the_others_from_being_trained(experiment, monkeypatch, capsys):
+    """Its file tells it, so that it counts nowhere and is not begun again, and the table says so."""
+    train_epoch = training.train_epoch
+    trained = []
+
+    def train_one(judged, optimizer, recipe, batches, epoch, *rest, **options):
+        trained.append(epoch)
+        if len(trained) == 2:  # of the first run
+            with torch.no_grad():
+                next(judged.parameters()).fill_(torch.nan)
+        return train_epoch(judged, optimizer, recipe, batches, epoch, *rest, **options)
+
+    monkeypatch.setattr(training, "train_epoch", train_one)
+    train_all = trainer(experiment, pictures(), "cpu", False)
+    outcome = go_through(experiment, (1, 1), train_all)
+    assert (outcome.done, outcome.elsewhere) == (3, 0)
+    (said,) = outcome.diverged
+    assert said.startswith("resnet-s, seed 0: the loss is nan in epoch 2, batch 1 ")
+    assert said.endswith("to try it again, remove resnet-s-0.jsonl and that run's folder")
+    runs, problems = read_runs(experiment.results)
+    assert problems == []
+    assert [run.diverged for run in runs] == [2, None, None, None]
+    assert (runs[0].finished, runs[0].last, runs[0].best, runs[0].curve[0]) == (False, None, None, [1])
+    trained.clear()
+    assert go_through(experiment, (1, 1), train_all) == Outcome() and trained == []
+    write_tables(experiment.results.parent)
+    text = capsys.readouterr().out
+    assert "| ResNet-S | 170 | 1 |" in text
+    assert "- Diverged, so not counted: ResNet-S, seed 0 (epoch 2).\n" in text
+
+
+def test_the_command_ends_with_what_diverged(folder, monkeypatch):
+    def fail(*args, after_epoch, **options):
+        after_epoch([])
+        raise DivergedError("the loss is nan in epoch 1")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(experiment_runs, "train", fail)
+    said = message_of("--data", str(folder), "--seeds", "1", "--arms", "se,awake")
+    assert said == (
+        "benchmarks.reproduce: 2 runs diverged, and do not count:\n"
+        "  se, seed 0: the loss is nan in epoch 1; to try it again, remove se-0.jsonl and that run's folder\n"
+        "  awake, seed 0: the loss is nan in epoch 1; to try it again, remove awake-0.jsonl and that run's folder"
+    )
 
 
 def test_a_results_folder_that_cannot_be_made_is_named(folder):
@@ -363,10 +440,10 @@ def test_without_results_or_data_it_says_what_to_do(folder, monkeypatch):
 
 def test_training_that_fails_is_a_message(folder, monkeypatch):
     def fail(*args, **options):
-        raise TrainingError("the loss is nan in epoch 1")
+        raise TrainingError("the disk is full")
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(reproduce, "train", fail)
+    monkeypatch.setattr(experiment_runs, "train", fail)
     assert message_of("--data", str(folder)).startswith(
-        "benchmarks.reproduce: resnet-s, seed 0: the loss is nan in epoch 1; mend that and the same command goes on"
+        "benchmarks.reproduce: resnet-s, seed 0: the disk is full; mend that and the same command goes on"
     )

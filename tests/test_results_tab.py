@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from abn import experiment
@@ -46,7 +48,7 @@ def test_a_table_without_a_pair_answers_nothing(folder):
     contrasts = [{**table()["contrasts"][2], "arm": "resnet-s", "label": "ResNet-DMB − ResNet-S"}]
     write_json(folder / "paper-3" / "table.json", table(contrasts=contrasts))
     assert words.answer(read_results(folder)).startswith("**Not answered yet:**")
-    assert words.contrasts(group(folder)) == [["ResNet-DMB − ResNet-S", "0", "–", "–", "–", "–"]]
+    assert words.contrasts(group(folder)) == [["ResNet-DMB − ResNet-S", "0", "–", "–", "–", "–", "–"]]
 
 
 def test_rows_of_the_arms_with_the_papers_own_below_where_they_were_trained_alike(folder, monkeypatch):
@@ -71,10 +73,21 @@ def test_fewer_runs_with_a_best_epoch_than_runs_are_said(folder):
 
 def test_rows_and_sentences_of_the_contrasts(folder):
     rows = words.contrasts(group(folder))
-    assert rows[0] == ["ResNet-DMB − ResNet-S", "2", "+0.20", "−3.60 to +4.00", "0.620", "13"]
-    assert rows[1] == ["ResNet-DMB − SE", "1", "−1.50", "–", "–", "–"]
+    assert rows[0] == ["ResNet-DMB − ResNet-S", "2", "+0.20", "−3.60 to +4.00", "0.62", "1", "13 (5 to 80)"]
+    assert rows[1] == ["ResNet-DMB − SE", "1", "−1.50", "–", "–", "–", "–"]
     said = words.verdicts(group(folder))
     assert f"- **ResNet-DMB − ResNet-S:** {VERDICT}" in said and "- **ResNet-DMB − SE:** One seed" in said
+
+
+def test_a_run_that_diverged_is_told(folder):
+    path = folder / "paper-3" / "se-0.jsonl"
+    lines = path.read_text().splitlines()
+    last = {**json.loads(lines[2]), "diverged": True}
+    path.write_text("\n".join([*lines[:2], json.dumps(last)]))
+    write_json(folder / "paper-3" / "table.json", table(diverged=["SE, seed 0 (epoch 3)"]))
+    said = group(folder)
+    assert "- **Diverged, so not counted:** SE, seed 0 (epoch 3)." in words.verdicts(said)
+    assert next(row for row in words.runs(said.runs) if row[0] == "SE")[2:4] == ["diverged in 3", "–"]
 
 
 def test_what_the_banks_did_is_told_where_it_is_known(folder):

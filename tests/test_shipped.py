@@ -13,9 +13,11 @@ from abn.checkpoints import load_checkpoint
 from abn.experiment import read_runs
 from abn.experiment_folder import TABLE_FILE
 from abn.reference import load_reference
+from abn.texts import p_value
 from benchmarks import awaken
 from benchmarks.audit_report import answers
 from benchmarks.table import make_table, markdown
+from benchmarks.words import signed
 from tests.conftest import HOME
 
 COUNTS = {"resnet-s": 2_777_674, "resnet-dmb": 2_957_794}
@@ -96,6 +98,29 @@ def test_the_table_on_the_page_and_in_readme_is_that_of_the_runs(folder):
 
 def test_there_are_results():
     assert GROUPS
+
+
+def test_readmes_summary_has_the_tables_and_the_audits_figures():
+    """It is written by hand: with another run it has to be read again."""
+    readme = (HOME / "README.md").read_text()
+    said = " ".join(re.search(r"\*\*What we found so far\.\*\*(.*?)\n\n", readme, re.DOTALL)[1].split())
+    for name in ("paper-15", "strong-20"):
+        table = json.loads((HOME / "results" / name / TABLE_FILE).read_text())
+        rows = {row["arm"]: row for row in table["arms"]}
+        assert [rows[arm]["n"] for arm in COUNTS] == [3, 3], "three seeds of each"
+        for arm in COUNTS:
+            assert f"{rows[arm]['last']['mean']:.2f} %" in said
+    found = next(each for each in table["contrasts"] if each["arm"] == "resnet-s")
+    points, low, high = (signed(found[key]) for key in ("mean", "low", "high"))
+    assert f"is {points[1:]} points higher" in said
+    assert (
+        f"95 % interval {low} to {high}): p = {p_value(found['p'])} by itself, {p_value(found['p_holm'])} corrected"
+        in said
+    )
+    audit = json.loads((HOME / "results" / "audit" / "resnet-dmb.json").read_text())
+    cost = {each["name"]: each["reestimated"]["difference"] for each in audit["conditions"]}
+    assert f"freezing them costs {cost['mean']:.1f} points" in said
+    assert abs(cost["no_bank"]) < 0.05
 
 
 @pytest.mark.parametrize("path", AUDITS, ids=lambda path: path.stem)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from abn.resnet import ARCHITECTURES
-from benchmarks import modulation_cost, official_loop, peak, several_seeds, training_speed
+from benchmarks import modulation_cost, official_loop, peak, several_seeds, timing, training_speed
 from benchmarks.official_loop import OfficialLoop
 
 CPU = torch.device("cpu")
@@ -83,7 +83,8 @@ def by_turns(monkeypatch):
         "resnet-dmb": [2.5],
     }
 
-    def interleaved(candidates, rounds):
+    def interleaved(candidates, rounds, device):
+        assert device == CPU
         for run in candidates.values():
             run()
         return {name: seconds.get(name, [0.5, 0.25]) for name in candidates}
@@ -136,7 +137,41 @@ def test_processes_train_side_by_side_and_end():
     assert all(taken > 0 for each in seconds.values() for taken in each)
 
 
-def test_zero_processes_are_refused(capsys):
-    with pytest.raises(SystemExit):
-        several_seeds.main(["--at-once", "0"])
-    assert "--at-once names 0; expected numbers of processes, each at least 1" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("module", "arguments", "said"),
+    [
+        (several_seeds, ["--at-once", "2", "0"], "--at-once is 0; expected at least 1"),
+        (several_seeds, ["--steps", "0"], "--steps is 0; expected at least 1"),
+        (training_speed, ["--rounds", "0"], "--rounds is 0; expected at least 1"),
+        (training_speed, ["--steps", "0"], "--steps is 0; expected at least 1"),
+        (training_speed, ["--device", "tpu"], "--device: device 'tpu' is not to be had"),
+        (modulation_cost, ["--batches", "-1"], "--batches is -1; expected at least 1"),
+        (modulation_cost, ["--device", "tpu"], "--device: device 'tpu' is not to be had"),
+    ],
+)
+def test_bad_options_are_named(module, arguments, said, capsys):
+    with pytest.raises(SystemExit) as caught:
+        module.main(arguments)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_process_that_ends_early_is_told(monkeypatch):
+    def measure(*args, **options):
+        raise EOFError  # as the end of a pipe has it
+
+    monkeypatch.setattr(several_seeds, "measure", measure)
+    with pytest.raises(SystemExit, match="one of the processes has ended, and what it says stands above; if memory"):
+        several_seeds.main(["--device", "cpu"])
+
+
+def test_the_clock_waits_for_the_device_that_works(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    gpu = torch.device("cuda:1")
+    seconds = timing.interleaved({"a": lambda: waited.append("a"), "b": lambda: waited.append("b")}, 1, gpu)
+    assert waited == [gpu, "a", gpu, gpu, "b", gpu] * 2  # one round that is not counted
+    assert {name: len(taken) for name, taken in seconds.items()} == {"a": 1, "b": 1}
+    waited.clear()
+    timing.interleaved({"a": lambda: None}, 1, CPU)
+    assert waited == []

@@ -148,14 +148,17 @@ each, of which the paper takes the best epoch on the test set.
 
 RESULTS = """
 *What this does not show: whether other data, other networks or another recipe would say the same. A difference that these
-seeds do not show may still be there; from five seeds on the table says how many would detect one of the paper's size.*
+seeds do not show may still be there. From three seeds on the table says how many would detect one of the paper's size, and in
+brackets for the smallest and the largest spread between seeds that these seeds allow. Holm's correction is for all five
+contrasts, also where some are not trained yet.*
 """
 
 ARMS = """
-Every **arm** is trained by the same recipe from the same seeds, and differs from the others in one thing. **ResNet-S:** plain
-convolutions. **ResNet-DMB:** the paper's network. **Bank only:** its bank and gates without `W`, the paper's own idea alone.
-**No gates:** `W` and one static bias in place of the bank. **SE:** squeeze-and-excitation in place of the modulation.
-**Awake:** ResNet-DMB, changed so that in short runs its bank is used.
+Every **arm** is trained by the same recipe from the same seeds. **ResNet-S:** plain convolutions. **ResNet-DMB:** the paper's
+network. **Bank only:** its bank and gates without `W`, the paper's own idea alone. **No gates:** `W` and one static bias in
+place of the bank. **SE:** squeeze-and-excitation in place of the modulation. **Awake:** ResNet-DMB with three changes under
+which, in short runs, its bank is used: gates that see a standardised `c`, a temperature of 0.1, and 10 × the learning rate for
+bank and gates.
 """
 
 RESULTS_NO_TABLE = "There is no table of these runs; the note below says why."

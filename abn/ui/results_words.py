@@ -11,14 +11,14 @@ from abn.experiment_audit import Audit, Frozen
 from abn.experiment_folder import Group, Results
 from abn.experiment_table import Spread
 from abn.figures.style import signed
-from abn.texts import escape, percentage
+from abn.texts import escape, p_value, percentage
 from abn.ui import about
 
 NOT_THERE = "–"
 MOST_PROBLEMS = 10  # told one by one
 ARM_COLUMNS = ["arm", "n", "last epoch (%)", "best epoch (%), biased: chosen on the test set", "parameters"]
 CONTRAST_COLUMNS = [
-    "contrast", "n", "difference (points)", "95 % interval", "p, Holm",
+    "contrast", "n", "difference (points)", "95 % interval", "p", "p, Holm",
     f"seeds for {PAPER_DIFFERENCE:+.2f}",
 ]  # fmt: skip
 RUN_COLUMNS = [
@@ -79,7 +79,10 @@ def verdicts(group: Group) -> str:
     """A sentence a contrast."""
     if group.table is None:
         return ""
-    return "\n".join(f"- **{escape(each.label)}:** {escape(each.verdict)}" for each in group.table.contrasts)
+    said = [f"- **{escape(each.label)}:** {escape(each.verdict)}" for each in group.table.contrasts]
+    if group.table.diverged:
+        said.append(f"- **Diverged, so not counted:** {escape('; '.join(group.table.diverged))}.")
+    return "\n".join(said)
 
 
 def banks(group: Group) -> str:
@@ -95,9 +98,11 @@ def contrasts(group: Group) -> list[list[str]]:
     for each in group.table.contrasts if group.table else ():
         mean = NOT_THERE if each.mean is None else signed(each.mean, ".2f")
         interval = NOT_THERE if each.low is None else _interval(each.low, each.high)
-        p = NOT_THERE if each.p_holm is None else "< 0.001" if each.p_holm < 0.001 else f"{each.p_holm:.3f}"
+        p = (NOT_THERE if p is None else p_value(p) for p in (each.p, each.p_holm))
         needed = NOT_THERE if each.seeds_needed is None else str(each.seeds_needed)
-        rows.append([each.label, str(each.n), mean, interval, p, needed])
+        if each.seeds_needed_low is not None:
+            needed += f" ({each.seeds_needed_low} to {each.seeds_needed_high})"
+        rows.append([each.label, str(each.n), mean, interval, *p, needed])
     return rows
 
 
@@ -148,7 +153,7 @@ def runs(every: Iterable[RunLog]) -> list[list]:
     for run in every:
         accuracies = (NOT_THERE if accuracy is None else f"{accuracy:.2f}" for accuracy in (run.last, run.best))
         latest, seconds = run.records[-1], sum(record["seconds"] for record in run.records)
-        done = f"{latest['epoch']} of {run.epochs}"
+        done = f"{latest['epoch']} of {run.epochs}" if run.diverged is None else f"diverged in {run.diverged}"
         where = latest["device"], latest["torch"]
         rows.append([ARM_LABELS[run.arm], run.seed, done, *accuracies, f"{seconds / 60:.1f}", *where])
     return rows
@@ -180,10 +185,15 @@ def _block(command: str) -> str:
 def audited(audit: Audit) -> str:
     """An audit's answers, and of what they are."""
     said = [f"**{escape(question)}** {escape(text)}" for question, text in audit.answers]
+    known = [
+        *([f"recipe {escape(audit.recipe)}"] if audit.recipe is not None else []),
+        *([f"{audit.epochs} epochs"] if audit.epochs is not None else []),
+        *([f"seed {audit.seed}"] if audit.seed is not None else []),
+    ]
+    trained = f" ({', '.join(known)})" if known else ""
     said.append(
-        f"Over {audit.images:,} images: {escape(audit.checkpoint)} (recipe {escape(audit.recipe)}, {audit.epochs} "
-        f"epochs, seed {audit.seed}), {audit.accuracy:.2f} % with nothing frozen; on {escape(audit.device)}, torch "
-        f"{escape(audit.torch)}."
+        f"Over {audit.images:,} images: {escape(audit.checkpoint)}{trained}, {audit.accuracy:.2f} % with nothing "
+        f"frozen; on {escape(audit.device)}, torch {escape(audit.torch)}."
     )
     if audit.reestimated is not None:
         again = audit.reestimated
