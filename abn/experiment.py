@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from abn.experiment_checks import ResultsError, parse_object
+from abn.experiment_checks import ResultsError, parse_object, shown
 
 ARM_LABELS = {
     "resnet-s": "ResNet-S",
@@ -125,7 +125,7 @@ def read_runs(folder: Path) -> tuple[list[RunLog], list[str]]:
     first: tuple[str, tuple] | None = None
     networks: dict[tuple[str, str], str | int] = {}
     for path in sorted(folder.glob("*.jsonl")):
-        where = f"{folder.name}/{path.name}"
+        where = f"{shown(folder.name)}/{shown(path.name)}"
         named = _RUN.fullmatch(path.name)
         if named is None or named["arm"] not in ARM_LABELS:
             problems.append(

@@ -17,8 +17,8 @@ class ResultsError(ValueError):
 class Fields:
     """The fields of one JSON object.
 
-    Every method answers with the field's value, or raises `ResultsError`; for `maybe`, `flag` and `part` it may be
-    absent or null.
+    Every method answers with the field's value, or raises `ResultsError`; for `maybe`, `flag`, `texts` and `part` it
+    may be absent or null.
 
     Args:
         where: the object's place, for messages.
@@ -34,9 +34,16 @@ class Fields:
     def text(self, key: str) -> str:
         """A string that is not empty."""
         value = self.values.get(key)
-        if not isinstance(value, str) or not value.strip():
+        if not _is_text(value) or not value.strip():
             raise self._refusal(key, "a text that is not empty")
         return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings, empty where it is null or absent."""
+        values = [] if self.values.get(key) is None else self.items(key)
+        if not all(map(_is_text, values)):
+            raise self._refusal(key, "a list of texts")
+        return tuple(values)
 
     def whole(self, key: str, low: int = 0, high: int = int(LARGEST)) -> int:
         """A whole number in [low, high]."""
@@ -114,6 +121,19 @@ def parse_object(text: str, where: str, remedy: str) -> Fields:
         raise ResultsError(f"{where}{line}: no JSON ({error.msg}); expected a JSON object; {remedy}") from error
     except (ValueError, RecursionError) as error:  # a number of too many digits, too deep a nesting
         raise ResultsError(f"{where}: JSON that cannot be read; expected a JSON object; {remedy}") from error
+
+
+def shown(name: str) -> str:
+    """A file's name for people and pages: on many systems it may be bytes that are no text in UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a string that can be sent to a page: JSON may have half of a surrogate pair in it."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_number(value: Any) -> bool:

@@ -7,6 +7,7 @@ results/audit/<checkpoint>.json                 see abn.experiment_audit
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from statistics import fmean
 
 from abn.experiment import ARM_LABELS, RunLog, group_name, is_as_the_paper, read_runs
 from abn.experiment_audit import Audit, parse_audit
-from abn.experiment_checks import ResultsError
+from abn.experiment_checks import ResultsError, shown
 from abn.experiment_table import MAKE_TABLE, Contrast, Table, parse_table
 
 TABLE_FILE, AUDIT_FOLDER = "table.json", "audit"
@@ -66,25 +67,54 @@ class Results:
 def read_results(folder: Path) -> Results:
     """Everything in a results folder; what cannot be used is told in `problems`, not raised."""
     groups, problems = [], []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        named = _GROUP.fullmatch(path.name)
-        if path.name == AUDIT_FOLDER or path.name.startswith(".") or not path.is_dir():
+    for path in _listed(folder, problems):
+        if path.name == AUDIT_FOLDER or path.name.startswith("."):
             continue
-        if (path / "manifest.json").exists():
-            continue  # a picture's bundle, see abn.export
-        if named is None:
-            problems.append(
-                f"{path.name}: no group's name; expected RECIPE-EPOCHS, as strong-40; rename or remove it"
-            )
-            continue
-        groups.append(_read_group(path, named["recipe"], int(named["epochs"])))
-    audits = []
-    for path in sorted((folder / AUDIT_FOLDER).glob("*.json")):
         try:
-            audits.append(parse_audit(_read_text(path), f"{AUDIT_FOLDER}/{path.name}"))
+            if not path.is_dir() or os.path.exists(path / "manifest.json"):
+                continue  # a picture's bundle, see abn.export
+            named = _GROUP.fullmatch(path.name)
+            if named is None or shown(path.name) != path.name:
+                problems.append(
+                    f"{shown(path.name)}: no group's name; expected RECIPE-EPOCHS, as strong-40; rename or remove it"
+                )
+                continue
+            groups.append(_read_group(path, named["recipe"], int(named["epochs"])))
+        except OSError as error:
+            problems.append(_cannot_be_read(shown(path.name), error))
+    audits: dict[str, Audit] = {}
+    for path in sorted(_listed(folder / AUDIT_FOLDER, problems), key=lambda path: path.stem):
+        where = f"{AUDIT_FOLDER}/{shown(path.name)}"
+        if path.suffix != ".json" or path.name.startswith("."):
+            continue
+        try:
+            audit = parse_audit(_read_text(path), where)
         except ResultsError as error:
             problems.append(str(error))
-    return Results(tuple(sorted(groups, key=_precedence)), tuple(sorted(audits, key=_place)), tuple(problems))
+            continue
+        if audits.setdefault(audit.checkpoint, audit) is not audit:
+            problems.append(
+                f"{where} is one more audit of {audit.checkpoint!r}, so it is skipped; remove one, or give the "
+                "other's checkpoint another name"
+            )
+    return Results(
+        tuple(sorted(groups, key=_precedence)), tuple(sorted(audits.values(), key=_place)), tuple(problems)
+    )
+
+
+def _listed(folder: Path, problems: list[str]) -> list[Path]:
+    """What is in a folder; nothing where there is none, or where it cannot be read, which is told."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        problems.append(_cannot_be_read(shown(folder.name), error))
+        return []
+
+
+def _cannot_be_read(where: str, error: OSError) -> str:
+    return f"{where} cannot be read ({error.strerror}); look at its permissions"
 
 
 def _place(audit: Audit) -> tuple[int, str]:
@@ -120,7 +150,7 @@ def _read_group(folder: Path, recipe: str, epochs: int) -> Group:
 
 def _read_table(path: Path, recipe: str, epochs: int) -> Table:
     where = f"{path.parent.name}/{path.name}"
-    if not path.exists():
+    if not os.path.exists(path):  # Path's own raises for a folder that cannot be looked into
         raise ResultsError(f"{where} is not there; {MAKE_TABLE}")
     table = parse_table(_read_text(path), where, ARM_LABELS)
     if (table.recipe, table.epochs) != (recipe, epochs):
@@ -151,10 +181,10 @@ def _older_than(table: Table, runs: Sequence[RunLog], where: str) -> list[str]:
 
 
 def _read_text(path: Path) -> str:
-    where = f"{path.parent.name}/{path.name}"
+    where = f"{path.parent.name}/{shown(path.name)}"
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ResultsError(f"{where} cannot be read ({error.strerror}); look at its permissions") from error
+        raise ResultsError(_cannot_be_read(where, error)) from error
     except UnicodeDecodeError as error:
         raise ResultsError(f"{where} is no UTF-8; expected JSON; write it anew") from error

@@ -105,10 +105,7 @@ def parse_table(text: str, where: str, arms: dict[str, str]) -> Table:
         fields.text("recipe"), fields.whole("epochs", 1), fields.text("command"),
         tuple(_arm_row(part, arms) for part in fields.parts("arms")),
         tuple(_contrast(part, arms) for part in fields.parts("contrasts")),
-        *(
-            tuple(map(str, fields.items(key))) if key in fields.values else ()
-            for key in ("problems", "banks", "diverged")
-        ),
+        *(fields.texts(key) for key in ("problems", "banks", "diverged")),
     )  # fmt: skip
 
 

@@ -26,6 +26,10 @@ MOST_SECONDS = 120.0  # of fetching one, in which it keeps one of the few places
 Place = Path | HubSource
 
 
+class BusyError(CheckpointError):
+    """So many networks are being loaded, or waited for, that one more has no place: it has in a moment."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """A network that was chosen: where it is, and with which weights."""
@@ -82,6 +86,7 @@ class Pairs:
             folders: False for words that are not the visitor's own.
 
         Raises:
+            BusyError: while too many others load or wait.
             CheckpointError: for what cannot be used, or two networks that cannot be compared.
             ReferenceFileError: for a reference that belongs to other weights.
         """
@@ -211,7 +216,7 @@ class Pairs:
 @contextmanager
 def _place_in(few: threading.BoundedSemaphore, wanted: Place) -> Iterator[None]:
     if not few.acquire(blocking=False):
-        raise CheckpointError("other networks are being loaded just now; try again in a minute", str(wanted))
+        raise BusyError("other networks are being loaded just now; try again in a minute", str(wanted))
     try:
         yield
     finally:

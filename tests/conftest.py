@@ -5,9 +5,13 @@ Everything is made here, from a seed: no network, no data set, no trained weight
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -18,12 +22,19 @@ from torch import nn
 from abn.data import CLASS_NAMES, MEAN, STD, Cifar10
 from abn.resnet import ARCHITECTURES, ResNet
 
+Value = TypeVar("Value")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 torch.set_num_threads(1)  # tests run beside a browser and a server; the networks here are fed single pictures
 
 HOME = Path(__file__).resolve().parents[1]
 READY = "#factor-heatmap .js-plotly-plot .heatmaplayer"  # an example has been inspected
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+
+
+def run_apart(coroutine: Coroutine[Any, Any, Value]) -> Value:
+    """What a coroutine answers; in a thread of its own, since this one's loop may be the browser's."""
+    with ThreadPoolExecutor() as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 def awake(architecture: str, seed: int = 0) -> ResNet:

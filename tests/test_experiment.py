@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -253,6 +256,68 @@ def test_the_tables_own_problems_are_told_once(tmp_path):
     (problem,) = read_results(tmp_path).groups[0].problems
     write_json(tmp_path / "paper-3" / "table.json", table(problems=[problem, "another"]))
     assert read_results(tmp_path).groups[0].problems == (problem, "another")
+
+
+def test_names_that_are_no_text_are_told_in_text(tmp_path):
+    """As what a ZIP file of another system leaves: a page that shows such a name could not be sent."""
+    write_results(tmp_path)
+    try:
+        (tmp_path / os.fsdecode(b"gr\xfcn-3")).mkdir()
+        for name in (os.fsdecode(b"paper-3/\xfc.jsonl"), os.fsdecode(b"audit/\xfc.json")):
+            (tmp_path / name).write_text("{}")
+    except OSError:
+        pytest.skip("this file system takes no names but text")
+    results = read_results(tmp_path)
+    (group,) = results.groups
+    problems = [*results.problems, *group.problems]
+    assert [problem.encode() for problem in problems]  # as a page sends them
+    assert sum("\N{REPLACEMENT CHARACTER}" in problem for problem in problems) == 3
+    assert len(results.audits) == 1
+
+
+def test_a_text_that_cannot_be_sent_to_a_page_is_none(tmp_path):
+    values = json.dumps(audit()).replace("The bank is idle.", "half of a pair: \\ud83d")
+    (write_results(tmp_path) / "audit" / "resnet-dmb.json").write_text(values)
+    write_json(tmp_path / "paper-3" / "table.json", table(banks=["a", 7]))
+    results = read_results(tmp_path)
+    assert results.audits == () and "answer is 'half of a pair: " in results.problems[0]
+    assert results.problems[0].encode()
+    assert "banks is ['a', 7]; expected a list of texts" in results.groups[0].problems[0]
+
+
+def test_folders_that_cannot_be_looked_into_are_told(tmp_path, monkeypatch):
+    write_results(tmp_path)
+    iterdir, exists = Path.iterdir, os.path.exists
+
+    def closed(path):
+        if path.name == "audit":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return iterdir(path)
+
+    def unknown(path):
+        if os.path.basename(path) == "manifest.json":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return exists(path)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    monkeypatch.setattr(os.path, "exists", unknown)
+    results = read_results(tmp_path)
+    assert results.groups == () and results.audits == ()
+    assert results.problems == (
+        "paper-3 cannot be read (Permission denied); look at its permissions",
+        "audit cannot be read (Permission denied); look at its permissions",
+    )
+
+
+def test_a_second_audit_of_one_checkpoint_is_told(tmp_path):
+    write_results(tmp_path)
+    write_json(tmp_path / "audit" / "resnet-dmb-old.json", audit(accuracy=1.0))
+    results = read_results(tmp_path)
+    assert len(results.audits) == 1
+    assert results.problems == (
+        "audit/resnet-dmb-old.json is one more audit of 'resnet-dmb', so it is skipped; remove one, or give the "
+        "other's checkpoint another name",
+    )
 
 
 def without(values: dict, key: str) -> dict:

@@ -14,6 +14,15 @@ def test_only_the_newest_request_of_a_visitor_counts():
     latest.require("b", other)
 
 
+def test_it_knows_what_a_visitors_newest_request_asks_for():
+    latest = Latest(visitors=2)
+    latest.begin("a", "reset")
+    latest.begin("b")
+    assert [latest.newest(name) for name in ("a", "b", "c")] == ["reset", "", ""]
+    latest.begin("a")
+    assert latest.newest("a") == ""
+
+
 def test_visitors_of_long_ago_are_forgotten_and_not_stopped():
     latest = Latest(visitors=2)
     first = latest.begin("a")

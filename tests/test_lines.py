@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import gradio as gr
@@ -58,6 +59,41 @@ def test_who_reads_no_answers_gets_no_more_until_they_are_read(page, monkeypatch
     assert asked[0].status_code == 200
     assert asked[-1].status_code == 503 and "More than 10 messages wait to be read" in asked[-1].text
     assert ask(page, "fast", session_hash="another").status_code == 200
+
+
+def test_what_many_do_not_read_is_dropped_of_those_who_came_first(page, monkeypatch):
+    monkeypatch.setattr(lines, "MOST_UNREAD_IN_ALL", 20)
+    monkeypatch.setattr(lines, "FEW_UNREAD", 5)
+    messages = page._queue.pending_messages_per_session
+    waits = ask(page, "slow", session_hash="waits").json()["event_id"]
+    for number in range(30):
+        ask(page, "fast", session_hash=f"reads-nothing-{number}")
+        while len(page._queue.event_ids_to_events) > 1:
+            time.sleep(0.01)
+    assert sum(each.qsize() for each in messages.values()) <= 25  # one event's messages beyond
+    assert "reads-nothing-0" not in messages and "reads-nothing-29" in messages
+    page.go_on.set()
+    assert "[1]" in answer(page, "slow", waits)
+
+
+def test_while_too_much_is_unread_nobody_may_leave_much_unread(page, monkeypatch):
+    monkeypatch.setattr(lines, "MOST_UNREAD_IN_ALL", 10)
+    monkeypatch.setattr(lines, "FEW_UNREAD", 5)
+    ask(page, "slow", session_hash="waits")  # so that nothing of it is dropped
+    for _ in range(10):
+        last = ask(page, "fast", session_hash="waits")
+        while len(page._queue.event_ids_to_events) > 1:
+            time.sleep(0.01)
+    assert last.status_code == 503 and "More than 5 messages wait to be read" in last.text
+    assert ask(page, "fast", session_hash="another").status_code == 200
+
+
+@pytest.mark.parametrize(("header", "value"), [("x-forwarded-host", "a:b"), ("x-gradio-server", "http://a:b")])
+def test_an_address_that_is_none_is_refused_before_it_is_worked_on(page, header, value, capfd):
+    url = f"{page.local_url}gradio_api/call/fast"
+    refused = httpx.post(url, json={"data": [1]}, headers={header: value}, timeout=30)
+    assert refused.status_code == 400 and "the address in its headers is none" in refused.text
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_what_waits_holds_so_many_bytes_and_no_more(page, monkeypatch):

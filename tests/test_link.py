@@ -12,13 +12,14 @@ from PIL import Image
 
 from abn.data import Cifar10
 from abn.export import PictureFile, export_of, to_json
-from abn.pairs import OWN, Choice, Pair, Pairs
+from abn.pairs import OWN, BusyError, Choice, Pair, Pairs
 from abn.pictures import read_picture
 from abn.sources import HubSource
 from abn.ui import about, link
 from abn.ui.page import build_page
 from abn.ui.picture_column import Origins
 from abn.ui.shown import Shown
+from tests.conftest import run_apart
 
 CHOSEN = Pair(None, None)
 
@@ -51,17 +52,54 @@ def visitor(name: str, **query: str) -> SimpleNamespace:
     return SimpleNamespace(session_hash=name, query_params=query)
 
 
+def opened(handlers, name: str, **query: str) -> list:
+    """What a page that opens with a link is sent about its networks, one after the other."""
+
+    async def collected():
+        return [sent async for sent in handlers["open_networks"](visitor(name, **query))]
+
+    return run_apart(collected())
+
+
 def is_skip(update) -> bool:
     return update == gr.skip()
 
 
 def test_a_links_networks_are_taken(pairs, handlers):
     pairs.meanwhile = lambda: None
-    loading, loaded = handlers["open_networks"](visitor("a", left="user/repo"))
+    loading, loaded = opened(handlers, "a", left="user/repo")
     assert loading[0].value.startswith("Loading user/repo from the Hub") and all(map(is_skip, loading[1:]))
     assert loaded[0].visible is False and loaded[1] is CHOSEN
-    (nothing,) = handlers["open_networks"](visitor("a"))  # a link without networks
+    (nothing,) = opened(handlers, "a")  # a link without networks
     assert all(map(is_skip, nothing))
+
+
+def test_a_link_that_a_class_opens_at_once_waits_for_its_place(pairs, handlers, monkeypatch):
+    tries = []
+
+    def meanwhile():
+        tries.append(None)
+        if len(tries) < 4:
+            raise BusyError("other networks are being loaded just now", "user/repo")
+
+    monkeypatch.setattr(link, "AGAIN", 0)
+    pairs.meanwhile = meanwhile
+    _, loaded = opened(handlers, "a", left="user/repo")
+    assert loaded[1] is CHOSEN and len(tries) == 4
+
+
+def test_a_link_waits_so_long_and_no_longer(pairs, handlers, monkeypatch):
+    def meanwhile():
+        raise BusyError("other networks are being loaded just now", "user/repo")
+
+    told = []
+    monkeypatch.setattr(link, "AGAIN", 0)
+    monkeypatch.setattr(link, "MOST_SECONDS", 0)
+    monkeypatch.setattr(gr, "Warning", told.append)
+    pairs.meanwhile = meanwhile
+    _, answer = opened(handlers, "a", left="user/repo")
+    assert answer[0].visible is False and all(map(is_skip, answer[1:]))
+    assert "other networks are being loaded just now" in told[0]
 
 
 @pytest.mark.parametrize("act", ["choose", "reset", "open_result"])
@@ -75,10 +113,25 @@ def test_a_links_networks_change_nothing_after_the_visitors_own_choice(
         "open_result": (to_json(export_of(inspector, first_example)),),
     }
     pairs.meanwhile = lambda: handlers[act](visitor(whose), *arguments[act])
-    *_, answer = handlers["open_networks"](visitor("a", left="user/repo"))
+    *_, answer = opened(handlers, "a", left="user/repo")
     assert answer[0].visible is False  # nothing is being loaded any more
     # The choice of another visitor is no reason.
     assert all(map(is_skip, answer[1:])) if whose == "a" else answer[1] is CHOSEN
+
+
+def test_what_reset_has_cancelled_is_no_failure(pairs, handlers, monkeypatch):
+    """Gradio tells of it as of any failure, after Reset has answered."""
+
+    def fail(*names, folders=True):
+        raise ValueError("there is no such folder")
+
+    monkeypatch.setattr(pairs, "choose", fail)
+    for _ in range(2):
+        with pytest.raises(gr.Error):
+            handlers["choose"](visitor("a"), "", "nowhere", None)
+        assert handlers["failed"](visitor("a")) == about.NETWORKS_FAILED
+        handlers["reset"](visitor("a"), None)
+        assert is_skip(handlers["failed"](visitor("a")))
 
 
 def test_networks_change_nothing_after_a_file_was_opened(pairs, handlers, inspector, first_example, monkeypatch):

@@ -123,6 +123,7 @@ def test_a_generator_that_is_cancelled_keeps_nobody_waiting(page):
     [
         ("call/slow", {"session_hash": "x" * (LONGEST_NAME + 1)}, 400),
         ("queue/join", {"fn_index": 0, "session_hash": "x" * (LONGEST_NAME + 1)}, 400),
+        ("call/slow", {"session_hash": "a<gradio-sep>b"}, 400),
         ("queue/join", {"fn_index": 4711, "session_hash": "a"}, 404),
         ("call/nothing", {"session_hash": "a"}, 404),
     ],

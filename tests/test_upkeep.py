@@ -6,8 +6,8 @@ import asyncio
 import errno
 import json
 import os
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +16,9 @@ import gradio as gr
 import httpx
 import pytest
 
-from abn.ui import upkeep, words
+from abn.ui import sessions, upkeep, words
 from abn.ui.picture_input import GuardedBlocks
+from tests.conftest import run_apart
 
 
 def aged(path: Path, seconds: float) -> Path:
@@ -43,6 +44,30 @@ def test_old_files_and_old_empty_folders_go_and_what_is_kept_stays(tmp_path):
     aged(tmp_path / "old", 100)
     upkeep.delete_older(tmp_path, 50, {str(kept)})
     assert not (tmp_path / "old").exists()
+
+
+def test_the_pages_examples_stay_also_where_the_folder_is_a_link(tmp_path, monkeypatch):
+    """As on macOS, where the temporary folder is one: Gradio names what it keeps without links."""
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "link"))
+    kept, other = (aged(_write(real / name), 100) for name in ("kept.png", "other.png"))
+    swept = threading.Event()
+    monkeypatch.setattr(upkeep, "forget_uploads", swept.set)
+    with GuardedBlocks(analytics_enabled=False, delete_cache=(0.05, 50)) as page:
+        gr.Number(1).keep_in_cache = {str(kept.resolve())}
+
+    async def run():
+        async with upkeep.upkeep(page)(None):
+            assert await asyncio.to_thread(swept.wait, 60)
+
+    page._queue, page.state_holder = (
+        SimpleNamespace(event_ids_to_events={}, pending_messages_per_session={}, pending_event_ids_session={}),
+        SimpleNamespace(time_last_used={}, session_data={}),
+    )
+    run_apart(run())
+    assert kept.exists() and not other.exists()
 
 
 def test_names_of_files_that_are_gone_are_forgotten(tmp_path):
@@ -123,10 +148,10 @@ def test_a_call_that_names_no_session_leaves_none(page):
 def test_a_session_is_kept_while_it_is_used(page):
     call(page, session_hash="visitor")
     assert "visitor" in page.state_holder.session_data
-    upkeep.forget_sessions(page, 60)
+    sessions.forget_sessions(page, 60)
     assert "visitor" in page.state_holder.session_data
     page.state_holder.time_last_used["visitor"] = datetime.now() - timedelta(seconds=61)
-    upkeep.forget_sessions(page, 60)
+    sessions.forget_sessions(page, 60)
     assert page.state_holder.session_data == {}
 
 
@@ -134,10 +159,10 @@ def test_a_session_that_waits_for_an_answer_is_kept_however_long_it_takes(page):
     call(page, session_hash="waits")
     page.state_holder.time_last_used["waits"] = datetime.now() - timedelta(seconds=61)
     page._queue.event_ids_to_events["an-event"] = SimpleNamespace(session_hash="waits")
-    upkeep.forget_sessions(page, 60)
+    sessions.forget_sessions(page, 60)
     assert "waits" in page.state_holder.session_data
     del page._queue.event_ids_to_events["an-event"]
-    upkeep.forget_sessions(page, 60)
+    sessions.forget_sessions(page, 60)
     assert "waits" not in page.state_holder.session_data
 
 
@@ -161,7 +186,7 @@ def test_a_session_that_is_kept_keeps_its_messages(page):
     for _ in range(3):
         upkeep.forget_unread(page, set(messages))
         assert "visitor" in messages
-    upkeep.forget_session(page, "visitor")
+    sessions.forget_session(page, "visitor")
 
 
 def test_uploads_are_forgotten_the_oldest_first(monkeypatch):
@@ -194,8 +219,7 @@ def test_a_refusal_stays_on_the_page_until_it_is_read(page):
             await page.process_api(next(iter(page.fns)), [-5], state=None, request=None)
         return caught.value
 
-    with ThreadPoolExecutor(1) as pool:  # the browser tests' own loop goes on in this thread
-        error = pool.submit(asyncio.run, refused()).result()
+    error = run_apart(refused())
     assert "less than minimum value 0" in error.message
     assert error.duration is None
 

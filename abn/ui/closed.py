@@ -1,7 +1,8 @@
 """Gradio's routes that this page has no use for, and that strangers could: they are not there.
 
 Some leave files behind that no sweep knows of, some fetch addresses for whoever asks, some write a session to the
-disk or a stranger's words to the log, and none goes through the queue with its limits.
+disk or a stranger's words to the log, some take a form apart that nobody needs, and none goes through the queue with
+its limits.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _API = "/gradio_api/"
 _CLOSED = re.compile(
-    r"(?:process_recording|component_server|deep_link|stream|custom_component|run-history|runs|monitoring|profiling|dev)(?![a-z])"
+    r"(?:process_recording|component_server|deep_link|stream|custom_component|run-history|runs|monitoring|profiling|dev"
+    r"|login)(?![a-z_])"
     r"|proxy=|(?:undo-)?vibe-|file[=/]\s*[a-z][a-z0-9+.-]+:/",
     re.IGNORECASE,
 )

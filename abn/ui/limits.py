@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from urllib.parse import parse_qs
 
+from gradio.route_utils import GradioMultiPartParser
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +19,8 @@ MOST_COMING = 1_000_000_000
 """Bytes of bodies that are held in memory at once, of all visitors together; uploads go to the disk as they come."""
 SMALL = 100_000  # bytes of a body that is taken however much the others send
 LONGEST_UPLOAD_ID = 64
+MOST_FILES = 10
+"""Of one upload: each is an open file until the upload is whole. The page and gradio_client send one at a time."""
 MAX_MARKS = 20_000
 """Brackets, braces and commas of a JSON body, each of which may become a value in memory many times its size."""
 
@@ -29,7 +33,7 @@ class LimitRequests:
     """ASGI middleware: a body over the limits is neither held in memory nor taken apart.
 
     It is answered with 413; with 503 where the bodies of others fill the memory, and with 400 where an upload's name
-    is too long.
+    is too long or a form is in an encoding of its own choice: some take hours to read.
     """
 
     def __init__(
@@ -55,10 +59,9 @@ class LimitRequests:
         )
         busy = JSONResponse({"error": "The server is busy; try again in a minute."}, status_code=503)
         headers = Headers(scope=scope)  # of several of one name, the first, as whoever reads the body does
+        kind = headers.get("content-type", "").lower()
         # The parts of its form are files, which nobody takes apart on the way.
-        is_upload = scope.get("path", "").endswith("/upload") and headers.get("content-type", "").lower().startswith(
-            "multipart/"
-        )
+        is_upload = scope.get("path", "").endswith("/gradio_api/upload") and kind.startswith("multipart/")
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > self.max_bytes:
             await refusal(scope, receive, send)
@@ -67,6 +70,10 @@ class LimitRequests:
         named = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("upload_id", [""])
         if max(map(len, named)) > LONGEST_UPLOAD_ID:
             await JSONResponse({"error": "The upload's name is too long."}, status_code=400)(scope, receive, send)
+            return
+        if kind.startswith("multipart/") and "charset" in kind:
+            said = "A form has no charset; leave it out of the Content-Type."
+            await JSONResponse({"error": said}, status_code=400)(scope, receive, send)
             return
         ends = asyncio.get_running_loop().time() + MOST_SECONDS
         came, marks, whole, answered, refused, full = 0, 0, False, False, False, False
@@ -115,3 +122,10 @@ class LimitRequests:
         finally:
             if not is_upload:
                 self._coming -= came
+
+
+class UploadParser(GradioMultiPartParser):
+    """Gradio's, for an upload of few files and nothing else: other parts are kept in memory, whatever their size."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options | {"max_files": MOST_FILES, "max_fields": 0})

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import gradio as gr
 from gradio.components import Component
 
 from abn.attribution_methods import Option
 from abn.checkpoint_info import CheckpointError
 from abn.memory import DeviceMemoryError
-from abn.pairs import OWN, Pair, Pairs
+from abn.pairs import MOST_AT_ONCE, MOST_SECONDS, MOST_WAITING, OWN, BusyError, Pair, Pairs
 from abn.reference_file import ReferenceFileError
 from abn.sources import HubSource
 from abn.texts import escape
@@ -29,6 +32,7 @@ from abn.ui.shown import Refit, Shown, compared_networks
 
 LARGEST = 10**6  # of a whole number; no network has as many channels
 LONGEST = 200  # characters of a value; nothing that a link can say is longer
+AGAIN = 1.0  # seconds until a link's networks are tried again while the server loads others
 
 # What happens on the page before the link was read is not yet the visitor's doing.
 READ = "() => { window.linkWasRead = true; }"
@@ -143,8 +147,23 @@ def build(
         **settings,
     }  # fmt: skip
     tab_names = [tab.id for tab in tabs.children]
+    # Of their own: a link that many open at once takes no thread that other visitors' events need.
+    threads = anyio.CapacityLimiter(MOST_AT_ONCE + MOST_WAITING)
 
-    def open_networks(request: gr.Request) -> Iterator[list[Any]]:
+    async def choose(request: gr.Request, number: int, names: list[str]) -> Pair:
+        """The networks of a link, as soon as there is a place: all of a class may open it in the same minute."""
+        ends = anyio.current_time() + MOST_SECONDS
+        while True:
+            try:
+                # Whoever made the link does not get to look for folders on this machine.
+                return await anyio.to_thread.run_sync(partial(pairs.choose, *names, folders=False), limiter=threads)
+            except BusyError:
+                if anyio.current_time() > ends:
+                    raise
+            choices.require(request.session_hash, number)
+            await anyio.sleep(AGAIN)
+
+    async def open_networks(request: gr.Request) -> AsyncIterator[list[Any]]:
         """First the networks: the classes a link may name are theirs."""
         asked = [_value(request, name) for name in ("left", "right")]
         unchanged = [gr.skip()] * (4 + len(refit.components))
@@ -156,8 +175,7 @@ def build(
         loaded = gr.Markdown(visible=False)
         number = choices.begin(request.session_hash)
         try:
-            # Whoever made the link does not get to look for folders on this machine.
-            chosen = pairs.choose(*asked, folders=False)
+            chosen = await choose(request, number, asked)
             choices.require(request.session_hash, number)
         except Superseded:
             yield [loaded, *unchanged]

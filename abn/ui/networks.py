@@ -16,6 +16,7 @@ from abn.ui.latest import Latest, Superseded
 from abn.ui.link import pair_marks
 from abn.ui.shown import Compared, Refit, Shown, compared_networks
 
+RESET = "reset"
 QUEUE = "networks"  # a slow Hub keeps the few places of this queue, and nothing else, waiting
 
 
@@ -60,7 +61,7 @@ def build(
         return [chosen, text, *pair_marks(chosen), *relabelled(compared_networks(inspector, chosen == OWN), seen)]
 
     def reset(request: gr.Request, seen: Shown | None):
-        choices.begin(request.session_hash)
+        choices.begin(request.session_hash, RESET)
         return ["", "", OWN, "", *pair_marks(OWN), *relabelled(compared_networks(pairs.own, own=True), seen)]
 
     def relabelled(compared: Compared, seen: Shown | None) -> list[Any]:
@@ -72,5 +73,10 @@ def build(
         [load.click, *(field.submit for field in fields)], choose, [*fields, shown], outputs, trigger_mode="once",
         concurrency_limit=2, concurrency_id=QUEUE, api_visibility="private", show_progress_on=status,
     )  # fmt: skip
-    chosen.failure(lambda: about.NETWORKS_FAILED, None, status, **HIDDEN)
+
+    def failed(request: gr.Request):
+        # What Reset has cancelled ends as a failure too, which nobody is told of, and often after Reset itself.
+        return gr.skip() if choices.newest(request.session_hash) == RESET else about.NETWORKS_FAILED
+
+    chosen.failure(failed, None, status, **HIDDEN)
     back.click(reset, shown, [*fields, *outputs], cancels=[chosen], **HIDDEN)

@@ -30,7 +30,7 @@ from abn.pictures import PictureError, read_picture
 from abn.ui.edge import refuse
 from abn.ui.failures import Few
 from abn.ui.kept_files import KeptImage, keep
-from abn.ui.upkeep import forget_session
+from abn.ui.sessions import forget_session
 
 MAX_BYTES = 20_000_000
 """The largest file read; give it to `launch(max_file_size=…)` too, which stops a larger one as it is sent."""

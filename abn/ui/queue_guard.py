@@ -5,8 +5,10 @@
   its place until it ends, and its answer is sent to nobody.
 - The messages of 2,000 sessions are kept, and dropped in the order in which they came, whoever still waits; the first
   message for one that was dropped ends the queue. Here those who wait stay, and who has gone gets none.
-- A session's name may be of any length and is kept. Here it has an end; and whoever asks for what is not there is
-  told so before a session is made.
+- A session's name may be of any length and is kept, and one with the mark that Gradio puts into its tasks' names
+  breaks the cancelling of others. Here it has an end and no such mark.
+- Asking makes a session, also where what is asked for is not there or has no place in the queue, and each new one
+  takes the place of an older visitor's. Here it is made when its event is worked on.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ def waiting(queue: Queue) -> set[str]:
 
 
 _cancel_tasks, _get_fn = routes.cancel_tasks, route_utils.get_fn
+_MARK = "<gradio-sep>"
 
 
 async def _cancel(task_ids: set[str]) -> list[str]:
@@ -69,7 +72,7 @@ async def _cancel(task_ids: set[str]) -> list[str]:
         for event in (each for job in queue.active_jobs for each in job or ()):
             if f"{event.session_hash}_{event.fn._id}" in task_ids:
                 event.alive = False
-        ours |= {task.get_name().rpartition("<gradio-sep>")[0] for task in queue._asyncio_tasks}
+        ours |= {task.get_name().rpartition(_MARK)[0] for task in queue._asyncio_tasks}
     return await _cancel_tasks(task_ids - ours) if task_ids - ours else []
 
 
@@ -81,13 +84,12 @@ def _known(blocks: gr.Blocks, api_name: str | None, body: Any) -> Any:
     """Gradio's `get_fn`, which makes a session whatever it is asked for."""
     if blocks._queue not in _GUARDED:
         return _get_fn(blocks, api_name, body)
-    if len(body.session_hash or "") > LONGEST_NAME:
-        raise HTTPException(400, f"The session's name has more than {LONGEST_NAME} characters.")
-    there = (
-        any(each.api_name == api_name for each in blocks.fns.values())
-        if body.fn_index is None
-        else body.fn_index in blocks.fns
-    )
-    if not there:
+    session = body.session_hash or ""
+    if len(session) > LONGEST_NAME or _MARK in session:
+        raise HTTPException(400, f"A session's name has at most {LONGEST_NAME} characters, and no {_MARK}.")
+    found = blocks.fns.get(body.fn_index)
+    if body.fn_index is None:
+        found = next((each for each in blocks.fns.values() if each.api_name == api_name), None)
+    if found is None:
         raise HTTPException(404, "There is no such endpoint.")
-    return _get_fn(blocks, api_name, body)
+    return found

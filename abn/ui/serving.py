@@ -12,20 +12,22 @@ from importlib.util import find_spec
 from urllib.request import getproxies, proxy_bypass
 
 import gradio as gr
+from gradio import route_utils
 from starlette.middleware import Middleware
 
 from abn.ui import mcp_tools, networks, take_away
 from abn.ui.attribution_controls import SLOW_QUEUE
 from abn.ui.closed import CloseUnused
 from abn.ui.failures import TellFailures
-from abn.ui.limits import LimitRequests
+from abn.ui.limits import LimitRequests, UploadParser
 from abn.ui.lines import MOST_IN_ALL, keep_places
 from abn.ui.names import NAMES
 from abn.ui.picture_input import MAX_BYTES
 from abn.ui.queue_guard import guard
+from abn.ui.sessions import MOST_SESSIONS, keep_sessions
 from abn.ui.style import CSS, HEAD
 from abn.ui.theme import THEME
-from abn.ui.upkeep import MOST_SESSIONS, upkeep
+from abn.ui.upkeep import upkeep
 
 MIDDLEWARE = [Middleware(CloseUnused), Middleware(LimitRequests), Middleware(TellFailures)]
 FIRST_PORT, PORTS = 7860, 100
@@ -75,6 +77,7 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
     """Start serving in the background; returns the address."""
     os.environ.update(NO_STATISTICS)
     allow_many_files()
+    route_utils.GradioMultiPartParser = UploadParser
     # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
     page.queue(api_open=False, default_concurrency_limit=4, max_size=MOST_IN_ALL)
     guard(page)
@@ -87,6 +90,7 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
         app_kwargs={"middleware": MIDDLEWARE, "lifespan": upkeep(page)},
     )  # fmt: skip
     mcp_tools.adapt(page)
+    keep_sessions(page)
     return address
 
 

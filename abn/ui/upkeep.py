@@ -1,9 +1,7 @@
 """What Gradio would keep for as long as the server runs, and what is done about it.
 
 Gradio deletes the files it remembers to have stored. It leaves their empty folders, the parts of uploads that broke
-off or were too large, the names of uploads, and answers that nobody reads. It keeps a copy of the page's
-configuration (about 0.2 MB) for each of the last ten thousand sessions, and a program that calls an endpoint without
-naming a session makes a new one every time.
+off or were too large, the names of uploads, and answers that nobody reads.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +21,8 @@ from gradio.routes import file_upload_statuses
 from gradio.utils import get_upload_folder
 
 from abn.ui.queue_guard import waiting
+from abn.ui.sessions import forget_sessions
 
-MOST_SESSIONS = 1000
 MOST_UPLOADS = 1000  # whose progress is kept note of
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +41,7 @@ def upkeep(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[None]
             await asyncio.sleep(every)
             try:
                 kept = set().union(*(getattr(block, "keep_in_cache", ()) for block in page.blocks.values()))
-                await anyio.to_thread.run_sync(delete_older, Path(get_upload_folder()), age, kept)
+                await anyio.to_thread.run_sync(delete_older, Path(get_upload_folder()).resolve(), age, kept)
                 forget_names(page)
                 forget_sessions(page, 2 * age)
                 unread = forget_unread(page, unread)
@@ -71,7 +68,7 @@ def delete_older(folder: Path, age: float, kept: Collection[str]) -> None:
     What cannot be deleted stays, and keeps nothing else from going.
 
     Args:
-        kept: paths of files to leave.
+        kept: paths of files to leave, as Gradio has them: without links.
     """
     oldest = time.time() - age
     below = sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True)
@@ -90,16 +87,6 @@ def forget_names(page: gr.Blocks) -> None:
     for names in page.temp_file_sets:
         there = list(names)  # at once: other threads add to them while files are looked for
         names.difference_update([name for name in there if not os.path.lexists(name)])
-
-
-def forget_sessions(page: gr.Blocks, age: float) -> None:
-    """Forget the sessions that were not used for `age` seconds; not those that wait for an answer."""
-    holder = page.state_holder
-    oldest = datetime.now() - timedelta(seconds=age)
-    kept = waiting(page._queue)
-    for session in [name for name, used in list(holder.time_last_used.items()) if used < oldest]:
-        if session not in kept:
-            forget_session(page, session)
 
 
 def forget_unread(page: gr.Blocks, before: Collection[str]) -> set[str]:
@@ -128,11 +115,3 @@ def forget_uploads() -> None:
     for kept in (file_upload_statuses._signals, file_upload_statuses._statuses):
         for name in list(kept)[:-MOST_UPLOADS]:
             kept.pop(name, None)
-
-
-def forget_session(page: gr.Blocks, session: str) -> None:
-    """Forget one session, if there is such a one."""
-    holder = page.state_holder
-    with holder.lock:
-        holder.session_data.pop(session, None)
-        holder.time_last_used.pop(session, None)
