@@ -167,15 +167,19 @@ def verdict(found: Mapping, *, as_the_paper: bool) -> str:
     if found["p"] is None:
         return f"{subject} is {side} on each of {n} seeds alike, a spread too small to test.{mixed}"
     interval = f"{signed(mean)} points, 95 % interval {signed(found['low'])} to {signed(found['high'])}, n = {n}"
-    p = p_value(found["p"])
-    chance = f"p {p}" if p.startswith("<") else f"p = {p}"
+    chance = _p(found["p"])
     if found["planned"] > 1:
-        chance += f", {p_value(found['p_holm'])} by Holm's correction for {found['planned']} planned contrasts"
+        chance += f"; Holm-corrected for {found['planned']} planned contrasts {_p(found['p_holm'])}"
     paper = _against_the_paper(found) if found["arm"] == "resnet-s" and as_the_paper else ""
     if found["p_holm"] < LEVEL:
         better = "better" if mean > 0 else "worse"
         return f"{subject} is {better} than {other}: {interval}, {chance}{paper}.{mixed}"
     return f"No difference from {other} is shown ({interval}, {chance}){paper}.{mixed}"
+
+
+def _p(p: float) -> str:
+    text = p_value(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def _against_the_paper(found: Mapping) -> str:

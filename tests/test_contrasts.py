@@ -96,7 +96,7 @@ def test_one_more_arm_takes_no_difference_back():
     _, after = summarise([*runs, *more], arms)
     assert after[0]["p_holm"] == before[0]["p_holm"] == pytest.approx(3 * before[0]["p"])
     assert after[0]["verdict"] == before[0]["verdict"]
-    assert ", p < 0.001, < 0.001 by Holm's correction for 3 planned contrasts" in before[0]["verdict"]
+    assert ", p < 0.001; Holm-corrected for 3 planned contrasts p < 0.001; " in before[0]["verdict"]
 
 
 def test_the_power_is_that_of_tables():
@@ -192,7 +192,7 @@ def test_a_verdict_goes_by_the_corrected_p_value():
     assert "n = 4, p < 0.001;" in got["verdict"]  # the only contrast that was planned
     said = verdict(got | {"p": 0.02, "p_holm": 0.051, "planned": 3}, as_the_paper=True)
     assert said.startswith("No difference from ResNet-S is shown (+1.00 points, 95 % interval +0.87 to +1.13, n = 4")
-    assert ", p = 0.02, 0.051 by Holm's correction for 3 planned contrasts)" in said
+    assert ", p = 0.02; Holm-corrected for 3 planned contrasts p = 0.051)" in said
 
 
 def test_pairs_that_were_not_trained_alike_are_told():

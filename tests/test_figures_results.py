@@ -78,6 +78,7 @@ def test_a_contrast_is_drawn_with_its_interval_about_zero():
     assert known.marker.symbol == "circle"
     assert known.text == ("<b>ResNet-DMB − ResNet-S</b><br>+0.20 points, n = 10<br>95 % interval −0.10 to +0.60",)
     assert figure.layout.xaxis.zeroline
+    assert figure.layout.xaxis.range == pytest.approx((-1.605, 0.705))  # from −1.5 to +0.6, and a little room
     assert trace(figure, PAPER_LABEL).x.tolist() == [0.37] and trace(figure, PAPER_LABEL).y.tolist() == [0]
 
 
@@ -87,6 +88,14 @@ def test_one_seed_is_an_open_point_without_an_interval():
     assert single.marker.symbol == "circle-open"
     assert single.error_x.array is None
     assert single.text == ("<b>ResNet-DMB − SE</b><br>−1.50 points, n = 1<br>no interval",)
+
+
+def test_zero_is_on_the_axis_where_every_interval_leaves_it_out():
+    for sign in (1, -1):
+        figure = figures.contrast_intervals(["a"], [3], [sign * 0.5], [sign * 0.5 - 0.1], [sign * 0.5 + 0.1], [None])
+        low, high = figure.layout.xaxis.range
+        assert low < 0 < high
+    assert figures.contrast_intervals([], [], [], [], [], []).layout.xaxis.range == (-1, 1)
 
 
 def test_contrasts_refuse_columns_of_different_lengths():

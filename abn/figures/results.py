@@ -107,7 +107,7 @@ def contrast_intervals(
     high: Sequence[float | None],
     paper: Sequence[float | None],
 ) -> go.Figure:
-    """A row a contrast: its mean and 95 % interval, in points; an open point where there is no interval.
+    """A row a contrast, on an axis with 0: its mean and 95 % interval, in points; an open point without an interval.
 
     Args:
         n: seeds behind each.
@@ -139,10 +139,17 @@ def contrast_intervals(
             text=[texts[row] for row in rows], hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
     figure.add_trace(_paper_marks(paper, "points"))
+    ends = [0.0, *(value for value in (*mean, *low, *high, *paper) if np.isfinite(value))]
+    room = 0.05 * (max(ends) - min(ends)) or 1.0
     figure.update_layout(
         margin={"b": 116},
         showlegend=True,
-        xaxis=axis("difference of test accuracy, in points", zeroline=True, zerolinewidth=2),
+        xaxis=axis(
+            "difference of test accuracy, in points",
+            zeroline=True,
+            zerolinewidth=2,
+            range=[min(ends) - room, max(ends) + room],
+        ),
         yaxis=_rows([plain(label).replace(" − ", "<br>− ") for label in labels]),
     )
     return figure
