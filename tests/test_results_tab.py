@@ -77,6 +77,7 @@ def test_rows_and_sentences_of_the_contrasts(folder):
     assert rows[1] == ["ResNet-DMB − SE", "1", "−1.50", "–", "–", "–", "–"]
     said = words.verdicts(group(folder))
     assert f"- **ResNet-DMB − ResNet-S:** {VERDICT}" in said and "- **ResNet-DMB − SE:** One seed" in said
+    assert said.endswith("\n- No seed has both ResNet-DMB and one of these yet: Awake.")
 
 
 def test_a_run_that_diverged_is_told(folder):

@@ -76,10 +76,13 @@ def _spread(spread: Spread | None) -> str:
 
 
 def verdicts(group: Group) -> str:
-    """A sentence a contrast."""
+    """A sentence a contrast, and one for all that no seed has finished."""
     if group.table is None:
         return ""
-    said = [f"- **{escape(each.label)}:** {escape(each.verdict)}" for each in group.table.contrasts]
+    said = [f"- **{escape(each.label)}:** {escape(each.verdict)}" for each in group.table.contrasts if each.n]
+    missing = [ARM_LABELS[each.arm] for each in group.table.contrasts if not each.n]
+    if missing:
+        said.append(f"- No seed has both {ARM_LABELS['resnet-dmb']} and one of these yet: {', '.join(missing)}.")
     if group.table.diverged:
         said.append(f"- **Diverged, so not counted:** {escape('; '.join(group.table.diverged))}.")
     return "\n".join(said)
