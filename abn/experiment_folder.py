@@ -82,16 +82,18 @@ def read_results(folder: Path) -> Results:
             groups.append(_read_group(path, named["recipe"], int(named["epochs"])))
         except OSError as error:
             problems.append(_cannot_be_read(shown(path.name), error))
-    audits: dict[str, Audit] = {}
-    for path in sorted(_listed(folder / AUDIT_FOLDER, problems), key=lambda path: path.stem):
+    read: list[tuple[str, str, Audit]] = []
+    for path in _listed(folder / AUDIT_FOLDER, problems):
         where = f"{AUDIT_FOLDER}/{shown(path.name)}"
         if path.suffix != ".json" or path.name.startswith("."):
             continue
         try:
-            audit = parse_audit(_read_text(path), where)
+            read.append((path.stem, where, parse_audit(_read_text(path), where)))
         except ResultsError as error:
             problems.append(str(error))
-            continue
+    audits: dict[str, Audit] = {}
+    # Of several of one checkpoint the file that is named after it counts.
+    for _, where, audit in sorted(read, key=lambda each: (each[0] != each[2].checkpoint, each[0])):
         if audits.setdefault(audit.checkpoint, audit) is not audit:
             problems.append(
                 f"{where} is one more audit of {audit.checkpoint!r}, so it is skipped; remove one, or give the "

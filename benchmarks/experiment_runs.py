@@ -104,9 +104,10 @@ def trainer(experiment: Experiment, data: Cifar10, device_name: str, compile_net
             latest, since = list(log), time.perf_counter()
             if len(log) < written:  # before the first epoch
                 print(
-                    f"benchmarks.reproduce: {path.name} has {written} epochs of a run that was not finished, and its "
-                    f"state in {folder} {len(log)}: it goes on from there, and the later lines are replaced; to keep "
-                    "them, stop this and bring that folder here from where they were made",
+                    f"benchmarks.reproduce: {path.name} has lines up to epoch {written} of a run that was not "
+                    f"finished, and its state in {folder} is that of epoch {len(log)}: it goes on from there, and "
+                    "the later lines are replaced; to keep them, stop this and bring that folder here from where "
+                    "they were made",
                     file=sys.stderr,
                 )
                 written = 0

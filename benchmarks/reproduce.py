@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> None:
             raise ResultsError(f"{args.out.name}/ holds no runs; train some: leave out --table and name --data")
         if not args.table and outcome.diverged:
             said = "\n  ".join(outcome.diverged)
-            sys.exit(f"benchmarks.reproduce: {len(outcome.diverged)} runs diverged, and do not count:\n  {said}")
+            sys.exit(f"benchmarks.reproduce: runs that diverged, and do not count:\n  {said}")
     except (DataError, DeviceError, DeviceMemoryError, ResultsError, TrainingError) as error:
         sys.exit(f"benchmarks.reproduce: {error}")
     except OSError as error:

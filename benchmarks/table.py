@@ -79,7 +79,7 @@ def markdown(table: Mapping) -> str:
         lines.append(f"| {found['label']} | {found['n']} | {points} | {interval} | {p} | {holm} | {needed} |")
     lines += ["", *(f"- {found['label']}: {found['verdict']}" for found in table["contrasts"] if found["n"])]
     if table["diverged"]:
-        lines.append(f"- Diverged, so not counted: {'; '.join(table['diverged'])}.")
+        lines.append(f"- Diverged (the loss was no longer a number), so not counted: {'; '.join(table['diverged'])}.")
     missing = [ARM_LABELS[found["arm"]] for found in table["contrasts"] if not found["n"]]
     if missing:
         lines.append(f"- No seed has both {ARM_LABELS[SUBJECT]} and one of these yet: {', '.join(missing)}.")

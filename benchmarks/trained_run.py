@@ -51,8 +51,11 @@ def load_run(folder: str | Path, data: Cifar10) -> tuple[ResNet, str]:
             "--runs"
         )
     if len(log) < recipe["epochs"]:
-        raise ValueError(f"{folder} has {len(log)} of {recipe['epochs']} epochs; finish it with benchmarks.reproduce")
-    if settings["data"] != data.fingerprint:
+        raise ValueError(
+            f"{folder} has {len(log)} of {recipe['epochs']} epochs; finish it with benchmarks.reproduce, unless it "
+            "diverged, which its file in the results tells"
+        )
+    if settings.get("data", data.fingerprint) != data.fingerprint:  # earlier versions did not say
         raise ValueError(f"{folder} was trained on other data; name that with --data")
     model = variant.build()
     model.load_state_dict(state["model"])

@@ -311,11 +311,11 @@ def test_folders_that_cannot_be_looked_into_are_told(tmp_path, monkeypatch):
 
 def test_a_second_audit_of_one_checkpoint_is_told(tmp_path):
     write_results(tmp_path)
-    write_json(tmp_path / "audit" / "resnet-dmb-old.json", audit(accuracy=1.0))
+    write_json(tmp_path / "audit" / "old-resnet-dmb.json", audit(images=5))
     results = read_results(tmp_path)
-    assert len(results.audits) == 1
+    assert [each.images for each in results.audits] == [10_000]
     assert results.problems == (
-        "audit/resnet-dmb-old.json is one more audit of 'resnet-dmb', so it is skipped; remove one, or give the "
+        "audit/old-resnet-dmb.json is one more audit of 'resnet-dmb', so it is skipped; remove one, or give the "
         "other's checkpoint another name",
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +17,7 @@ from abn.export import PictureFile, export_of, to_json
 from abn.pairs import OWN, BusyError, Choice, Pair, Pairs
 from abn.pictures import read_picture
 from abn.sources import HubSource
-from abn.ui import about, link
+from abn.ui import about, link, serving
 from abn.ui.page import build_page
 from abn.ui.picture_column import Origins
 from abn.ui.shown import Shown
@@ -86,6 +88,31 @@ def test_a_link_that_a_class_opens_at_once_waits_for_its_place(pairs, handlers, 
     pairs.meanwhile = meanwhile
     _, loaded = opened(handlers, "a", left="user/repo")
     assert loaded[1] is CHOSEN and len(tries) == 4
+
+
+def test_so_many_links_wait_and_no_more(pairs, handlers, monkeypatch):
+    """Each has a place among the events that are worked on at once, of which others need some."""
+    told, go_on = [], threading.Event()
+    monkeypatch.setattr(link, "MOST_LINKS", 3)
+    monkeypatch.setattr(gr, "Warning", told.append)
+    pairs.meanwhile = lambda: go_on.wait(60)
+
+    async def last_of(name):
+        *_, answer = [sent async for sent in handlers["open_networks"](visitor(name, left="user/repo"))]
+        return answer
+
+    async def run():
+        first = [asyncio.create_task(last_of(f"first-{number}")) for number in range(3)]
+        await asyncio.sleep(0)  # so that they wait
+        refused = await last_of("fourth")
+        go_on.set()
+        return await asyncio.gather(*first), refused, await last_of("fifth")
+
+    taken, refused, later = run_apart(run())
+    assert [answer[1] for answer in (*taken, later)] == [CHOSEN] * 4
+    assert all(map(is_skip, refused[1:])) and len(told) == 1
+    assert "other links' networks are being loaded just now; open it again in a minute" in told[0]
+    assert link.MOST_LINKS < serving.MOST_AT_ONCE
 
 
 def test_a_link_waits_so_long_and_no_longer(pairs, handlers, monkeypatch):

@@ -297,7 +297,10 @@ def test_lines_without_a_state_are_not_lost_unsaid(experiment, tmp_path, capsys)
     experiment.results.mkdir(parents=True)
     (experiment.results / "se-0.jsonl").write_text(experiment.lines("se", 0, 1, [LINE | {"epoch": 1}]))
     go(experiment, arms=["se"], seeds=1)
-    assert "se-0.jsonl has 1 epochs of a run that was not finished, and its state in" in capsys.readouterr().err
+    assert (
+        "se-0.jsonl has lines up to epoch 1 of a run that was not finished, and its state in"
+        in capsys.readouterr().err
+    )
     assert len(results(experiment)["se-0.jsonl"].splitlines()) == 2
 
 
@@ -323,8 +326,8 @@ def test_an_older_state_does_not_replace_later_lines_unsaid(experiment, capsys, 
         go(one)
     assert seen[1] == later  # while there is time to stop it
     said = capsys.readouterr().err
-    assert "se-0.jsonl has 2 epochs of a run that was not finished, and its state in" in said
-    assert "se-0 1: it goes on from there, and the later lines are replaced" in said
+    assert "se-0.jsonl has lines up to epoch 2 of a run that was not finished, and its state in" in said
+    assert "se-0 is that of epoch 1: it goes on from there, and the later lines are replaced" in said
 
 
 def test_a_run_that_diverges_does_not_keep_the_others_from_being_trained(experiment, monkeypatch, capsys):
@@ -355,7 +358,7 @@ def test_a_run_that_diverges_does_not_keep_the_others_from_being_trained(experim
     write_tables(experiment.results.parent)
     text = capsys.readouterr().out
     assert "| ResNet-S | 170 | 1 |" in text
-    assert "- Diverged, so not counted: ResNet-S, seed 0 (epoch 2).\n" in text
+    assert "- Diverged (the loss was no longer a number), so not counted: ResNet-S, seed 0 (epoch 2).\n" in text
 
 
 def test_the_command_ends_with_what_diverged(folder, monkeypatch):
@@ -367,7 +370,7 @@ def test_the_command_ends_with_what_diverged(folder, monkeypatch):
     monkeypatch.setattr(experiment_runs, "train", fail)
     said = message_of("--data", str(folder), "--seeds", "1", "--arms", "se,awake")
     assert said == (
-        "benchmarks.reproduce: 2 runs diverged, and do not count:\n"
+        "benchmarks.reproduce: runs that diverged, and do not count:\n"
         "  se, seed 0: the loss is nan in epoch 1; to try it again, remove se-0.jsonl and that run's folder\n"
         "  awake, seed 0: the loss is nan in epoch 1; to try it again, remove awake-0.jsonl and that run's folder"
     )

@@ -87,8 +87,11 @@ def test_a_run_that_diverged_is_told(folder):
     path.write_text("\n".join([*lines[:2], json.dumps(last)]))
     write_json(folder / "paper-3" / "table.json", table(diverged=["SE, seed 0 (epoch 3)"]))
     said = group(folder)
-    assert "- **Diverged, so not counted:** SE, seed 0 (epoch 3)." in words.verdicts(said)
-    assert next(row for row in words.runs(said.runs) if row[0] == "SE")[2:4] == ["diverged in 3", "–"]
+    assert (
+        "- **Diverged (the loss was no longer a number), so not counted:** SE, seed 0 (epoch 3)."
+        in words.verdicts(said)
+    )
+    assert next(row for row in words.runs(said.runs) if row[0] == "SE")[2:4] == ["diverged in epoch 3", "–"]
 
 
 def test_what_the_banks_did_is_told_where_it_is_known(folder):

@@ -77,8 +77,15 @@ def test_who_waits_is_kept_before_those_who_do_not(page):
     del page._queue.event_ids_to_events["an-event"]
 
 
-def test_asking_makes_no_session_and_being_refused_neither(page):
+def test_being_refused_makes_no_session(page, monkeypatch):
+    made = []
+    monkeypatch.setattr(page.state_holder, "update", made.append)
+    body = {"data": [1], "session_hash": "asks"}
     page._queue.max_size = 0
-    body = {"data": [1], "fn_index": 0, "session_hash": "asks"}
-    assert httpx.post(f"{page.local_url}gradio_api/queue/join", json=body, timeout=30).status_code == 503
-    assert list(page.state_holder.session_data) == []
+    assert httpx.post(f"{page.local_url}gradio_api/call/plain", json=body, timeout=30).status_code == 503
+    assert made == list(page.state_holder.session_data) == []
+    page._queue.max_size = None
+    assert httpx.post(f"{page.local_url}gradio_api/call/plain", json=body, timeout=30).status_code == 200
+    while page._queue.event_ids_to_events:
+        time.sleep(0.01)
+    assert set(made) == set(page.state_holder.session_data) == {"asks"}

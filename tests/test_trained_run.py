@@ -48,6 +48,14 @@ def test_a_finished_run_is_the_network_it_made(tmp_path, data):
     assert info.recipe["name"] == "strong"
 
 
+def test_a_run_of_a_version_that_did_not_tell_its_data_is_taken(tmp_path, data):
+    store(tmp_path / "run", data, "awake")
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    del state["settings"]["data"], state["settings"]["variant"]
+    torch.save(state, tmp_path / "run" / "state.pt")
+    assert load_run(tmp_path / "run", data)[1] == "strong-2-awake-3"
+
+
 def test_a_run_and_the_checkpoint_of_it_are_known_by_the_same_hash(tmp_path, data):
     model = store(tmp_path / "run", data, "resnet-dmb")
     saved = load_checkpoint(save_checkpoint(model, tmp_path / "checkpoint"))

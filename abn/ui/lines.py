@@ -36,12 +36,16 @@ def keep_places(page: gr.Blocks, slow: frozenset[str]) -> None:
     queue = page._queue
     push = queue.push
 
-    def make_room() -> int:
-        """Drop what those have not read who came first and wait for nothing; returns how many messages are left."""
+    def make_room(asks: str) -> int:
+        """Drop what those have not read who came first and wait for nothing; returns how many messages are left.
+
+        Args:
+            asks: the session that is here just now.
+        """
         messages = queue.pending_messages_per_session
         unread = {session: left for session in list(messages) if (left := messages[session].qsize())}
         in_all = sum(unread.values())
-        kept = waiting(queue) if in_all > MOST_UNREAD_IN_ALL else ()
+        kept = waiting(queue) | {asks} if in_all > MOST_UNREAD_IN_ALL else ()
         for session, left in unread.items():
             if in_all <= MOST_UNREAD_IN_ALL:
                 break
@@ -55,8 +59,8 @@ def keep_places(page: gr.Blocks, slow: frozenset[str]) -> None:
         line = queue.event_queue_per_concurrency_id.get(event and event.concurrency_id)
         if line is not None and event.concurrency_id in slow and len(line.queue) >= MOST_IN_LINE:
             return f"{MOST_IN_LINE} others wait for something as slow; try again in a minute."
+        most = FEW_UNREAD if make_room(body.session_hash) > MOST_UNREAD_IN_ALL else MOST_UNREAD
         messages = queue.pending_messages_per_session.get(body.session_hash)
-        most = FEW_UNREAD if make_room() > MOST_UNREAD_IN_ALL else MOST_UNREAD
         if messages is not None and messages.qsize() > most:
             return f"More than {most} messages wait to be read; read them first."
         held = sum(getattr(each, "size", 0) for each in queue.event_ids_to_events.values())

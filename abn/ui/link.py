@@ -6,7 +6,6 @@ import hashlib
 import html
 import json
 from collections.abc import AsyncIterator, Mapping
-from functools import partial
 from typing import Any
 
 import anyio
@@ -28,10 +27,13 @@ from abn.ui.events import HIDDEN
 from abn.ui.latest import Latest, Superseded
 from abn.ui.picture_column import Origins
 from abn.ui.picture_input import PictureInput
-from abn.ui.shown import Refit, Shown, compared_networks
+from abn.ui.shown import Compared, Refit, Shown, compared_networks
 
 LARGEST = 10**6  # of a whole number; no network has as many channels
 LONGEST = 200  # characters of a value; nothing that a link can say is longer
+MOST_LINKS = 60
+"""That wait for their networks at a time. Each holds a place among the events that are worked on at once, of which
+others need some."""
 AGAIN = 1.0  # seconds until a link's networks are tried again while the server loads others
 
 # What happens on the page before the link was read is not yet the visitor's doing.
@@ -149,19 +151,30 @@ def build(
     tab_names = [tab.id for tab in tabs.children]
     # Of their own: a link that many open at once takes no thread that other visitors' events need.
     threads = anyio.CapacityLimiter(MOST_AT_ONCE + MOST_WAITING)
+    waiting: set[int] = set()
 
-    async def choose(request: gr.Request, number: int, names: list[str]) -> Pair:
+    def load(names: list[str]) -> tuple[Pair, Compared]:
+        # Whoever made the link does not get to look for folders on this machine.
+        chosen = pairs.choose(*names, folders=False)
+        return chosen, compared_networks(pairs.inspector(chosen))
+
+    async def choose(request: gr.Request, number: int, names: list[str]) -> tuple[Pair, Compared]:
         """The networks of a link, as soon as there is a place: all of a class may open it in the same minute."""
+        if len(waiting) >= MOST_LINKS:
+            raise BusyError("other links' networks are being loaded just now; open it again in a minute")
+        waiting.add(number)
         ends = anyio.current_time() + MOST_SECONDS
-        while True:
-            try:
-                # Whoever made the link does not get to look for folders on this machine.
-                return await anyio.to_thread.run_sync(partial(pairs.choose, *names, folders=False), limiter=threads)
-            except BusyError:
-                if anyio.current_time() > ends:
-                    raise
-            choices.require(request.session_hash, number)
-            await anyio.sleep(AGAIN)
+        try:
+            while True:
+                try:
+                    return await anyio.to_thread.run_sync(load, names, limiter=threads)
+                except BusyError:
+                    if anyio.current_time() > ends:
+                        raise
+                choices.require(request.session_hash, number)
+                await anyio.sleep(AGAIN)
+        finally:
+            waiting.discard(number)
 
     async def open_networks(request: gr.Request) -> AsyncIterator[list[Any]]:
         """First the networks: the classes a link may name are theirs."""
@@ -175,7 +188,7 @@ def build(
         loaded = gr.Markdown(visible=False)
         number = choices.begin(request.session_hash)
         try:
-            chosen = await choose(request, number, asked)
+            chosen, compared = await choose(request, number, asked)
             choices.require(request.session_hash, number)
         except Superseded:
             yield [loaded, *unchanged]
@@ -184,7 +197,7 @@ def build(
             gr.Warning(html.escape(about.LINK_NETWORKS.format(reason=error), quote=False))
             yield [loaded, *unchanged]
             return
-        yield [loaded, chosen, *pair_marks(chosen), *refit.update(compared_networks(pairs.inspector(chosen)))]
+        yield [loaded, chosen, *pair_marks(chosen), *refit.update(compared)]
 
     @told
     def open_link(request: gr.Request, own_picture: Any, seen: Shown | None, pair: Pair) -> list[Any]:
@@ -223,7 +236,7 @@ def build(
             *values,
         ]
 
-    # No limit here: a link's slow network is not to keep other visitors' pages from opening.
+    # No limit here but MOST_LINKS: a link's slow network is not to keep other visitors' pages from opening.
     opened = page.load(
         open_networks,
         None,

@@ -84,7 +84,8 @@ def verdicts(group: Group) -> str:
     if missing:
         said.append(f"- No seed has both {ARM_LABELS['resnet-dmb']} and one of these yet: {', '.join(missing)}.")
     if group.table.diverged:
-        said.append(f"- **Diverged, so not counted:** {escape('; '.join(group.table.diverged))}.")
+        runs = escape("; ".join(group.table.diverged))
+        said.append(f"- **Diverged (the loss was no longer a number), so not counted:** {runs}.")
     return "\n".join(said)
 
 
@@ -156,7 +157,7 @@ def runs(every: Iterable[RunLog]) -> list[list]:
     for run in every:
         accuracies = (NOT_THERE if accuracy is None else f"{accuracy:.2f}" for accuracy in (run.last, run.best))
         latest, seconds = run.records[-1], sum(record["seconds"] for record in run.records)
-        done = f"{latest['epoch']} of {run.epochs}" if run.diverged is None else f"diverged in {run.diverged}"
+        done = f"{latest['epoch']} of {run.epochs}" if run.diverged is None else f"diverged in epoch {run.diverged}"
         where = latest["device"], latest["torch"]
         rows.append([ARM_LABELS[run.arm], run.seed, done, *accuracies, f"{seconds / 60:.1f}", *where])
     return rows

@@ -21,6 +21,7 @@ from abn.ui.closed import CloseUnused
 from abn.ui.failures import TellFailures
 from abn.ui.limits import LimitRequests, UploadParser
 from abn.ui.lines import MOST_IN_ALL, keep_places
+from abn.ui.link import MOST_LINKS
 from abn.ui.names import NAMES
 from abn.ui.picture_input import MAX_BYTES
 from abn.ui.queue_guard import guard
@@ -31,7 +32,8 @@ from abn.ui.upkeep import upkeep
 
 MIDDLEWARE = [Middleware(CloseUnused), Middleware(LimitRequests), Middleware(TellFailures)]
 FIRST_PORT, PORTS = 7860, 100
-MOST_AT_ONCE = 39  # events; any number but 40 gives them threads of their own, which are not those of other requests
+MOST_AT_ONCE = MOST_LINKS + 39
+"""Events; any number but 40 gives them threads of their own, which are not those of other requests."""
 # After every event Gradio's queue would make a table of the last ten thousand, for a page that is switched off here.
 NO_STATISTICS = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000", "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
 
