@@ -5,10 +5,11 @@ The one place where a pickle is opened, and then by PyTorch's own reader that ru
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,10 +20,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from abn.checkpoint_folder import CONFIG_FILE, FILES, build, require_finite_logits
-from abn.checkpoint_info import CheckpointError, CheckpointInfo
+from abn.checkpoint_info import CheckpointError, CheckpointInfo, parse_config
 from abn.checkpoints import save_checkpoint
 from abn.data import CLASS_NAMES, MEAN, STD
 from abn.resnet import ARCHITECTURES
+from abn.run_state import DAMAGED
 from abn.weights import is_pickle, listed, load_official_state_dict, plain_names, read_safetensors
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -34,11 +36,6 @@ MARKS = {"resnet-dmb": "layer1.0.conv2_dmb.conv.weight", "resnet-s": "layer1.0.c
 BANK = "layer1.0.conv2_dmb.gate_dmb.biases"  # (64, K)
 HEAD = "linear.weight"  # (classes, 256)
 
-_DAMAGED = (
-    EOFError, RuntimeError, UnpicklingError, ValueError, KeyError, IndexError, TypeError, AttributeError,
-    AssertionError, OverflowError, struct.error,
-)  # fmt: skip
-"""What torch.load raises on files that were cut or changed, found by cutting and changing some thousands."""
 
 _UNREADABLE = "this is no file of torch.save or safetensors, or is damaged or cut short; copy or download it again"
 
@@ -90,6 +87,8 @@ def convert_checkpoint(
     )
     model = build(info, name)
     load_official_state_dict(model, state, source=name)
+    # Before the network is asked, whose answers a wrong mean or deviation spoils.
+    parse_config(json.dumps(replace(info, weights_sha256="0" * 64).config()).encode(), name)
     require_finite_logits(model.eval(), info, name)
     return save_checkpoint(model, folder, class_names=info.class_names, mean=mean, std=std, license=license)
 
@@ -136,7 +135,7 @@ def _safetensors(path: Path, source: str) -> Mapping[str, Tensor]:
 def _unpickled(path: Path, source: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         needed = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, UnpicklingError) else None
         if needed is not None:
             raise CheckpointError(

@@ -16,6 +16,7 @@ from tokenize import TokenError  # NumPy's, for a header it cannot read
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 CLASS_NAMES = (
@@ -69,7 +70,13 @@ def load_cifar10(folder: str | Path, download: bool = False) -> Cifar10:
     folder = Path(folder)
     archive = folder / ARCHIVE
     try:
-        return _read_archive(archive) if archive.exists() else _read_torchvision(folder, download)
+        if archive.exists():
+            return _read_archive(archive)
+        if not download:
+            return _read_torchvision(folder, download)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".download.lock"):  # of several processes one fetches it, and the others find it there
+            return _read_torchvision(folder, download)
     except PermissionError as error:
         name = error.filename or folder
         raise DataError(f"{name} is not open to this user ({error.strerror}); mend its permissions") from error

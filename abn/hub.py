@@ -130,6 +130,9 @@ def _refusal(fault: Fault, request: Request, source: str, more: str = "") -> Che
 
 def _from_hub(request: Request) -> Fetched:
     commit = None
+    # huggingface_hub's other way to large files, which it takes where an earlier download left a list of them:
+    # nothing here bounds its bytes or its seconds, nor knows its errors.
+    constants.HF_HUB_DISABLE_XET = True
     with watched(request.timeout, request.max_bytes, request.max_seconds) as watch:
         try:
             commit, there = _resolve(request)

@@ -25,7 +25,7 @@ from huggingface_hub.utils import get_token_to_send
 from abn.checkpoint_info import PICKLE_REMEDY, PICKLE_SUFFIXES
 from abn.hub_address import EXPECTED, NO_HUB, is_address, without_login
 from abn.hub_watch import RefusedError, TooLargeError, TooSlowError, Watch
-from abn.texts import whole_number
+from abn.texts import one_line, whole_number
 
 MET = (RefusedError, TooLargeError, TooSlowError, HTTPError, OSError, EntryNotFoundError)
 """What huggingface_hub, its HTTP client and the disk raise when files cannot be fetched."""
@@ -137,7 +137,7 @@ def lacks(name: str, there: set[str]) -> Fault:
     """A repository without a file it needs, which holds the files `there`, as far as is known."""
     pickles = sorted(file for file in there if file.endswith(PICKLE_SUFFIXES))
     if name.endswith(".safetensors") and pickles:
-        return Fault(f"the repository has no {name}, only {pickles[0]}", PICKLE_REMEDY)
+        return Fault(f"the repository has no {name}, only {one_line(pickles[0], 80)}", PICKLE_REMEDY)
     return Fault(f"the repository has no {name}, so it holds no checkpoint of this kind", "name another one")
 
 

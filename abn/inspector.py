@@ -22,7 +22,9 @@ from abn.memory import ANOTHER_DEVICE, DeviceMemoryError, in_parts_that_fit, is_
 from abn.networks import Network
 from abn.resnet import Probe, ResNet
 from abn.results import BlockResult, NetworkResult, PictureResult
+from abn.texts import one_line
 from abn.usual import Reference
+from abn.weights import listed
 
 SEARCH_BATCH = 64  # images looked through at once for a disagreement
 
@@ -54,7 +56,7 @@ class Inspector:
         first, second = baseline.model.info.class_names, dmb.model.info.class_names
         if first != second:
             raise CheckpointError(
-                f"{baseline.label} tells apart {', '.join(first)}, and {dmb.label} {', '.join(second)}; "
+                f"{baseline.label} tells apart {listed(first, 20)}, and {dmb.label} {listed(second, 20)}; "
                 "two networks are compared on the same classes in the same order"
             )
         compute_in_full_float32()
@@ -218,13 +220,20 @@ class Inspector:
             ValueError: for a class that does not exist; it lists those that do.
         """
         if name not in self.class_names:
-            raise ValueError(f"there is no class {name!r}; there are {', '.join(self.class_names)}")
+            raise ValueError(
+                f"there is no class {one_line(repr(name), 80)}; there are {listed(self.class_names, 20)}"
+            )
         return self.class_names.index(name)
 
     def _results(self, network: Network, pixels: np.ndarray, probe: Probe | None = None) -> list[NetworkResult]:
         with alone_on(self.device):
             seen = inspect(network.model, self._images(network, pixels), probe)
             blocks, all_probabilities = _block_results(seen, network.reference), seen.probabilities.cpu().numpy()
+        if not np.isfinite(all_probabilities).all():
+            raise ValueError(
+                f"{network.label} answers this picture with NaN or infinity: its weights are so large that they "
+                "overflow; choose another network, or another picture"
+            )
         return [
             NetworkResult(network.label, network.model.architecture, self.class_names, probabilities, each)
             for probabilities, each in zip(all_probabilities, blocks, strict=True)

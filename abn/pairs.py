@@ -151,6 +151,8 @@ class Pairs:
         if isinstance(place, Path):
             place = place.resolve()
             self._forget(place)  # it may have been trained on, or measured, since
+        else:
+            self._forget_lacking(place)
         info = self._network(place, public_only=not folders).model.info
         return Choice(
             HubSource(place.repo, info.commit) if isinstance(place, HubSource) else place, info.weights_sha256
@@ -203,6 +205,13 @@ class Pairs:
         with self._lock:
             if only is None or self._loaded.get(place) is only:
                 self._loaded.pop(place, None)
+
+    def _forget_lacking(self, place: HubSource) -> None:
+        """Forget what was loaded with something to tell of it, as that its reference could not be had just then."""
+        with self._lock:
+            future = self._loaded.get(place)
+            if future is not None and future.done() and future.exception() is None and future.result().notice:
+                del self._loaded[place]
 
     def _keep(self, place: Place, future: Future[Network]) -> None:
         with self._lock:

@@ -95,11 +95,14 @@ def _require_names(repo: str, revision: str) -> None:
 def _read(info: CheckpointInfo) -> dict[str, bytes]:
     """The files as they are now, so that what was checked is what is sent; a card that is missing is made."""
     files = {CARD_FILE: model_card(info).encode()}
-    # The Hub's own cache links each file to one of its blobs; any other link would publish a file from elsewhere.
+    # The Hub's own cache links each file to one of its blobs, large ones by way of a folder that all repositories
+    # share; any other link would publish a file from elsewhere.
     allowed = (info.folder.resolve(), (info.folder / ".." / ".." / "blobs").resolve())
+    shared = (info.folder / ".." / ".." / ".." / "blobs").resolve()
     for name in FILES:
         path = info.folder / name
-        if path.is_symlink() and Path(os.path.realpath(path)).parent not in allowed:
+        real = Path(os.path.realpath(path)).parent
+        if path.is_symlink() and real not in allowed and real.parent != shared:
             raise CheckpointError(f"{name} is a link to a file elsewhere; put a copy in its place", info.source)
         try:
             files[name] = path.read_bytes()

@@ -13,6 +13,7 @@ from safetensors.numpy import save as serialize
 from abn.files import replace_file
 from abn.texts import one_line, whole_number
 from abn.usual import QUANTILES, BlockReference, Reference, Statistics
+from abn.weights import LONGEST_HEADER, header_length
 
 REFERENCE_FILE = "reference.safetensors"
 FORMAT = "abn-reference"
@@ -77,6 +78,8 @@ def load_reference(folder: str | Path, weights_sha256: str, source: str = "") ->
 
 def _read(path: Path, weights_sha256: str) -> Reference:
     try:
+        if header_length(path) > LONGEST_HEADER:
+            raise ReferenceFileError(f"{REFERENCE_FILE} has more than {LONGEST_HEADER:,} bytes of names; {REMEDY}")
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             _check_metadata(metadata, weights_sha256)

@@ -23,6 +23,12 @@ from torch import nn
 
 from abn.files import replace_file
 
+DAMAGED = (
+    EOFError, RuntimeError, pickle.UnpicklingError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+    AssertionError, OverflowError, struct.error,
+)  # fmt: skip
+"""What torch.load raises on files that were cut or changed, found by cutting and changing some thousands."""
+
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
 
@@ -67,7 +73,7 @@ def read(out: Path) -> dict:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"settings", "model", "optimizer", "log"} - set(state)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, struct.error, TypeError) as error:
+    except (OSError, *DAMAGED) as error:
         raise TrainingError(f"{path} is damaged or no state of a run", "name another --out") from error
     if missing:
         raise TrainingError(f"{path} is no state of a run: it lacks {sorted(missing)}", "name another --out")
@@ -99,6 +105,7 @@ def restore(out: Path, settings: dict) -> dict | None:
             "resume with the same, or name another --out",
         )
     with _writing(out, len(state["log"])):
+        _sweep(out)
         _store_log(out, state["log"])  # a kill between the two files leaves the log an epoch behind
     return state
 
@@ -142,6 +149,12 @@ def _writing(out: Path, epoch: int) -> Iterator[None]:
             f"epoch {epoch} could not be stored in {out}: {reason}; what stood there is untouched",
             f"{remedy} and pass --resume",
         ) from error
+
+
+def _sweep(out: Path) -> None:
+    """Delete what a kill while a state was written has left; nobody else has this run."""
+    for path in out.glob(f".{STATE_FILE}.*"):
+        path.unlink(missing_ok=True)
 
 
 def _store_log(out: Path, log: list[dict]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from abn.checkpoint_info import CheckpointError
 
-_REPO = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*(?<![.-])(?<!\.git)", re.ASCII)
+_REPO = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][\w.-]*(?<![.-])/[A-Za-z0-9_][\w.-]*(?<![.-])(?<!\.git)", re.ASCII)
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./+@-]{0,199}", re.ASCII)
 LONGEST_REPO = 96  # characters, the Hub's rule
 

@@ -19,6 +19,7 @@ _LFS_POINTER = b"version https://git-lfs"
 _PICKLES = (b"PK\x03\x04", b"\x80")  # how files of torch.save start: a pickle in a zip; before 2020 a bare one
 _WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
 _LONGEST_NAME = 80  # characters that a message quotes; ours have at most 45
+LONGEST_HEADER = 4_000_000  # bytes of names and metadata, of which each becomes twenty or more in memory
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -39,10 +40,19 @@ def read_safetensors(path: Path, source: str) -> dict[str, Tensor]:
             start = file.read(len(_LFS_POINTER))
         if start == _LFS_POINTER:
             raise CheckpointError(f"{path.name} is a Git LFS pointer, not the weights; run git lfs pull", source)
+        if (length := header_length(path)) > LONGEST_HEADER:
+            reason = (
+                f"{path.name} has a header of {length:,} bytes; expected at most {LONGEST_HEADER:,}: another file"
+            )
+            raise CheckpointError(reason, source)
         return load_file(path)
     except FileNotFoundError as error:
         pickles = sorted(other.name for other in path.parent.iterdir() if other.suffix in PICKLE_SUFFIXES)
-        reason = f"only {pickles[0]}; {PICKLE_REMEDY}" if pickles else "so there are no weights; put them there"
+        reason = (
+            f"only {one_line(pickles[0], _LONGEST_NAME)}; {PICKLE_REMEDY}"
+            if pickles
+            else "so there are no weights; put them there"
+        )
         raise CheckpointError(f"there is no {path.name}, {reason}", source) from error
     except SafetensorError as error:
         reason = f"{path.name} is no safetensors file, or is cut short; fetch or save the checkpoint anew"
@@ -50,6 +60,18 @@ def read_safetensors(path: Path, source: str) -> dict[str, Tensor]:
     except OSError as error:
         reason = f"{path.name} cannot be read ({error.strerror}); look at the file and its permissions"
         raise CheckpointError(reason, source) from error
+
+
+def header_length(path: Path) -> int:
+    """How many bytes of names, shapes and metadata a safetensors file begins with; 0 for a file that is none.
+
+    Raises:
+        OSError: where it cannot be read.
+    """
+    with path.open("rb") as file:
+        start, size = file.read(8), os.fstat(file.fileno()).st_size
+    length = int.from_bytes(start, "little")
+    return length if length <= size - 8 else 0
 
 
 def is_pickle(path: Path) -> bool:

@@ -24,6 +24,7 @@ import torch
 from abn.devices import describe_hardware
 from abn.inspector import Inspector
 from abn.networks import BASELINE, DMB, load_network
+from abn.options import require_at_least_one
 from benchmarks.mutations import good_files
 from benchmarks.requests import TOLERANCE, Request, difference, mix
 from benchmarks.server import served
@@ -92,10 +93,11 @@ def check(requests: list[Request], answers: dict[int, Answer], expected: list, w
             )
         else:
             largest, exact = max(largest, off), exact + (off == 0)
-    lost = len(requests) - sum(answer.kind != "lost" for answer in answers.values())
+    lost = sum(answer.kind == "lost" for answer in answers.values())
     print(
-        f"{what}: {len(requests)} sent, {lost} lost, {len(wrong)} other than computed alone; {exact} exactly the "
-        f"same, the largest difference is {largest:.1e} of the largest value (accepted: {TOLERANCE:.0e})"
+        f"{what}: {len(answers)} of {len(requests)} sent, {lost} lost, {len(wrong)} other than computed alone; "
+        f"{exact} exactly the same, the largest difference is {largest:.1e} of the largest value (accepted: "
+        f"{TOLERANCE:.0e})"
     )
     print("\n".join(wrong[:10]), end="\n" if wrong else "")
     return not wrong
@@ -110,6 +112,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=30, help="after which a phase sends no more")
     args = parser.parse_args()
+    require_at_least_one(parser, args, "alone")
     if not (1 <= args.clients <= MOST_CLIENTS and 1 <= args.requests <= MOST_REQUESTS):
         parser.error(f"expected 1 to {MOST_CLIENTS} clients and 1 to {MOST_REQUESTS} requests")
     try:

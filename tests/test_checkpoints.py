@@ -364,7 +364,18 @@ def test_a_stranger_names_no_folder(tmp_path, monkeypatch):
     (tmp_path / "user" / "repo").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert locate("user/repo@v1", hub_only=True) == HubSource("user/repo", "v1")
-    for name in ("user", "./user/repo", str(tmp_path), "~/x", "../x", "user/repo/x", "C:\\x", "user/repo\0"):
+    for name in (
+        "user",
+        "./user/repo",
+        str(tmp_path),
+        "~/x",
+        "../x",
+        "user/repo/x",
+        "C:\\x",
+        "user/repo\0",
+        "user-/x",
+        "user./x",
+    ):
         with pytest.raises(CheckpointError) as caught:
             load_checkpoint(name, public_only=True)
         assert "the Hub has no such names" in caught.value.reason
@@ -536,6 +547,14 @@ def test_a_truncated_safetensors_file(folder):
     path = folder / "model.safetensors"
     os.truncate(path, path.stat().st_size - 1000)
     assert "cut short" in reason(folder)
+
+
+def test_a_header_that_would_fill_the_memory_is_not_taken_apart(folder, monkeypatch):
+    path = folder / "model.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {"a": "x" * 5_000_000})
+    monkeypatch.setattr("abn.weights.load_file", None)
+    said = reason(folder)
+    assert "model.safetensors has a header of 5,000," in said and "expected at most 4,000,000: another file" in said
 
 
 def test_a_git_lfs_pointer(folder):

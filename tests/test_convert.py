@@ -61,6 +61,14 @@ def reason(file: Path, folder: Path, **options) -> str:
     return caught.value.reason
 
 
+@pytest.mark.parametrize(
+    ("options", "said"), [({"std": (0.0, 0.0, 0.0)}, "std"), ({"mean": (float("nan"), 0.5, 0.5)}, "mean")]
+)
+def test_wrong_colours_are_not_the_weights_fault(options, said, tmp_path):
+    torch.save(awake("resnet-s").state_dict(), tmp_path / "best.pth")
+    assert f"{said} is [" in reason(tmp_path / "best.pth", tmp_path / "checkpoint", **options)
+
+
 @pytest.mark.parametrize("architecture", ["resnet-s", "resnet-dmb"])
 def test_a_converted_checkpoint_answers_as_the_network_did(architecture, images, tmp_path):
     model = awake(architecture)

@@ -2,6 +2,7 @@ import errno
 import io
 import os
 import pickle
+import sys
 import types
 import urllib.error
 import zipfile
@@ -9,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 
 from abn import data as module
 from abn.data import CLASS_NAMES, MEAN, STD, DataError, load_cifar10, normalise, to_pixels
@@ -215,6 +217,24 @@ def test_torchvisions_files_are_read_and_fetched_only_on_request(tmp_path, monke
         assert np.array_equal(getattr(data, name), array)
         assert getattr(data, name).dtype == array.dtype
     assert (data.inexact_train, data.inexact_test) == (0, 0)
+
+
+def test_of_several_processes_one_downloads_at_a_time(tmp_path, monkeypatch):
+    fake_torchvision(monkeypatch)
+    made = sys.modules["torchvision.datasets"].CIFAR10
+    held = []
+
+    def cifar10(*args, **options):
+        try:
+            FileLock(tmp_path / "data" / ".download.lock", timeout=0, is_singleton=False).acquire()
+        except Timeout:
+            held.append(True)
+        return made(*args, **options)
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", cifar10)
+    load_cifar10(tmp_path / "data", download=True)
+    assert held == [True, True]
+    FileLock(tmp_path / "data" / ".download.lock", timeout=0).acquire().lock.release()
 
 
 def test_an_archive_comes_before_torchvisions_files(tmp_path, monkeypatch):

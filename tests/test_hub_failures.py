@@ -282,6 +282,7 @@ def test_a_folder_that_cannot_be_used_is_an_error_not_a_notice(files, bundled, t
 
 SCRIPT = """
 import sys
+import abn.hub  # which is imported late otherwise
 from abn.networks import load_network
 print("ready", flush=True)
 sys.stdin.readline()

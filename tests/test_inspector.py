@@ -120,6 +120,15 @@ def test_an_unknown_class_is_refused_with_what_there_is(inspector, pictures):
         inspector.attribute(pictures[0], "unicorn", None, "saliency", {})
 
 
+def test_an_answer_that_overflowed_is_told_and_not_shown_as_the_first_class(checkpoints, pictures):
+    """Weights that answer plain pictures may still be too large for others."""
+    broken = load_network(None, checkpoints / "resnet-s")
+    broken.model.linear.weight.data *= 1e38
+    modulated = load_network(None, checkpoints / "resnet-dmb")
+    with pytest.raises(ValueError, match="ResNet-S answers this picture with NaN or infinity: its weights are so l"):
+        Inspector(broken, modulated, CPU).inspect(pictures[0])
+
+
 def test_a_disagreement_is_one(inspector, pictures, labels):
     found = inspector.find_disagreement(pictures, labels, np.random.default_rng(0))
     assert found is not None, "these two networks are unrelated: they differ on some of sixty pictures"

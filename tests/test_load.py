@@ -45,8 +45,12 @@ def test_an_error_where_none_was_expected_is_wrong_and_one_that_says_as_much_rig
 def test_what_is_lost_or_wrong_is_counted(capsys):
     requests = [Request("inspect", "inspect", None, f"{i}.png", {}) for i in range(3)]
     right, wrong = answer(EXPECTED[1]), answer({"factors": [None, 2.0], "label": "ship"})
-    assert not check(requests, {0: right, 1: wrong}, [EXPECTED] * 3, "3 clients")
-    assert "3 clients: 3 sent, 1 lost, 2 other than computed alone; 1 exactly the same" in capsys.readouterr().out
+    answers = {0: right, 1: wrong, 2: answer("the connection broke", "lost")}
+    assert not check(requests, answers, [EXPECTED] * 3, "3 clients")
+    said = capsys.readouterr().out
+    assert "3 clients: 3 of 3 sent, 1 lost, 2 other than computed alone; 1 exactly the same" in said
+    assert not check(requests, {0: right}, [EXPECTED] * 3, "3 clients")  # the time was up
+    assert "3 clients: 1 of 3 sent, 0 lost, 2 other than computed alone" in capsys.readouterr().out
     assert check(requests, dict.fromkeys(range(3), right), [EXPECTED] * 3, "3 clients")
 
 

@@ -182,6 +182,24 @@ def test_a_hubs_choice_stays_at_its_commit(own, inspector, loads):
     assert len(loads) == 2  # the branch is asked for anew
 
 
+def test_what_lacked_something_is_fetched_anew_by_whoever_chooses_it_next(own, loads, monkeypatch):
+    """As a reference that the Hub's storage did not give just then."""
+    counted = module.open_network
+
+    def lacking(place, **options):
+        network = counted(place, **options)
+        return replace(network, notice="reference.safetensors could not be fetched" if len(loads) < 3 else None)
+
+    monkeypatch.setattr(module, "open_network", lacking)
+    name = f"somebody/resnet-dmb@{COMMIT}"  # as a link has it
+    pair = own.choose("", name)
+    assert own.notices(own.inspector(pair)) == ["reference.safetensors could not be fetched"]
+    assert len(loads) == 1  # and not for everything that is asked of it
+    for _ in range(3):
+        pair = own.choose("", name)
+    assert len(loads) == 3 and own.notices(own.inspector(pair)) == []
+
+
 def test_a_failure_is_not_kept(own, second, monkeypatch, loads):
     calls = []
 

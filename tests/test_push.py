@@ -167,6 +167,12 @@ def test_a_link_to_a_file_elsewhere_is_not_published(hub, folder, cache):
     push_checkpoint(folder, NEW)
     snapshot = load_checkpoint(NEW).info.folder
     assert (snapshot / "model.safetensors").is_symlink()  # to a blob of the cache
+    shared = cache / "blobs" / "ab" / "abcdef"  # where huggingface_hub keeps what it fetched by Xet
+    shared.parent.mkdir(parents=True)
+    blob = snapshot / (snapshot / "model.safetensors").readlink()
+    shared.write_bytes(blob.read_bytes())
+    blob.unlink()
+    blob.symlink_to(shared)
     push_checkpoint(snapshot, "someone/copy")
     assert head(hub, "someone/copy")["model.safetensors"] == head(hub)["model.safetensors"]
 
@@ -294,7 +300,10 @@ def test_a_namespace_of_others(hub, folder):
     assert "lets this token write nothing to others/network; give one with write access to others" in reason
 
 
-@pytest.mark.parametrize("repo", ["network", "a/b/c", "some one/network", "someone/.x", "someone/a--b", "/tmp/x", ""])
+@pytest.mark.parametrize(
+    "repo",
+    ["network", "a/b/c", "some one/network", "someone/.x", "someone/a--b", "someone-/x", "someone./x", "/tmp/x", ""],
+)
 def test_a_name_that_can_be_none(hub, folder, repo):
     assert "the Hub takes no such names; expected user/repo" in refused(folder, repo)
     assert hub.requests == []

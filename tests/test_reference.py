@@ -322,6 +322,14 @@ def test_a_damaged_reference_is_refused_by_name(small, tmp_path, metadata, tenso
     assert len(str(caught.value)) < 400
 
 
+def test_metadata_that_would_fill_the_memory_are_not_taken_apart(small, tmp_path, monkeypatch):
+    save_reference(small, tmp_path)
+    _rewrite(tmp_path, {"class_names": f"[{'{},' * 1_500_000}{{}}]"})
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(ReferenceFileError, match="has more than 4,000,000 bytes of names; make it anew with"):
+        load_reference(tmp_path, SHA)
+
+
 @pytest.mark.parametrize("cut", [0, 5, 300, -1])
 def test_a_truncated_reference_is_refused(small, tmp_path, cut):
     path = save_reference(small, tmp_path)

@@ -115,17 +115,26 @@ def test_resuming_with_other_images_is_refused_and_an_older_state_does_not_say(t
     assert len(go(tiny_run(), tmp_path, resume=True)[1]) == tiny_run().recipe.epochs
 
 
+def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
+    go(tiny_run(), tmp_path)
+    (tmp_path / ".state.pt.123.456").write_bytes(b"half a state")
+    (tmp_path / "notes.txt").touch()
+    go(tiny_run(), tmp_path, resume=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "notes.txt", "state.pt"]
+
+
 def torch_file(path, value):
     torch.save(value, path)
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["junk", "empty", "truncated", "foreign", "no dictionary"])
+@pytest.mark.parametrize("kind", ["junk", "a word", "empty", "truncated", "foreign", "no dictionary"])
 def test_a_state_that_is_none_is_refused(tmp_path, kind):
     path = tmp_path / "state.pt"
     go(tiny_run(), tmp_path)
     content = {
         "junk": lambda: b"junk",
+        "a word": lambda: b"hello\n",
         "empty": lambda: b"",
         "truncated": lambda: path.read_bytes()[:-500],
         "foreign": lambda: torch_file(tmp_path / "other.pt", {"weights": torch.zeros(2)}),

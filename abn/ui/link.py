@@ -153,12 +153,13 @@ def build(
     threads = anyio.CapacityLimiter(MOST_AT_ONCE + MOST_WAITING)
     waiting: set[int] = set()
 
-    def load(names: list[str]) -> tuple[Pair, Compared]:
+    def load(names: list[str]) -> tuple[Pair, Compared, list[str]]:
         # Whoever made the link does not get to look for folders on this machine.
         chosen = pairs.choose(*names, folders=False)
-        return chosen, compared_networks(pairs.inspector(chosen))
+        inspector = pairs.inspector(chosen)
+        return chosen, compared_networks(inspector), pairs.notices(inspector)
 
-    async def choose(request: gr.Request, number: int, names: list[str]) -> tuple[Pair, Compared]:
+    async def choose(request: gr.Request, number: int, names: list[str]) -> tuple[Pair, Compared, list[str]]:
         """The networks of a link, as soon as there is a place: all of a class may open it in the same minute."""
         if len(waiting) >= MOST_LINKS:
             raise BusyError("other links' networks are being loaded just now; open it again in a minute")
@@ -188,7 +189,7 @@ def build(
         loaded = gr.Markdown(visible=False)
         number = choices.begin(request.session_hash)
         try:
-            chosen, compared = await choose(request, number, asked)
+            chosen, compared, notices = await choose(request, number, asked)
             choices.require(request.session_hash, number)
         except Superseded:
             yield [loaded, *unchanged]
@@ -197,6 +198,8 @@ def build(
             gr.Warning(html.escape(about.LINK_NETWORKS.format(reason=error), quote=False))
             yield [loaded, *unchanged]
             return
+        for said in notices:
+            gr.Warning(html.escape(said, quote=False))
         yield [loaded, chosen, *pair_marks(chosen), *refit.update(compared)]
 
     @told
