@@ -30,7 +30,7 @@ from abn.summary import Row, row_of, to_csv
 
 SUMMARY_FILE = "summary.csv"
 STALE = 3600.0  # seconds after which an unfinished bundle is taken for a killed run's
-_UNFINISHED = re.compile(r"\..+-[0-9a-f]{8}(-\d+)?(\.zip)?\.\d+(old)?")
+_UNFINISHED = re.compile(r"\..+-[0-9a-f]{8}(-\d+)?(\.zip)?(\.\d+){1,2}(old)?")
 
 
 @dataclass(frozen=True)

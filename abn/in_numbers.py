@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -27,6 +28,10 @@ def response_rows(result: PictureResult) -> list[list]:
     return rows
 
 
+def _region_value(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:+.4g}"
+
+
 def region_rows(found: Sequence[Sequence[figures.Region]], adds_up: bool) -> list[list[str]]:
     """For each region its rows, its columns, and every map's value in it.
 
@@ -35,6 +40,10 @@ def region_rows(found: Sequence[Sequence[figures.Region]], adds_up: bool) -> lis
         adds_up: as `abn.attribution_methods.Method` has it.
     """
     return [
-        ["{}–{}".format(*same[0].rows), "{}–{}".format(*same[0].columns), *(f"{r.value(adds_up):+.4g}" for r in same)]
+        [
+            "{}–{}".format(*same[0].rows),
+            "{}–{}".format(*same[0].columns),
+            *(_region_value(r.value(adds_up)) for r in same),
+        ]
         for same in zip(*found, strict=True)
     ]

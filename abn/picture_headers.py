@@ -17,6 +17,11 @@ MOST_PARTS = 50_000
 MOST_COMMENTS = 256_000  # bytes of a GIF before its first picture
 MOST_COPIES = 4
 """How many times a TIFF may be read."""
+LARGEST_TILES = 100_000_000
+"""Pixels of a TIFF's tiles together, which are decoded whole however little of them is in the picture."""
+SMALL_TILES = 4_000_000  # such pixels that are taken of any picture
+WIDEST_ENCODED = 65_535
+"""Pixels across of a BMP that is run-length encoded: a few of its bytes may skip 255 lines, which Pillow fills."""
 
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _JPEG_TAGS = re.compile(rb"\xff(?:\xe1..(?=Exif\0\0)|\xe2..(?=MPF\0))", re.DOTALL)
@@ -24,6 +29,7 @@ _JPEG_TAGS = re.compile(rb"\xff(?:\xe1..(?=Exif\0\0)|\xe2..(?=MPF\0))", re.DOTAL
 _WITHOUT_LENGTH = {0x01, 0xC8, 0xD8, 0xD9, *range(0xF0, 0xFE)}  # as Pillow reads them
 _ORIENTATION = 0x0112
 _WHOLE = {1: "B", 3: "H", 4: "I"}  # types of a TIFF
+_WIDTH, _HEIGHT, _STRIPS, _TILE_WIDTH, _TILE_HEIGHT, _TILES = 256, 257, 273, 322, 323, 324  # tags of a TIFF
 
 
 class HeaderError(ValueError):
@@ -37,10 +43,10 @@ def tamed(data: bytes, name: str) -> tuple[bytes, bytes]:
         name: Pillow's of the format.
 
     Raises:
-        HeaderError: for a JPEG or GIF whose header asks for more than any picture needs.
+        HeaderError: for a file whose header asks for more than any picture needs.
     """
-    if name == "GIF":
-        _require_modest_gif(data)
+    if name in _REQUIREMENTS:
+        _REQUIREMENTS[name](data)
     if name != "JPEG":
         return data, b""
     _require_few_scans(data)
@@ -118,6 +124,13 @@ def _require_modest_gif(data: bytes) -> None:
         if data[place] == 0x21:
             comment = data[place + 1 : place + 2] == b"\xfe"
             place += 2
+            first, second = data[place : place + 1], place + 1 + (data[place] if place < len(data) else 0)
+            # Here Pillow goes on reading beyond the end of the extension.
+            if not comment and (
+                first == b"\0"
+                or (data[place + 1 : second].startswith(b"NETSCAPE2.0") and data[second : second + 1] == b"\0")
+            ):
+                raise HeaderError
             while place < len(data) and (length := data[place]):
                 place += 1 + length
                 parts, comments = parts + 1, comments + length * comment
@@ -126,3 +139,63 @@ def _require_modest_gif(data: bytes) -> None:
         place += 1  # the empty block at the end of an extension, or a byte of nothing, which Pillow passes over
         if parts > MOST_PARTS:
             raise HeaderError
+
+
+def _require_modest_bmp(data: bytes) -> None:
+    """A header of 14 bytes, then another: its size, width, height, planes and bits, and how it is compressed."""
+    try:
+        size, width = struct.unpack_from("<Ii", data, 14)
+        compression = struct.unpack_from("<I", data, 30)[0] if size > 12 else 0
+    except struct.error:
+        return  # too short to be one, as Pillow finds too
+    if compression in (1, 2) and abs(width) > WIDEST_ENCODED:
+        raise HeaderError(
+            f"is run-length encoded and {abs(width):,} pixels wide, and at most {WIDEST_ENCODED:,} are read"
+        )
+
+
+def _require_modest_tiff(data: bytes) -> None:
+    """TIFF 6.0, sections 2 and 15, and BigTIFF: the first table says how the picture lies in strips or tiles."""
+    if data[:4] == b"MM\0\x2b":  # which Pillow takes for another kind than its decoder does
+        raise HeaderError
+    tags = _tiff_tags(data)
+    for name in (_STRIPS, _TILES):
+        if tags.get(name, (0, 0))[0] > MOST_PARTS:
+            raise HeaderError
+    if _TILE_WIDTH not in tags and _TILE_HEIGHT not in tags:
+        return
+    width, height, across, down = (tags.get(tag, (1, 0))[1] for tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT))
+    if across < 1 or down < 1:
+        raise HeaderError
+    pixels = -(-width // across) * -(-height // down) * across * down
+    if pixels > min(max(SMALL_TILES, 4 * width * height), LARGEST_TILES):
+        raise HeaderError(
+            f"consists of tiles of {pixels / 1e6:,.0f} megapixels together, far more than the picture has"
+        )
+
+
+def _tiff_tags(data: bytes) -> dict[int, tuple[int, int]]:
+    """How many values each tag has, and the first of whole numbers; the largest, where a tag stands several times."""
+    order = {b"II": "<", b"MM": ">"}[data[:2]]
+    found: dict[int, tuple[int, int]] = {}
+    big, kinds = data[2] == 43, _WHOLE | {16: "Q"}
+    try:
+        (start,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)
+        (count,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, start)
+        first, size = start + (8 if big else 2), 20 if big else 12
+        for place in range(first, first + size * min(count, MOST_PARTS), size):
+            tag, kind, values = struct.unpack_from(f"{order}HH{'Q' if big else 'I'}", data, place)
+            value = 0
+            if kind in kinds and values:
+                letter, inline = kinds[kind], place + (12 if big else 8)
+                if struct.calcsize(letter) * values > (8 if big else 4):  # stands elsewhere
+                    (inline,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, inline)
+                (value,) = struct.unpack_from(f"{order}{letter}", data, inline)
+            before = found.get(tag, (0, 0))
+            found[tag] = max(before[0], values), max(before[1], value)
+    except (struct.error, OverflowError):  # it ends within its table, or points beyond it
+        pass
+    return found
+
+
+_REQUIREMENTS = {"GIF": _require_modest_gif, "BMP": _require_modest_bmp, "TIFF": _require_modest_tiff}

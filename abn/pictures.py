@@ -77,6 +77,7 @@ def read_picture(source: bytes | Path) -> Image.Image:
             name = _FORMATS.get(picture.format or "", "JPEG")
             with _any_failure_means(_damaged(name)):
                 picture.load()
+            _mend_transparent_colour(picture, data)
             turn = _turn_upright(picture)
             rgb = _to_rgb(picture, name)
             return rgb if turn is None else rgb.transpose(turn)
@@ -182,6 +183,20 @@ def _raw_profile(text: str) -> bytes:
         return bytes.fromhex("".join(text.split("\n")[3:]))
     except ValueError:
         return b""
+
+
+def _mend_transparent_colour(picture: Image.Image, data: bytes) -> None:
+    """Bring a PNG's transparent colour to 8 bits, as Pillow does its pixels and not that: it compares the two.
+
+    PNG, 11.3.2: the colour has the picture's depth. Of 16 bits the high byte is compared, which is what is left.
+    """
+    colour, depth = picture.info.get("transparency"), data[24] if len(data) > 24 else 8
+    if picture.format != "PNG":
+        return
+    if picture.mode == "RGB" and depth == 16 and isinstance(colour, tuple):
+        picture.info["transparency"] = tuple(value >> 8 for value in colour)
+    elif picture.mode == "L" and depth in (2, 4) and isinstance(colour, int):
+        picture.info["transparency"] = colour * (255 // (2**depth - 1))
 
 
 def _to_rgb(picture: Image.Image, name: str) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,7 +80,7 @@ def _from_zip(path: Path) -> bytes:
                 raise ExportError(f"{path} holds {len(found)} files called {RESULT_FILE}; expected one.")
             with archive.open(found[0]) as file:
                 return file.read(LARGEST_EXPORT + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as error:
         raise ExportError(f"{path} is a damaged or encrypted zip; take the bundle anew.") from error
 
 

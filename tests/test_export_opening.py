@@ -17,10 +17,11 @@ from PIL import Image
 from abn.attribution import Attribution
 from abn.attribution_pair import AttributionPair
 from abn.checkpoint_info import MOST_CLASSES, CheckpointError, parse_config
-from abn.export import Export, ExportError, read_export, to_csv, to_html, to_json, to_png
+from abn.export import Export, ExportError, opening, read_export, to_csv, to_html, to_json, to_png
 from abn.export.document import LARGEST_EXPORT
 from abn.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
 from abn.export.opening import MOST_BLOCKS, MOST_CHANNELS
+from abn.export.stored import store
 from abn.in_numbers import response_rows
 from abn.results import BlockResult, NetworkResult, PictureResult
 from abn.usual import BlockReference, Statistics
@@ -278,6 +279,25 @@ def test_as_many_blocks_and_channels_as_allowed_are_opened_and_no_more(document,
         read_export(json.dumps(changed).encode())
 
 
+def test_gate_weights_are_limited_in_all(document, monkeypatch):
+    """Each is a cell of a figure and a column of a table."""
+    weights = sum(len(block["gate_weights"]) for block in document["dmb"]["blocks"].values())
+    monkeypatch.setattr(opening, "MOST_WEIGHTS", weights)
+    read_export(json.dumps(document).encode())
+    monkeypatch.setattr(opening, "MOST_WEIGHTS", weights - 1)
+    with pytest.raises(
+        ExportError, match=f"dmb.blocks has {weights} gate weights in all; expected at most {weights - 1}"
+    ):
+        read_export(json.dumps(document).encode())
+
+
+def test_long_lists_are_refused_by_their_length(document):
+    with pytest.raises(ExportError, match="class_names is .*; expected a list of at most 10,000 names"):
+        read_export(with_(document, "class_names", [7] * 10_001))
+    with pytest.raises(ExportError, match="manifest.picture.used is .*; expected 4 whole numbers"):
+        read_export(with_(document, "manifest/picture/used", ["a"] * 5))
+
+
 def test_classes_are_limited_as_those_of_a_checkpoint_are(document):
     changed = copy.deepcopy(document)
     changed["class_names"] = [f"class {number}" for number in range(MOST_CLASSES + 1)]
@@ -394,3 +414,12 @@ def test_names_bring_no_markup_into_the_page(small):
     assert b"<img src=x" not in page
     assert page.count(b"</script>") == 4
     assert b"&lt;/script&gt;&lt;img src=x" in page
+
+
+def test_what_is_kept_of_a_picture_is_for_it_also_where_a_factor_is_no_number():
+    """As of weights that overflow; it is another picture's that is refused."""
+    values = np.array([1.0, np.nan], np.float32)
+    kept = store(statistics(2), values, 0)
+    assert np.isnan(kept.percentile(values.copy())[1])
+    with pytest.raises(ValueError, match="an export knows where its own"):
+        kept.percentile(np.array([1.0, 1.0], np.float32))

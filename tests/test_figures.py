@@ -334,6 +334,12 @@ def test_unusual_channels_pass_over_what_cannot_be_compared():
         figures.unusual_channels(blocks, n=0)
 
 
+def test_every_channel_is_listed_also_those_that_cannot_be_compared():
+    blocks = [BlockFactors("b", np.array([1.0, 1.5, 1.2]), np.array([0.9, 1.0, 0.9]), np.array([0.1, 0.0, 0.1]))]
+    assert [row.channel for row in figures.every_channel(blocks)] == [2, 0, 1]
+    assert np.isnan(figures.every_channel(blocks)[2].deviation)
+
+
 def test_sentence_of_unusual_channels():
     rows = figures.unusual_channels(two_blocks(), n=3)
     assert figures.sentence_of_unusual(rows) == (

@@ -15,6 +15,7 @@ from PIL import Image
 
 from abn import bulk, command_line
 from abn.export import document, read_export, write_folder
+from abn.files import _beside
 from abn.inspector import Inspector
 from abn.memory import DeviceMemoryError
 from abn.picture_files import find_pictures
@@ -338,13 +339,17 @@ def test_names_are_cut_to_what_a_file_system_takes_and_at_no_letters_middle(lett
 
 
 def test_leftovers_of_a_killed_run_are_swept_once_they_are_old(tmp_path):
-    names = (".a-0123abcd.77", ".a-0123abcd-2.zip.77", ".a-0123abcd.78", ".a-notes.77")
-    for name in names:
-        (tmp_path / name).mkdir()
-    for name in names[:2] + names[3:]:
-        os.utime(tmp_path / name, (0, 0))
+    bundle = tmp_path / "a-0123abcd"
+    paths = [
+        _beside(bundle), _beside(bundle, "old"), _beside(tmp_path / "a-0123abcd-2.zip"), tmp_path / ".a-0123abcd.77",
+        tmp_path / ".a-notes.77", _beside(tmp_path / "b-0123abcd"),
+    ]  # fmt: skip
+    for path in paths:
+        path.mkdir()
+    for path in paths[:-1]:
+        os.utime(path, (0, 0))
     bulk._sweep(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".a-0123abcd.78", ".a-notes.77"]
+    assert sorted(tmp_path.iterdir()) == sorted(paths[-2:])
 
 
 def test_two_modulated_networks_of_other_classes(two_modulated, album, tmp_path):

@@ -22,6 +22,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from abn import pictures
 from abn.data import CLASS_NAMES
+from abn.picture_headers import HeaderError, tamed
 from abn.pictures import (
     FITS,
     MAX_PIXELS,
@@ -91,6 +92,28 @@ def test_the_first_picture_of_several_is_taken(format):
     picture = read_picture(encoded(first, format, save_all=True, append_images=[second]))
     red, green, blue = picture.getpixel((4, 3))
     assert min(red, 255 - green, 255 - blue) > 240
+
+
+def transparent_png(depth: int, colour: int, key: bytes, row: bytes, width: int) -> bytes:
+    """One row of a picture in which one colour, `key`, is transparent."""
+    data = png(width, 1, depth=depth, colour=colour, body=b"\0" + row)
+    place = data.index(b"IDAT") - 4
+    chunk = struct.pack(">I", len(key)) + b"tRNS" + key + struct.pack(">I", zlib.crc32(b"tRNS" + key))
+    return data[:place] + chunk + data[place:]
+
+
+def test_a_transparent_colour_of_any_depth_is_that_colour():
+    key, black = struct.pack(">3H", 0x8000, 0, 0), bytes(6)
+    picture = read_picture(transparent_png(16, 2, key, key + black, 2))
+    assert [picture.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (0, 0, 0)]
+    for depth, levels in ((2, 3), (4, 15)):  # levels 1 and 0
+        row = bytes([1 << 8 - depth])
+        picture = read_picture(transparent_png(depth, 0, struct.pack(">H", 1), row, 2))
+        assert [picture.getpixel((x, 0))[0] for x in (0, 1)] == [255, 0]
+        opaque = read_picture(transparent_png(depth, 0, struct.pack(">H", levels), row, 2))
+        assert opaque.getpixel((0, 0))[0] == 255 // levels
+    eight = read_picture(transparent_png(8, 0, struct.pack(">H", 10), bytes([10, 11]), 2))
+    assert [eight.getpixel((x, 0))[0] for x in (0, 1)] == [255, 11]
 
 
 @pytest.mark.parametrize("mode", ["1", "L"])
@@ -354,6 +377,75 @@ def test_a_gif_of_countless_comments_is_refused():
         assert refusal(data).startswith("This GIF file is damaged")
     said = gif[:start] + b"\x21\xfe" + b"\x05hello" * 100 + b"\0" + gif[start:]
     assert np.array_equal(read_picture(said), read_picture(gif))
+
+
+def test_a_gif_that_makes_pillow_read_beyond_an_extension_is_refused():
+    """What it then reads as one block after the other would not have been counted."""
+    gif = encoded(noise(), "GIF")
+    start = gif.index(b"\x2c", 13 + 3 * 256)
+    for extension in (b"\x21\xf9\0", b"\x21\x01\0", b"\x21\xff\x0bNETSCAPE2.0\0"):
+        assert refusal(gif[:start] + extension + gif[start:]).startswith("This GIF file is damaged")
+    looped = gif[:start] + b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0" + gif[start:]
+    assert np.array_equal(read_picture(looped), read_picture(gif))
+
+
+def run_length_bmp(width: int, body: bytes) -> bytes:
+    palette = b"".join(bytes([value, value, value, 0]) for value in range(256))
+    header = struct.pack("<IiiHHIIiiII", 40, width, 1, 1, 8, 1, len(body), 0, 0, 256, 0)
+    start = 14 + len(header) + len(palette)
+    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + header + palette + body
+
+
+def test_a_bmp_whose_few_bytes_skip_millions_of_pixels_is_refused():
+    """Pillow fills what is skipped before it looks at how large the picture is."""
+    skip = bytes([0, 2, 0, 255, 0, 1])
+    assert refusal(run_length_bmp(50_000_000, skip)).startswith(
+        "The BMP is run-length encoded and 50,000,000 pixels wide, and at most 65,535 are read; save it anew"
+    )
+    assert peak(run_length_bmp(65_535, skip)) < 60_000_000
+    assert np.asarray(read_picture(run_length_bmp(4, bytes([3, 7, 1, 9, 0, 1]))))[0, :, 0].tolist() == [7, 7, 7, 9]
+
+
+def tiff(order: str, big: bool, **tags: int) -> bytes:
+    """A table of tags, each a number or the number of values that stand elsewhere, and nothing else."""
+    numbers = {"width": 256, "height": 257, "strips": 273, "across": 322, "down": 323, "tiles": 324}
+    word = "Q" if big else "I"
+
+    def entry(name: str, value: int) -> bytes:
+        if name in ("strips", "tiles"):
+            return struct.pack(f"{order}HH{word}{word}", numbers[name], 4, value, 8)
+        return struct.pack(f"{order}HH{word}I", numbers[name], 4, 1, value) + bytes(4 * big)
+
+    mark = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}H", 43 if big else 42)
+    mark += struct.pack(f"{order}HHQ", 8, 0, 16) if big else struct.pack(f"{order}I", 8)
+    table = b"".join(entry(name, value) for name, value in tags.items())
+    return mark + struct.pack(f"{order}{'Q' if big else 'H'}", len(tags)) + table + bytes(1000)
+
+
+@pytest.mark.parametrize(("order", "big"), [("<", False), (">", False), ("<", True)])
+def test_a_tiff_of_far_more_pixels_than_the_picture_has_is_refused(order, big):
+    def refused(**tags):
+        with pytest.raises(HeaderError) as caught:
+            tamed(tiff(order, big, **tags), "TIFF")
+        return str(caught.value)
+
+    assert refused(width=16, height=16, across=32_768, down=32_768).startswith(
+        "consists of tiles of 1,074 megapixels"
+    )
+    assert "tiles of 204,8" in refused(width=50_000_000, height=1, across=4096, down=4096)
+    assert refused(width=16, height=16, across=0, down=16) == ""
+    assert refused(width=16, height=16, strips=60_000) == refused(width=16, height=16, tiles=60_000) == ""
+    for tags in (
+        {"width": 16, "height": 16, "across": 1024, "down": 1024},
+        {"width": 7000, "height": 7000, "across": 256, "down": 256, "tiles": 784},
+        {"width": 7000, "height": 7000, "strips": 7000},
+    ):
+        assert tamed(tiff(order, big, **tags), "TIFF")[1] == b""
+
+
+def test_a_tiff_that_pillow_and_its_decoder_read_in_two_ways_is_refused():
+    with pytest.raises(HeaderError):
+        tamed(tiff(">", True, width=16, height=16), "TIFF")
 
 
 def test_a_jpeg_of_countless_markers_is_refused():

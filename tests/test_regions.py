@@ -37,6 +37,19 @@ def test_sizes_that_do_not_divide_and_values_that_are_not_finite():
     assert regions(np.zeros((2, 2)), (1, 1)) == [Region((0, 1), (0, 1), 0.0, 0.0)]
 
 
+def test_a_region_without_a_value_is_not_one_of_0():
+    values = np.array([[np.nan, np.nan, -3.0, 1.0]])
+    found = regions(values, (1, 2))
+    assert np.isnan(found[0].total) and found[1].total == -2.0
+    assert [row[2] for row in region_rows([found], adds_up=True)] == ["–", "-2"]
+    assert words.regions("a", found, adds_up=True) == (
+        "**a**: lowest in rows 0–0, columns 2–3 (sum -2; 100 % of the absolute sum)."
+    )
+    assert (
+        words.regions("a", regions(np.full((2, 2), np.nan), (1, 1)), adds_up=True) == "**a**: no region has a value."
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "grid", "message"),
     [

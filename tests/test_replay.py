@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -180,6 +181,13 @@ def test_a_bundle_that_is_none_is_refused(run, tmp_path, bundle):
     code, _, complaint = run(bundle)
     assert code == 2 and "was cut short" in complaint
     assert "cannot be read (No such file or directory); name a bundle's folder" in run(tmp_path / "none")[2]
+    with zipfile.ZipFile(tmp_path / "spoilt.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("result.json", "{}" * 1000)
+    spoilt = bytearray((tmp_path / "spoilt.zip").read_bytes())
+    spoilt[60] ^= 0xFF
+    (tmp_path / "spoilt.zip").write_bytes(spoilt)
+    with pytest.raises(ExportError, match="spoilt.zip is a damaged or encrypted zip"):
+        replay.open_bundle(tmp_path / "spoilt.zip")
     (tmp_path / "broken.zip").write_bytes(b"PK\x05\x06" + b"\0" * 18)
     with pytest.raises(ExportError, match="holds 0 files called result.json"):
         replay.open_bundle(tmp_path / "broken.zip")

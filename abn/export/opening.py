@@ -19,6 +19,7 @@ from abn.usual import BlockReference
 MOST_BLOCKS = 32  # of a network; ours have six
 MOST_CHANNELS = 4096  # of a block; ours have up to 256
 MOST_IN_ALL = 16_384  # channels of a network's blocks together; ours have 896
+MOST_WEIGHTS = 10_000  # gate weights likewise; ours have 24
 SUM_TOLERANCE = 1e-3  # of probabilities and gate weights, which sum to 1 but for rounding
 
 
@@ -80,6 +81,8 @@ def _read_network(part: Part, class_names: tuple[str, ...], manifest: Manifest, 
         blocks=tuple(_read_block(blocks.part(name), name, int(values.argmax())) for name in names),
     )
     _require_at_most(MOST_IN_ALL, sum(len(block.factors) for block in network.blocks), "channels in all", blocks)
+    weights = sum(0 if block.gate_weights is None else len(block.gate_weights) for block in network.blocks)
+    _require_at_most(MOST_WEIGHTS, weights, "gate weights in all", blocks)
     if (network.label, network.architecture) != (origin.label, origin.architecture):
         raise ExportError(f"{side} is another network than the manifest says; the export was changed.")
     num_biases = {None if block.gate_weights is None else len(block.gate_weights) for block in network.blocks}

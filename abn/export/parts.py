@@ -12,6 +12,7 @@ import numpy as np
 
 from abn.texts import LONGEST_TEXT, is_line
 
+MOST_NAMES = 10_000
 LARGEST_NUMBER = 1e30  # far from where float32 overflows, and far above anything a network says
 MOST_LISTS = 200_000  # a list takes sixty bytes and only two in the file
 
@@ -111,6 +112,8 @@ class Part:
 
     def names(self) -> tuple[str, ...]:
         """One or more different texts."""
+        if isinstance(self.value, list) and len(self.value) > MOST_NAMES:
+            raise self.error(f"a list of at most {MOST_NAMES:,} names")
         names = tuple(element.text() for element in self.elements())
         if not names or len(set(names)) != len(names):
             raise self.error("a list of one or more different names")
@@ -122,10 +125,9 @@ class Part:
         return self.value
 
     def wholes(self, count: int, least: int = 0) -> tuple[int, ...]:
-        elements = self.elements()
-        if len(elements) != count:
+        if not isinstance(self.value, list) or len(self.value) != count:
             raise self.error(f"{count} whole numbers")
-        return tuple(element.whole(least) for element in elements)
+        return tuple(element.whole(least) for element in self.elements())
 
     def number(self) -> float:
         if not _is_number(self.value):

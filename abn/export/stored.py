@@ -45,7 +45,7 @@ class StoredStatistics:
         Raises:
             ValueError: for other values, or another class than the one stored.
         """
-        if not np.array_equal(values, self.values) or class_index not in (None, self.class_index):
+        if not np.array_equal(values, self.values, equal_nan=True) or class_index not in (None, self.class_index):
             raise ValueError(
                 "an export knows where its own picture's values stand among all images and among those of class "
                 f"{self.class_index}, and nothing else; ask the checkpoint's reference"

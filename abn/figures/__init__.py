@@ -17,7 +17,7 @@ from abn.figures.regions import Region, regions
 from abn.figures.results import ARM_STYLES, ArmRuns, contrast_intervals, learning_curves, seed_points
 from abn.figures.style import BASELINE_COLOUR, DMB_COLOUR
 from abn.figures.sums import channel_sum
-from abn.figures.words import UnusualChannel, sentence_of_unusual, unusual_channels
+from abn.figures.words import UnusualChannel, every_channel, sentence_of_unusual, unusual_channels
 
 __all__ = [
     "ARM_STYLES",
@@ -31,6 +31,7 @@ __all__ = [
     "attribution_strip",
     "channel_sum",
     "contrast_intervals",
+    "every_channel",
     "factor_heatmap",
     "frozen_conditions",
     "gate_weights",

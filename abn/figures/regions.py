@@ -35,7 +35,7 @@ def regions(values: np.ndarray, grid: tuple[int, int] = (4, 4)) -> list[Region]:
     """The regions of a map, row by row, as equal in size as its size allows.
 
     Args:
-        values: (H, W), signed; values that are not finite count as 0.
+        values: (H, W), signed; values that are not finite count as 0, a region of nothing else has a total of NaN.
         grid: regions down and across.
 
     Raises:
@@ -46,13 +46,15 @@ def regions(values: np.ndarray, grid: tuple[int, int] = (4, 4)) -> list[Region]:
         raise ValueError(f"the map has shape {values.shape}; expected (H, W)")
     if not all(1 <= parts <= size for parts, size in zip(grid, values.shape, strict=True)):
         raise ValueError(f"the grid is {grid[0]} × {grid[1]}; expected 1 to {values.shape[0]} × {values.shape[1]}")
-    values = np.where(np.isfinite(values), values, 0.0)
+    known = np.isfinite(values)
+    values = np.where(known, values, 0.0)
     whole = np.abs(values).sum()
     found = []
     for rows in np.array_split(np.arange(values.shape[0]), grid[0]):
         for columns in np.array_split(np.arange(values.shape[1]), grid[1]):
-            part = values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            here = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            part = values[here]
             share = float(np.abs(part).sum() / whole) if whole else 0.0
             ends = [(int(line[0]), int(line[-1])) for line in (rows, columns)]
-            found.append(Region(*ends, float(part.sum()), share))
+            found.append(Region(*ends, float(part.sum()) if known[here].any() else np.nan, share))
     return found

@@ -82,6 +82,17 @@ def unusual_channels(blocks: Sequence[BlockFactors], n: int = 10) -> list[Unusua
     return sorted(rows, key=lambda row: -abs(row.deviation))[:n]
 
 
+def every_channel(blocks: Sequence[BlockFactors]) -> list[UnusualChannel]:
+    """All channels, as `unusual_channels` orders them; then those whose deviation is not defined.
+
+    Raises:
+        ValueError: for a block without `mean` and `sd`, or without channels.
+    """
+    compared = unusual_channels(blocks, n=sum(len(block.factors) for block in blocks))
+    others = [np.flatnonzero(~np.isfinite(block.deviation)) for block in blocks]
+    return compared + [_row(block, int(c)) for block, rest in zip(blocks, others, strict=True) for c in rest]
+
+
 def sentence_of_unusual(rows: Sequence[UnusualChannel]) -> str:
     """What `unusual_channels` found, in two sentences of plain text."""
     if not rows:

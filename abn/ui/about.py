@@ -223,7 +223,7 @@ GLOSSARY = """
 | **response** | a convolution's mean output in one channel, before its factor |
 | **logit** | a class's score, before the softmax |
 | **raw softmax** | the probabilities as the network gives them: they are not calibrated, so 99 % is not "right 99 times in 100" |
-| **attribution** | a signed share of the answer for every pixel, by one of several methods that need not agree |
+| **attribution** | a signed number for every pixel, by one of several methods that need not agree; with some a share of the answer |
 | **target** | the class whose logit is attributed; with another class "against" it, the difference of the two logits |
 | **stage**, **ReLU** | of Grad-CAM: the blocks behind which its map is taken, and whether negative parts are left out |
 | **window**, **stride** | of Occlusion: the square that is covered, and how far it moves, in pixels |

@@ -15,6 +15,7 @@ from abn.pictures import FITS, fit
 from abn.ui import attribution_controls
 from abn.ui.edge import refuse, told
 from abn.ui.picture_input import PictureInput
+from abn.ui.whole_number import WholeNumber
 
 IMAGE = "The picture: PNG, JPEG, WebP, GIF, BMP or TIFF of at most 20 MB, uploaded or as a base64 data: address."
 EVERY_BLOCK = "(every block)"
@@ -104,15 +105,6 @@ def add_endpoints(own: Inspector) -> None:
     )  # fmt: skip
 
 
-class _WholeNumber(gr.Number):
-    """A number that is handed on as it was sent, where `gr.Number` would round it: `Change` refuses what is none."""
-
-    is_template = True
-
-    def preprocess(self, payload: float | None) -> float | int | None:
-        return int(payload) if isinstance(payload, float) and payload.is_integer() else payload
-
-
 def _change_controls(own: Inspector) -> list[gr.components.Component]:
     """What a `Change` takes, in its order; it says itself what it does not take."""
     blocks = [name for name, _ in own.dmb.model.blocks()]
@@ -120,8 +112,8 @@ def _change_controls(own: Inspector) -> list[gr.components.Component]:
         gr.Dropdown([EVERY_BLOCK, *blocks], value=EVERY_BLOCK, label="block"),
         gr.Dropdown(list(changes.GATES), value=changes.OWN, label="gates"),
         gr.Number(1, label="strength"),
-        _WholeNumber(None, precision=0, label="vector"),
-        _WholeNumber(None, precision=0, label="channel"),
+        WholeNumber(None, precision=0, label="vector"),
+        WholeNumber(None, precision=0, label="channel"),
         gr.Number(None, label="factor"),
     ]
 

@@ -12,6 +12,7 @@ from gradio.components import Component
 from abn.attribution_methods import Method, Option
 from abn.ui.events import HIDDEN
 from abn.ui.shown import Compared, Refit
+from abn.ui.whole_number import WholeNumber
 
 SLOW_QUEUE = "slow"  # what may take long, on the page and by API, shares a few places; the fast never waits for it
 PREDICTED = "(what it says itself)"
@@ -102,9 +103,5 @@ def _component(option: Option) -> Component:
         return gr.Dropdown(list(option.choices), **shared)
     if option.kind == "bool":
         return gr.Checkbox(**shared)
-    return gr.Number(
-        minimum=option.minimum,
-        maximum=option.maximum,
-        precision=0 if option.kind == "int" else None,
-        **shared,
-    )
+    limits = {"minimum": option.minimum, "maximum": option.maximum}
+    return WholeNumber(precision=0, **limits, **shared) if option.kind == "int" else gr.Number(**limits, **shared)

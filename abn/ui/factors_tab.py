@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gradio as gr
@@ -108,8 +109,7 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         network = seen.result.side(side)
         if not network.has_reference:
             return [[b.name, i, round(float(f), 4)] for b in network.blocks for i, f in enumerate(b.factors)]
-        every = sum(len(b.factors) for b in network.blocks)
-        return _table(figures.unusual_channels(block_factors(network), n=every))
+        return _table(figures.every_channel(block_factors(network)))
 
     def from_heatmap(event: gr.SelectData, seen: Shown | None, side: str):
         if seen is None:
@@ -204,10 +204,13 @@ def _cell(network: NetworkResult, block: str, channel: float | None) -> tuple[in
 
 
 def _table(rows: list[figures.UnusualChannel]) -> list[list[Any]]:
+    def rounded(value: float | None, digits: int) -> float | None:  # None is an empty cell
+        return None if value is None or not math.isfinite(value) else round(float(value), digits)
+
     return [
         [
-            row.block, row.channel, round(float(row.factor), 4), round(float(row.mean), 4),
-            round(float(row.deviation), 2), round(float(row.percentile), 1), round(float(row.class_percentile), 1),
+            row.block, row.channel, rounded(row.factor, 4), rounded(row.mean, 4), rounded(row.deviation, 2),
+            rounded(row.percentile, 1), rounded(row.class_percentile, 1),
         ]
         for row in rows
     ]  # fmt: skip

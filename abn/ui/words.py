@@ -130,6 +130,9 @@ def regions(label: str, found: Sequence[Region], problem: str | None = None, *, 
     name = f"**{escape(label)}**"
     if problem is not None:
         return f"{name}: {escape(problem)}."
+    found = [each for each in found if not math.isnan(each.total)]
+    if not found:
+        return f"{name}: no region has a value."
     highest, lowest = (end(found, key=lambda each: each.value(adds_up)) for end in (max, min))
     said = [
         f"{way} in {_place(region)} ({kind} {region.value(adds_up):+.3g}; {100 * region.share:.0f} % of the absolute "

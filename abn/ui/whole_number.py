@@ -1,0 +1,14 @@
+"""A number field that rounds nothing."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+
+class WholeNumber(gr.Number):
+    """A number that is handed on as it was sent, where `gr.Number` rounds it: what it is for refuses a fraction."""
+
+    is_template = True
+
+    def preprocess(self, payload: float | None) -> float | int | None:
+        return int(payload) if isinstance(payload, float) and payload.is_integer() else payload
