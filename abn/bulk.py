@@ -129,6 +129,13 @@ def _inspect(
     except DeviceMemoryError as error:  # another batch may find room again
         yield from ((picture, Row(picture.found.shown, problem=str(error))) for picture in read)
         return
+    except ValueError as error:  # of one picture, which the others are not to suffer for
+        if len(read) == 1:
+            yield read[0], Row(read[0].found.shown, problem=str(error))
+            return
+        for picture in read:
+            yield from _inspect(inspector, [picture], out, job)
+        return
     answers = _attribute(inspector, results, job)
     for picture, result, answer in zip(read, results, answers, strict=True):
         if isinstance(answer, str):

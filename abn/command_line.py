@@ -21,7 +21,7 @@ from abn import bulk, replay, summary
 from abn.attribution_methods import METHODS, Method, find_method
 from abn.checkpoint_info import CheckpointError
 from abn.devices import DeviceError, choose_device
-from abn.export import KINDS, ExportError
+from abn.export import KINDS
 from abn.inspector import Inspector, require_other_class
 from abn.memory import DeviceMemoryError
 from abn.networks import BASELINE, CHECKPOINTS, DMB, load_networks
@@ -189,7 +189,10 @@ def replay_bundle(argv: list[str]) -> int:
             choose_device(args.device),
         )
         again, problem = replay.replay(export, inspector)
-    except (ExportError, CheckpointError, ReferenceFileError, DeviceError, DeviceMemoryError) as error:
+    except (
+        ValueError,
+        DeviceMemoryError,
+    ) as error:  # ExportError, CheckpointError, DeviceError and others among them
         return _refuse(error)
     differences = replay.differences(export, again)
     others = replay.circumstances(manifest, again.manifest)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError  # NumPy's, for a header it cannot read
@@ -74,6 +75,8 @@ def load_cifar10(folder: str | Path, download: bool = False) -> Cifar10:
             return _read_archive(archive)
         if not download:
             return _read_torchvision(folder, download)
+        with suppress(DataError):  # it is there, perhaps where nothing can be written
+            return _read_torchvision(folder, False)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".download.lock"):  # of several processes one fetches it, and the others find it there
             return _read_torchvision(folder, download)

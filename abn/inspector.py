@@ -55,8 +55,10 @@ class Inspector:
             raise CheckpointError(reason, dmb.model.info.source)
         first, second = baseline.model.info.class_names, dmb.model.info.class_names
         if first != second:
+            place = next((i for i, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), None)
+            where = "" if place is None else f" (first of all in class {place + 1})"
             raise CheckpointError(
-                f"{baseline.label} tells apart {listed(first, 20)}, and {dmb.label} {listed(second, 20)}; "
+                f"{baseline.label} tells apart {listed(first, 20)}, and {dmb.label} {listed(second, 20)}{where}; "
                 "two networks are compared on the same classes in the same order"
             )
         compute_in_full_float32()
@@ -193,7 +195,7 @@ class Inspector:
             before_batch()
             chosen = order[start : start + SEARCH_BATCH]
             said = [self._predict(network, images[chosen]) for network in self.networks]
-            differing = chosen[said[0] != said[1]]
+            differing = chosen[(said[0] != said[1]) & (np.minimum(*said) >= 0)]
             if len(differing):
                 return self.data_set_image(images, labels, int(differing[0]))
         return None
@@ -202,9 +204,12 @@ class Inspector:
         return DataSetImage(images[index], index, self.class_names[labels[index]])
 
     def _predict(self, network: Network, pixels: np.ndarray) -> np.ndarray:
+        """(N,) classes; -1 where the answer is none, see `_results`."""
+
         @torch.no_grad()
         def run(start: int, size: int) -> np.ndarray:
-            return network.model(images[start : start + size]).argmax(dim=1).cpu().numpy()
+            logits = network.model(images[start : start + size])
+            return torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1).cpu().numpy()
 
         with alone_on(self.device):
             images = self._images(network, pixels)
@@ -230,10 +235,10 @@ class Inspector:
             seen = inspect(network.model, self._images(network, pixels), probe)
             blocks, all_probabilities = _block_results(seen, network.reference), seen.probabilities.cpu().numpy()
         if not np.isfinite(all_probabilities).all():
-            raise ValueError(
-                f"{network.label} answers this picture with NaN or infinity: its weights are so large that they "
-                "overflow; choose another network, or another picture"
-            )
+            why, remedy = "its weights are so large that they overflow", "another network, or another picture"
+            if probe is not None:
+                why, remedy = "with this change its numbers overflow", "a smaller change"
+            raise ValueError(f"{network.label} answers this picture with NaN or infinity: {why}; choose {remedy}")
         return [
             NetworkResult(network.label, network.model.architecture, self.class_names, probabilities, each)
             for probabilities, each in zip(all_probabilities, blocks, strict=True)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 from abn.checkpoint_info import CheckpointError
 from abn.inspector import Inspector, ready
+from abn.memory import DeviceMemoryError
 from abn.networks import Network, open_network
+from abn.reference_file import ReferenceFileError
 from abn.sources import HubSource, locate
 
 MOST_NETWORKS = 8  # kept beside the app's own; each is some tens of megabytes with its reference
@@ -23,6 +27,7 @@ MOST_AT_ONCE = 4  # loaded from the Hub; each takes a thread of the server for a
 MOST_WAITING = 8  # for a network that another visitor's request is loading; each takes a thread as well
 MOST_BYTES = 50_000_000  # of a checkpoint on the Hub; ours have 17 million
 MOST_SECONDS = 120.0  # of fetching one, in which it keeps one of the few places
+RENEW_EVERY = 300.0  # seconds, of a network that lacks something
 Place = Path | HubSource
 
 
@@ -77,6 +82,7 @@ class Pairs:
         self._lock = threading.Lock()
         self._loading = threading.BoundedSemaphore(MOST_AT_ONCE)
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
+        self._tried: dict[Place, float] = {}
 
     def choose(self, baseline: str, dmb: str, *, folders: bool = True) -> Pair:
         """Load what a visitor names.
@@ -152,7 +158,7 @@ class Pairs:
             place = place.resolve()
             self._forget(place)  # it may have been trained on, or measured, since
         else:
-            self._forget_lacking(place)
+            self._renew_lacking(place)
         info = self._network(place, public_only=not folders).model.info
         return Choice(
             HubSource(place.repo, info.commit) if isinstance(place, HubSource) else place, info.weights_sha256
@@ -206,12 +212,29 @@ class Pairs:
             if only is None or self._loaded.get(place) is only:
                 self._loaded.pop(place, None)
 
-    def _forget_lacking(self, place: HubSource) -> None:
-        """Forget what was loaded with something to tell of it, as that its reference could not be had just then."""
+    def _renew_lacking(self, place: HubSource) -> None:
+        """Load anew what was loaded with something to tell of it, as that its reference could not be had just then.
+
+        Others keep what there is until that has succeeded. It is tried now and then: what lacks may do so for good.
+        """
         with self._lock:
             future = self._loaded.get(place)
-            if future is not None and future.done() and future.exception() is None and future.result().notice:
-                del self._loaded[place]
+            self._tried = {kept: when for kept, when in self._tried.items() if kept in self._loaded}
+            if (
+                future is None
+                or not future.done()
+                or future.exception() is not None
+                or not future.result().notice
+                or time.monotonic() - self._tried.get(place, -math.inf) < RENEW_EVERY
+            ):
+                return
+            self._tried[place] = time.monotonic()
+        with suppress(CheckpointError, ReferenceFileError, DeviceMemoryError):
+            network = self._open(place, not self.folders)
+            ready(network, self.own.device)
+            renewed: Future[Network] = Future()
+            renewed.set_result(network)
+            self._keep(place, renewed)
 
     def _keep(self, place: Place, future: Future[Network]) -> None:
         with self._lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+from contextlib import suppress
 
 MOST_SCANS = 100
 """Encoders write about ten; every scan of a progressive JPEG is a pass over all its pixels."""
@@ -19,7 +20,7 @@ MOST_COPIES = 4
 """How many times a TIFF may be read."""
 LARGEST_TILES = 100_000_000
 """Pixels of a TIFF's tiles together, which are decoded whole however little of them is in the picture."""
-SMALL_TILES = 4_000_000  # such pixels that are taken of any picture
+SMALL_TILES = 32_000_000  # such pixels that are taken of any picture
 WIDEST_ENCODED = 65_535
 """Pixels across of a BMP that is run-length encoded: a few of its bytes may skip 255 lines, which Pillow fills."""
 
@@ -160,12 +161,12 @@ def _require_modest_tiff(data: bytes) -> None:
         raise HeaderError
     tags = _tiff_tags(data)
     for name in (_STRIPS, _TILES):
-        if tags.get(name, (0, 0))[0] > MOST_PARTS:
-            raise HeaderError
+        if (count := tags.get(name, (0, 0))[0]) > MOST_PARTS:
+            raise HeaderError(f"lies in {count:,} strips or tiles, and at most {MOST_PARTS:,} are read")
     if _TILE_WIDTH not in tags and _TILE_HEIGHT not in tags:
         return
     width, height, across, down = (tags.get(tag, (1, 0))[1] for tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT))
-    if across < 1 or down < 1:
+    if min(width, height, across, down) < 1:  # or in a kind of number that is none of width or height
         raise HeaderError
     pixels = -(-width // across) * -(-height // down) * across * down
     if pixels > min(max(SMALL_TILES, 4 * width * height), LARGEST_TILES):
@@ -186,14 +187,15 @@ def _tiff_tags(data: bytes) -> dict[int, tuple[int, int]]:
         for place in range(first, first + size * min(count, MOST_PARTS), size):
             tag, kind, values = struct.unpack_from(f"{order}HH{'Q' if big else 'I'}", data, place)
             value = 0
-            if kind in kinds and values:
-                letter, inline = kinds[kind], place + (12 if big else 8)
-                if struct.calcsize(letter) * values > (8 if big else 4):  # stands elsewhere
-                    (inline,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, inline)
-                (value,) = struct.unpack_from(f"{order}{letter}", data, inline)
+            with suppress(struct.error):  # it points beyond the file, which others may read on from
+                if kind in kinds and values:
+                    letter, inline = kinds[kind], place + (12 if big else 8)
+                    if struct.calcsize(letter) * values > (8 if big else 4):  # stands elsewhere
+                        (inline,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, inline)
+                    (value,) = struct.unpack_from(f"{order}{letter}", data, inline)
             before = found.get(tag, (0, 0))
             found[tag] = max(before[0], values), max(before[1], value)
-    except (struct.error, OverflowError):  # it ends within its table, or points beyond it
+    except (struct.error, OverflowError):  # it ends within its table
         pass
     return found
 

@@ -14,8 +14,9 @@ import json
 import os
 import pickle
 import struct
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ DAMAGED = (
 )  # fmt: skip
 """What torch.load raises on files that were cut or changed, found by cutting and changing some thousands."""
 
+STALE = 3600.0  # seconds after which a state that is not whole is taken for a killed process's
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
 
@@ -152,9 +154,11 @@ def _writing(out: Path, epoch: int) -> Iterator[None]:
 
 
 def _sweep(out: Path) -> None:
-    """Delete what a kill while a state was written has left; nobody else has this run."""
+    """Delete what a kill while a state was written has left; not what another process may just be writing."""
     for path in out.glob(f".{STATE_FILE}.*"):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # gone meanwhile
+            if time.time() - path.stat().st_mtime > STALE:
+                path.unlink()
 
 
 def _store_log(out: Path, log: list[dict]) -> None:

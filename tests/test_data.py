@@ -209,10 +209,12 @@ def test_a_name_too_long_for_any_file_is_refused():
 
 
 @pytest.mark.parametrize("download", [False, True])
-def test_torchvisions_files_are_read_and_fetched_only_on_request(tmp_path, monkeypatch, download):
+def test_torchvisions_files_are_read_where_they_are_there(tmp_path, monkeypatch, download):
+    """Also by whoever would fetch them: in a folder that cannot be written nothing is."""
+    monkeypatch.setattr("abn.data.FileLock", None)
     asked = fake_torchvision(monkeypatch)
     data = load_cifar10(tmp_path, download)
-    assert asked == [(str(tmp_path), True, download), (str(tmp_path), False, download)]
+    assert asked == [(str(tmp_path), True, False), (str(tmp_path), False, False)]
     for name, array in arrays().items():
         assert np.array_equal(getattr(data, name), array)
         assert getattr(data, name).dtype == array.dtype
@@ -220,11 +222,13 @@ def test_torchvisions_files_are_read_and_fetched_only_on_request(tmp_path, monke
 
 
 def test_of_several_processes_one_downloads_at_a_time(tmp_path, monkeypatch):
-    fake_torchvision(monkeypatch)
+    asked = fake_torchvision(monkeypatch)
     made = sys.modules["torchvision.datasets"].CIFAR10
     held = []
 
     def cifar10(*args, **options):
+        if not options["download"]:
+            raise RuntimeError("Dataset not found or corrupted.")
         try:
             FileLock(tmp_path / "data" / ".download.lock", timeout=0, is_singleton=False).acquire()
         except Timeout:
@@ -234,6 +238,7 @@ def test_of_several_processes_one_downloads_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", cifar10)
     load_cifar10(tmp_path / "data", download=True)
     assert held == [True, True]
+    assert asked == [(str(tmp_path / "data"), train, True) for train in (True, False)]
     FileLock(tmp_path / "data" / ".download.lock", timeout=0).acquire().lock.release()
 
 

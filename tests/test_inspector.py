@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from abn.attribution import attribute
+from abn.changes import Change
 from abn.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from abn.data import CLASS_NAMES, normalise, to_pixels
 from abn.inspector import Inspector
@@ -120,13 +121,22 @@ def test_an_unknown_class_is_refused_with_what_there_is(inspector, pictures):
         inspector.attribute(pictures[0], "unicorn", None, "saliency", {})
 
 
-def test_an_answer_that_overflowed_is_told_and_not_shown_as_the_first_class(checkpoints, pictures):
+def test_an_answer_that_overflowed_is_told_and_not_shown_as_the_first_class(checkpoints, pictures, labels):
     """Weights that answer plain pictures may still be too large for others."""
     broken = load_network(None, checkpoints / "resnet-s")
     broken.model.linear.weight.data *= 1e38
     modulated = load_network(None, checkpoints / "resnet-dmb")
+    inspector = Inspector(broken, modulated, CPU)
     with pytest.raises(ValueError, match="ResNet-S answers this picture with NaN or infinity: its weights are so l"):
-        Inspector(broken, modulated, CPU).inspect(pictures[0])
+        inspector.inspect(pictures[0])
+    assert inspector.find_disagreement(pictures, labels, np.random.default_rng(0)) is None  # none that can be shown
+
+
+def test_a_change_that_overflows_is_not_the_weights_fault(checkpoints, pictures, monkeypatch):
+    inspector = Inspector(*(load_network(None, checkpoints / name) for name in ("resnet-s", "resnet-dmb")), CPU)
+    monkeypatch.setattr(Change, "probe", lambda self, model: lambda name, m: m.with_factors(m.factors * 1e38))
+    with pytest.raises(ValueError, match="with this change its numbers overflow; choose a smaller change"):
+        inspector.intervene(pictures[0], Change())
 
 
 def test_a_disagreement_is_one(inspector, pictures, labels):

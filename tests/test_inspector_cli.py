@@ -185,6 +185,23 @@ def test_a_full_memory_fails_the_batch_it_concerns_and_no_other(run, album, pict
     assert rows[2]["problem"] == "The memory of cuda:0 is full."
 
 
+def test_a_picture_that_a_network_cannot_answer_fails_and_no_other(run, album, pictures, tmp_path, monkeypatch):
+    inspect_many = Inspector.inspect_many
+
+    def overflowing(inspector, batch):
+        if any((each == pictures[1]).all() for each in batch):
+            raise ValueError("ResNet-S answers this picture with NaN or infinity.")
+        return inspect_many(inspector, batch)
+
+    monkeypatch.setattr(Inspector, "inspect_many", overflowing)
+    out = tmp_path / "out"
+    code, said, _ = run(album, "--out", out, "--kinds", "csv", "--batch-size", 4)
+    assert code == 1
+    assert "2 of 4 pictures inspected" in said
+    assert "  album/sub/a.png: ResNet-S answers this picture with NaN or infinity." in said
+    assert len(bundles(out)) == 2
+
+
 def test_a_full_memory_fails_the_attribution_of_one_target(run, album, inspector, pictures, tmp_path, monkeypatch):
     first, second = (inspector.inspect(pictures[index]).dmb.predicted_name for index in (0, 1))
     assert first != second  # two targets, so two attributions

@@ -192,12 +192,32 @@ def test_what_lacked_something_is_fetched_anew_by_whoever_chooses_it_next(own, l
 
     monkeypatch.setattr(module, "open_network", lacking)
     name = f"somebody/resnet-dmb@{COMMIT}"  # as a link has it
+    lacks = ["reference.safetensors could not be fetched"]
     pair = own.choose("", name)
-    assert own.notices(own.inspector(pair)) == ["reference.safetensors could not be fetched"]
+    assert own.notices(own.inspector(pair)) == lacks
     assert len(loads) == 1  # and not for everything that is asked of it
+    monkeypatch.setattr(module, "RENEW_EVERY", 0)
+    with monkeypatch.context() as patched:
+
+        def refuse(place, **options):
+            assert own.notices(own.inspector(pair, at_hand=True)) == lacks  # others go on with what there is
+            raise CheckpointError("the Hub cannot be reached", str(place))
+
+        patched.setattr(module, "open_network", refuse)
+        assert own.choose("", name) == pair and own.notices(own.inspector(pair)) == lacks
     for _ in range(3):
         pair = own.choose("", name)
     assert len(loads) == 3 and own.notices(own.inspector(pair)) == []
+
+
+def test_what_is_lacking_for_good_is_not_fetched_by_everybody(own, loads, monkeypatch):
+    counted = module.open_network
+    monkeypatch.setattr(
+        module, "open_network", lambda *args, **options: replace(counted(*args, **options), notice="!")
+    )
+    for _ in range(5):
+        own.choose("", f"somebody/resnet-dmb@{COMMIT}")
+    assert len(loads) == 2  # the first, and one more within `RENEW_EVERY`
 
 
 def test_a_failure_is_not_kept(own, second, monkeypatch, loads):

@@ -434,13 +434,41 @@ def test_a_tiff_of_far_more_pixels_than_the_picture_has_is_refused(order, big):
     )
     assert "tiles of 204,8" in refused(width=50_000_000, height=1, across=4096, down=4096)
     assert refused(width=16, height=16, across=0, down=16) == ""
-    assert refused(width=16, height=16, strips=60_000) == refused(width=16, height=16, tiles=60_000) == ""
+    for kind in ("strips", "tiles"):
+        said = refused(width=16, height=16, **{kind: 60_000})
+        assert said == "lies in 60,000 strips or tiles, and at most 50,000 are read"
     for tags in (
-        {"width": 16, "height": 16, "across": 1024, "down": 1024},
+        {"width": 640, "height": 480, "across": 2048, "down": 2048},
+        {"width": 10_000, "height": 400, "across": 2048, "down": 2048},
+        {"width": 2000, "height": 2000, "across": 4096, "down": 4096},
         {"width": 7000, "height": 7000, "across": 256, "down": 256, "tiles": 784},
         {"width": 7000, "height": 7000, "strips": 7000},
     ):
         assert tamed(tiff(order, big, **tags), "TIFF")[1] == b""
+
+
+def tiled_tiff(side: int, width_type: int, before: bytes = b"") -> bytes:
+    """16 × 16 pixels in one deflated tile of `side` × `side`; `before` are entries ahead of the tiles'."""
+    tile = zlib.compress(bytes(side * side))
+    entries = [
+        struct.pack("<HHII", 256, width_type, 1, 16),
+        struct.pack("<HHII", 257, 3, 1, 16),
+        *(struct.pack("<HHII", tag, 3, 1, value) for tag, value in ((258, 8), (259, 8), (262, 1), (277, 1))),
+        *([before] if before else []),
+        struct.pack("<HHII", 322, 4, 1, side),
+        struct.pack("<HHII", 323, 4, 1, side),
+    ]
+    start = 8 + 2 + 12 * (len(entries) + 2) + 4
+    entries += [struct.pack("<HHII", 324, 4, 1, start), struct.pack("<HHII", 325, 4, 1, len(tile))]
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + bytes(4) + tile
+
+
+def test_no_other_way_to_write_the_tags_leads_past_the_bound():
+    assert read_picture(tiled_tiff(2048, 3)).size == (16, 16)
+    beyond = struct.pack("<HHII", 300, 3, 8, 4_000_000_000)  # a value that stands beyond the file's end
+    for data in (tiled_tiff(8192, 3), tiled_tiff(8192, 9), tiled_tiff(8192, 8), tiled_tiff(8192, 3, beyond)):
+        said = refusal(data)
+        assert said.startswith(("The TIFF consists of tiles of 67 megapixels together", "This TIFF file is damaged"))
 
 
 def test_a_tiff_that_pillow_and_its_decoder_read_in_two_ways_is_refused():

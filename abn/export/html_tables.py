@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -67,7 +68,7 @@ def unusual_table(rows: Sequence[figures.UnusualChannel]) -> str:
                 f"{row.factor:.4f}",
                 f"{row.mean:.4f}",
                 f"{row.deviation:+.2f}",
-                f"{row.percentile:.1f}",
+                "–" if math.isnan(row.percentile) else f"{row.percentile:.1f}",
             )
             for row in rows
         ),

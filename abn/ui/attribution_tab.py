@@ -139,7 +139,7 @@ def build(
         labels = [*(network.label for network in result.networks), drawing.difference_title(result)]
         maps, problems = (
             [*pair.maps, pair.maps[1] - pair.maps[0]],
-            [pair.baseline.problems[0], pair.dmb.problems[0], pair.baseline.problems[0] or pair.dmb.problems[0]],
+            [pair.baseline.problems[0], pair.dmb.problems[0], None],
         )
         names = [f"**{escape(label)}**" for label in labels[:2]]
         method = controls.methods[pair.method]
