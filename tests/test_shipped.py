@@ -121,6 +121,10 @@ def test_readmes_summary_has_the_tables_and_the_audits_figures():
     cost = {each["name"]: each["reestimated"]["difference"] for each in audit["conditions"]}
     assert f"freezing them costs {cost['mean']:.1f} points" in said
     assert abs(cost["no_bank"]) < 0.05
+    awake = json.loads((HOME / "results" / "audit" / "strong-20-awake-0.json").read_text())
+    removed = next(each for each in awake["conditions"] if each["name"] == "no_bank")["reestimated"]
+    assert removed["low"] < 0 < removed["high"]
+    assert f"removing that bank costs {removed['difference']:.2f} points" in said
 
 
 def _accuracy_of(audited: str) -> float:
