@@ -25,7 +25,7 @@ RUN_COLUMNS = [
     "arm", "seed", "epochs done", "last epoch (%)", "best epoch (%), biased", "minutes", "device", "torch",
 ]  # fmt: skip
 BLOCK_COLUMNS = [
-    "block", "channels", "variance", "between classes", "entropy", "leads in (%)", "bank's share", "of variation",
+    "block", "channels", "variance", "between", "entropy", "leads in (%)", "bank's share", "of variation",
 ]  # fmt: skip
 CONDITION_COLUMNS = ["factors frozen", "as trained (%)", "costs (points)", "re-estimated (%)", "costs then (points)"]
 
