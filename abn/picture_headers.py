@@ -187,7 +187,7 @@ def _tiff_tags(data: bytes) -> dict[int, tuple[int, int]]:
         for place in range(first, first + size * min(count, MOST_PARTS), size):
             tag, kind, values = struct.unpack_from(f"{order}HH{'Q' if big else 'I'}", data, place)
             value = 0
-            with suppress(struct.error):  # it points beyond the file, which others may read on from
+            with suppress(struct.error, OverflowError):  # it points beyond the file, which others may read on from
                 if kind in kinds and values:
                     letter, inline = kinds[kind], place + (12 if big else 8)
                     if struct.calcsize(letter) * values > (8 if big else 4):  # stands elsewhere

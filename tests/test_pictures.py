@@ -471,6 +471,14 @@ def test_no_other_way_to_write_the_tags_leads_past_the_bound():
         assert said.startswith(("The TIFF consists of tiles of 67 megapixels together", "This TIFF file is damaged"))
 
 
+def test_a_pointer_beyond_any_file_hides_no_tags():
+    tags = tiff("<", True, strips=1, width=16, height=16, across=32_768, down=32_768)
+    beyond = tags.replace(struct.pack("<HHQQ", 273, 4, 1, 8), struct.pack("<HHQQ", 300, 3, 8, 2**64 - 1))
+    assert beyond != tags
+    with pytest.raises(HeaderError, match="tiles of 1,074 megapixels"):
+        tamed(beyond, "TIFF")
+
+
 def test_a_tiff_that_pillow_and_its_decoder_read_in_two_ways_is_refused():
     with pytest.raises(HeaderError):
         tamed(tiff(">", True, width=16, height=16), "TIFF")
