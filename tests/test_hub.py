@@ -84,6 +84,18 @@ def test_every_file_is_asked_for_by_the_commit(hub):
     assert all(f"/resolve/{commit}/" in path for path in asked)
 
 
+def test_large_files_come_by_no_way_that_nothing_here_bounds(hub, monkeypatch):
+    """As huggingface_hub would choose where an earlier download of its own has left a list of the files."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    asked = []
+    download = abn.hub.hf_hub_download
+    monkeypatch.setattr(
+        abn.hub, "hf_hub_download", lambda *a, **o: asked.append(constants.HF_HUB_DISABLE_XET) or download(*a, **o)
+    )
+    get()
+    assert asked and all(asked)
+
+
 def test_a_second_load_downloads_no_body(hub):
     first = get()
     hub.requests.clear()
