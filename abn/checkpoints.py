@@ -86,9 +86,8 @@ def save_checkpoint(
     if len(class_names) != model.num_classes:
         reason = f"{len(class_names)} class names are given for a network of {model.num_classes} classes"
         raise CheckpointError(reason, str(folder))
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    require_sound(state, str(folder))
-    weights = save(state, {"format": "pt"})
+    require_sound(model.state_dict(), str(folder))
+    weights = weights_bytes(model)
     info = CheckpointInfo(
         architecture=model.architecture,
         class_names=tuple(class_names),
@@ -107,6 +106,12 @@ def save_checkpoint(
         reason = f"the checkpoint could not be written ({error.strerror}); make room, or name another folder"
         raise CheckpointError(reason, str(folder)) from error
     return folder
+
+
+def weights_bytes(model: ResNet) -> bytes:
+    """A network's weights as `model.safetensors` holds them; their SHA-256 is what it is known by."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    return save(state, {"format": "pt"})
 
 
 def _require_own(folder: Path) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from safetensors.torch import save
-
 from abn.checkpoint_info import CheckpointInfo
-from abn.checkpoints import dataset_note
+from abn.checkpoints import dataset_note, weights_bytes
 from abn.data import CLASS_NAMES, MEAN, STD, Cifar10
 from abn.experiment import group_name
 from abn.resnet import ResNet
@@ -59,9 +57,9 @@ def load_run(folder: str | Path, data: Cifar10) -> tuple[ResNet, str]:
         raise ValueError(f"{folder} was trained on other data; name that with --data")
     model = variant.build()
     model.load_state_dict(state["model"])
-    weights = save({name: tensor.contiguous() for name, tensor in state["model"].items()}, {"format": "pt"})
+    weights_sha256 = hashlib.sha256(weights_bytes(model)).hexdigest()
     model.info = CheckpointInfo(
-        arm, CLASS_NAMES, MEAN, STD, model.num_biases, hashlib.sha256(weights).hexdigest(), recipe, seed, len(log),
+        arm, CLASS_NAMES, MEAN, STD, model.num_biases, weights_sha256, recipe, seed, len(log),
         dataset_note=dataset_note(data, settings["holdout"]),
     )  # fmt: skip
     return model.eval(), f"{group_name(recipe['name'], recipe['epochs'])}-{arm}-{seed}"

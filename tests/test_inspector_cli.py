@@ -161,20 +161,23 @@ def test_a_picture_that_says_the_other_class_itself_fails_alone(run, album, insp
     assert bundles(tmp_path / "out") == []
 
 
-def full_memory(monkeypatch, name, concerned):
-    """Has the inspector's `name` find the memory full where `concerned` says so of its first argument."""
+FULL = DeviceMemoryError("The memory of cuda:0 is full.")
+
+
+def failing(monkeypatch, name, error, concerned):
+    """Has the inspector's `name` end with an error where `concerned` says so of its first argument."""
     as_it_is = getattr(Inspector, name)
 
-    def full(inspector, pixels, *arguments):
+    def fail(inspector, pixels, *arguments):
         if concerned(pixels):
-            raise DeviceMemoryError("The memory of cuda:0 is full.")
+            raise error
         return as_it_is(inspector, pixels, *arguments)
 
-    monkeypatch.setattr(Inspector, name, full)
+    monkeypatch.setattr(Inspector, name, fail)
 
 
 def test_a_full_memory_fails_the_batch_it_concerns_and_no_other(run, album, pictures, tmp_path, monkeypatch):
-    full_memory(monkeypatch, "inspect_many", lambda pixels: (pixels[0] == pictures[1]).all())
+    failing(monkeypatch, "inspect_many", FULL, lambda pixels: (pixels[0] == pictures[1]).all())
     out = tmp_path / "out"
     code, said, _ = run(album, "--out", out, "--kinds", "json", "--batch-size", 1)
     assert code == 1
@@ -186,14 +189,8 @@ def test_a_full_memory_fails_the_batch_it_concerns_and_no_other(run, album, pict
 
 
 def test_a_picture_that_a_network_cannot_answer_fails_and_no_other(run, album, pictures, tmp_path, monkeypatch):
-    inspect_many = Inspector.inspect_many
-
-    def overflowing(inspector, batch):
-        if any((each == pictures[1]).all() for each in batch):
-            raise ValueError("ResNet-S answers this picture with NaN or infinity.")
-        return inspect_many(inspector, batch)
-
-    monkeypatch.setattr(Inspector, "inspect_many", overflowing)
+    error = ValueError("ResNet-S answers this picture with NaN or infinity.")
+    failing(monkeypatch, "inspect_many", error, lambda pixels: any((each == pictures[1]).all() for each in pixels))
     out = tmp_path / "out"
     code, said, _ = run(album, "--out", out, "--kinds", "csv", "--batch-size", 4)
     assert code == 1
@@ -205,7 +202,7 @@ def test_a_picture_that_a_network_cannot_answer_fails_and_no_other(run, album, p
 def test_a_full_memory_fails_the_attribution_of_one_target(run, album, inspector, pictures, tmp_path, monkeypatch):
     first, second = (inspector.inspect(pictures[index]).dmb.predicted_name for index in (0, 1))
     assert first != second  # two targets, so two attributions
-    full_memory(monkeypatch, "attribute_many", lambda pixels: (pixels == pictures[1]).all())
+    failing(monkeypatch, "attribute_many", FULL, lambda pixels: (pixels == pictures[1]).all())
     code, said, _ = run(album / "a.png", album / "sub" / "a.png", "--out", tmp_path / "out", "--kinds", "json")
     assert code == 1
     assert "1 of 2 pictures inspected" in said and "1 of 2 failed:\n  a.png: The memory of cuda:0 is full." in said
