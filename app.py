@@ -15,24 +15,24 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-from abn.hub_address import import_problem
+from abn.checkpoints.hub.address import import_problem
 
 if (problem := import_problem()) is not None:  # Gradio imports huggingface_hub
     sys.exit(f"app.py: {problem}")
 
-from abn import zero_gpu
-from abn.checkpoints import CheckpointError
-from abn.data import DataError, load_cifar10
-from abn.devices import DeviceError, choose_device, share_memory_pools
-from abn.experiment_folder import read_results
-from abn.inspector import Inspector
-from abn.memory import DeviceMemoryError
-from abn.networks import BASELINE, DMB, load_networks
-from abn.pairs import Pairs
-from abn.reference import ReferenceFileError
-from abn.ui.page import KEEP_SECONDS, build_page
-from abn.ui.serving import serve
-from abn.ui.uploads import use_own_folder
+from abn.app.inspector import zero_gpu
+from abn.app.inspector.inspector import Inspector
+from abn.app.inspector.visitors import Pairs
+from abn.checkpoints.network import BASELINE, DMB, load_networks
+from abn.checkpoints.store import CheckpointError
+from abn.common.data import DataError, load_cifar10
+from abn.common.devices import DeviceError, choose_device, share_memory_pools
+from abn.common.memory import DeviceMemoryError
+from abn.experiment.folder import read_results
+from abn.interpret.reference.file import ReferenceFileError
+from abn.ui.hardening.serving import serve
+from abn.ui.hardening.uploads import use_own_folder
+from abn.ui.page.build import KEEP_SECONDS, build_page
 
 HOME = Path(__file__).resolve().parent
 

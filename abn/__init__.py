@@ -6,25 +6,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from abn.attribution import attribute
-    from abn.checkpoints import load_checkpoint, save_checkpoint
-    from abn.inspection import inspect
-    from abn.layers import DynamicModulatedConv2d, DynamicMultiBiasLinear, Modulation
-    from abn.resnet import resnet_dmb, resnet_s
+    from abn.checkpoints.store import load_checkpoint, save_checkpoint
+    from abn.interpret.attribution.attribute import attribute
+    from abn.interpret.inspection import inspect
+    from abn.models.layers import DynamicModulatedConv2d, DynamicMultiBiasLinear, Modulation
+    from abn.models.resnet import resnet_dmb, resnet_s
 
 __version__ = "0.4.0"
 
-# Looked up when first used, so that abn.training runs where captum and huggingface_hub are not installed.
+# Looked up when first used, so that abn.training.run runs where captum and huggingface_hub are not installed.
 _HOME = {
-    "attribute": "abn.attribution",
-    "load_checkpoint": "abn.checkpoints",
-    "save_checkpoint": "abn.checkpoints",
-    "inspect": "abn.inspection",
-    "DynamicModulatedConv2d": "abn.layers",
-    "DynamicMultiBiasLinear": "abn.layers",
-    "Modulation": "abn.layers",
-    "resnet_dmb": "abn.resnet",
-    "resnet_s": "abn.resnet",
+    "attribute": "abn.interpret.attribution.attribute",
+    "load_checkpoint": "abn.checkpoints.store",
+    "save_checkpoint": "abn.checkpoints.store",
+    "inspect": "abn.interpret.inspection",
+    "DynamicModulatedConv2d": "abn.models.layers",
+    "DynamicMultiBiasLinear": "abn.models.layers",
+    "Modulation": "abn.models.layers",
+    "resnet_dmb": "abn.models.resnet",
+    "resnet_s": "abn.models.resnet",
 }
 __all__ = list(_HOME)
 

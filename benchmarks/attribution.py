@@ -23,12 +23,12 @@ import torch.nn.functional as F
 from captum.attr import InputXGradient, IntegratedGradients, NoiseTunnel, Occlusion, Saliency
 from torch import Tensor
 
-from abn.attribution import METHODS, attribute
-from abn.checkpoints import load_checkpoint
-from abn.data import normalise, to_pixels
-from abn.devices import describe_hardware
-from abn.networks import DMB
-from abn.resnet import ResNet
+from abn.checkpoints.network import DMB
+from abn.checkpoints.store import load_checkpoint
+from abn.common.data import normalise, to_pixels
+from abn.common.devices import describe_hardware
+from abn.interpret.attribution.attribute import METHODS, attribute
+from abn.models.resnet import ResNet
 from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 

@@ -14,9 +14,9 @@ import statistics
 
 import torch
 
-from abn.devices import describe_hardware
-from abn.inspection import inspect
-from abn.networks import BASELINE, DMB, load_network
+from abn.checkpoints.network import BASELINE, DMB, load_network
+from abn.common.devices import describe_hardware
+from abn.interpret.inspection import inspect
 from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 

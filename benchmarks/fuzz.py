@@ -16,7 +16,7 @@ from collections import Counter
 
 import numpy as np
 
-from abn.pictures import PictureError, read_picture
+from abn.app.pictures.fitting import PictureError, read_picture
 from benchmarks.mutations import TRACE, good_files, mutated
 from benchmarks.server import served
 from benchmarks.steady import Watch

@@ -12,9 +12,9 @@ import statistics
 
 import torch
 
-from abn.devices import describe_hardware
-from abn.inspection import inspect
-from abn.resnet import resnet_dmb, resnet_s
+from abn.common.devices import describe_hardware
+from abn.interpret.inspection import inspect
+from abn.models.resnet import resnet_dmb, resnet_s
 from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 

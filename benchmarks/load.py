@@ -21,10 +21,10 @@ from itertools import islice
 import numpy as np
 import torch
 
-from abn.devices import describe_hardware
-from abn.inspector import Inspector
-from abn.networks import BASELINE, DMB, load_network
-from abn.options import require_at_least_one
+from abn.app.inspector.inspector import Inspector
+from abn.checkpoints.network import BASELINE, DMB, load_network
+from abn.common.devices import describe_hardware
+from abn.common.options import require_at_least_one
 from benchmarks.mutations import good_files
 from benchmarks.requests import TOLERANCE, Request, difference, mix
 from benchmarks.server import served

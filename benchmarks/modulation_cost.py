@@ -3,7 +3,7 @@
     python -m benchmarks.modulation_cost [--batches 512 1] [--training-batch 128] [--rounds 20] [--compile]
 
 The forward pass is that of the page: eval mode, float32, colours innermost. The training step is one of several of
-`abn.epoch.train_epoch`, which share its preparation and bookkeeping as those of an epoch do. 1.00 would be free.
+`train_epoch`, which share its preparation and bookkeeping as those of an epoch do. 1.00 would be free.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import torch
 
-from abn.devices import compiled, describe_hardware
-from abn.resnet import ARCHITECTURES
+from abn.common.devices import compiled, describe_hardware
+from abn.models.resnet import ARCHITECTURES
 from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 from benchmarks.training_speed import noise_batches, own_loop, own_network

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from abn.data import MEAN, STD
+from abn.common.data import MEAN, STD
 
 WORKERS = 2
 AHEAD = 2 * WORKERS

@@ -6,8 +6,8 @@ import argparse
 
 import torch
 
-from abn.devices import DeviceError, choose_device
-from abn.options import require_at_least_one
+from abn.common.devices import DeviceError, choose_device
+from abn.common.options import require_at_least_one
 
 
 def device_and_counts(parser: argparse.ArgumentParser, args: argparse.Namespace, *counts: str) -> torch.device:

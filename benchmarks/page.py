@@ -22,16 +22,16 @@ import numpy as np
 import torch
 from gradio_client import Client, handle_file
 
-from abn.data import normalise, to_pixels
-from abn.devices import choose_device, describe_hardware
-from abn.drawing import block_factors
-from abn.inspector import Inspector
-from abn.networks import BASELINE, DMB, load_network
-from abn.options import require_at_least_one
-from abn.pairs import Pairs
-from abn.pictures import enlarge, fit, read_picture
-from abn.ui.page import build_page
-from abn.ui.serving import free_port, launch
+from abn.app.figures.drawing import block_factors
+from abn.app.inspector.inspector import Inspector
+from abn.app.inspector.visitors import Pairs
+from abn.app.pictures.fitting import enlarge, fit, read_picture
+from abn.checkpoints.network import BASELINE, DMB, load_network
+from abn.common.data import normalise, to_pixels
+from abn.common.devices import choose_device, describe_hardware
+from abn.common.options import require_at_least_one
+from abn.ui.hardening.serving import free_port, launch
+from abn.ui.page.build import build_page
 from abn.ui.words import agreement
 from benchmarks.timing import interleaved, ratio
 

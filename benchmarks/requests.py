@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from abn.attribution import METHODS
-from abn.changes import GATES, ONE_VECTOR, Change
-from abn.inspector import Inspector
-from abn.pictures import FITS, PictureError, fit, read_picture
+from abn.app.inspector.changes import GATES, ONE_VECTOR, Change
+from abn.app.inspector.inspector import Inspector
+from abn.app.pictures.fitting import FITS, PictureError, fit, read_picture
+from abn.interpret.attribution.attribute import METHODS
 from benchmarks.mutations import mutated
 from benchmarks.visitor import Answer
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.several_seeds [--arch resnet-dmb] [--at-once 1 2 4] [--steps 200] [--rounds 5] [--compile]
 
-Each process trains a network of its own by `abn.epoch.train_epoch`. In a round every number of processes has its
+Each process trains a network of its own by `train_epoch`. In a round every number of processes has its
 turn, all of them beginning together; a turn ends when its last process is done.
 """
 
@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 import torch
 from torch import multiprocessing
 
-from abn.devices import describe_hardware
-from abn.resnet import ARCHITECTURES
+from abn.common.devices import describe_hardware
+from abn.models.resnet import ARCHITECTURES
 from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 from benchmarks.training_speed import RECIPE, noise_batches, own_loop, own_network

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 
-from abn.data import CLASS_NAMES
+from abn.common.data import CLASS_NAMES
 from benchmarks.mutations import good_files
 from benchmarks.requests import mix
 from benchmarks.server import Server, served

@@ -18,8 +18,8 @@ from urllib.request import urlopen
 import gradio as gr
 import torch
 
-from abn.devices import describe_hardware
-from abn.options import require_at_least_one
+from abn.common.devices import describe_hardware
+from abn.common.options import require_at_least_one
 from benchmarks.server import served
 from benchmarks.timing import interleaved, ratio
 

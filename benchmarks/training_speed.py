@@ -2,7 +2,7 @@
 
     python -m benchmarks.training_speed [--arch resnet-dmb] [--steps 4] [--rounds 5] [--compile] [--threads 2]
 
-In a round all take turns: an epoch of `--steps` batches by `abn.epoch.train_epoch`, augmentation and bookkeeping
+In a round all take turns: an epoch of `--steps` batches by `train_epoch`, augmentation and bookkeeping
 included; forward, loss and backward of the same network on one batch that is ready; the loop of
 `benchmarks.official_loop`; and products of square matrices, of which the fastest is the device's peak: measured
 here, with these threads, and not the data sheet's.
@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from abn.batches import Batches, Split
-from abn.devices import describe_hardware, gains_by_bfloat16, keep_freed_memory
-from abn.epoch import Judged, make_optimizer, to_train, train_epoch
-from abn.recipes import RECIPES
-from abn.resnet import ARCHITECTURES
+from abn.common.devices import describe_hardware, gains_by_bfloat16, keep_freed_memory
+from abn.models.resnet import ARCHITECTURES
+from abn.training.batches import Batches, Split
+from abn.training.epoch import Judged, make_optimizer, to_train, train_epoch
+from abn.training.recipes import RECIPES
 from benchmarks.official_loop import AHEAD, OfficialLoop
 from benchmarks.options import device_and_counts
 from benchmarks.peak import count_operations, products
@@ -56,7 +56,7 @@ class Speed:
 
 
 def own_network(architecture: str, device: torch.device, compile_network: bool) -> tuple[nn.Module, nn.Module]:
-    """The model as `abn.training.train` makes it, and what it trains: the same with its loss, compiled if told so."""
+    """The model as `train` makes it, and what it trains: the same with its loss, compiled if told so."""
     if device.type == "cpu":
         keep_freed_memory()
     torch.manual_seed(0)

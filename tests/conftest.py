@@ -19,8 +19,8 @@ import pytest
 import torch
 from torch import nn
 
-from abn.data import CLASS_NAMES, MEAN, STD, Cifar10
-from abn.resnet import ARCHITECTURES, ResNet
+from abn.common.data import CLASS_NAMES, MEAN, STD, Cifar10
+from abn.models.resnet import ARCHITECTURES, ResNet
 
 Value = TypeVar("Value")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -67,9 +67,10 @@ def labels() -> np.ndarray:
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory, pictures, labels) -> Path:
     """A folder with `resnet-s` and `resnet-dmb`, each with a reference over `pictures`."""
-    from abn.checkpoints import load_checkpoint, save_checkpoint
-    from abn.data import to_pixels
-    from abn.reference import compute_reference, save_reference
+    from abn.checkpoints.store import load_checkpoint, save_checkpoint
+    from abn.common.data import to_pixels
+    from abn.interpret.reference.file import save_reference
+    from abn.interpret.reference.measure import compute_reference
 
     folder = tmp_path_factory.mktemp("checkpoints")
     for seed, architecture in enumerate(ARCHITECTURES):
@@ -85,8 +86,8 @@ def checkpoints(tmp_path_factory, pictures, labels) -> Path:
 
 @pytest.fixture(scope="session")
 def inspector(checkpoints):
-    from abn.inspector import Inspector
-    from abn.networks import load_network
+    from abn.app.inspector.inspector import Inspector
+    from abn.checkpoints.network import load_network
 
     networks = [load_network(None, checkpoints / name) for name in ("resnet-s", "resnet-dmb")]
     return Inspector(*networks, torch.device("cpu"))
@@ -95,7 +96,7 @@ def inspector(checkpoints):
 @pytest.fixture(scope="session")
 def export(inspector, pictures):
     """The first picture, inspected and attributed, ready to be written."""
-    from abn.export import PictureFile, export_of
+    from abn.app.export import PictureFile, export_of
 
     pair = inspector.attribute(pictures[0], "dog", "cat", "integrated_gradients", {"steps": 2})
     file = PictureFile("/home/somebody/spot.png", "ab" * 32, (64, 32), "crop", (16, 0, 48, 32))
@@ -105,10 +106,10 @@ def export(inspector, pictures):
 @pytest.fixture(scope="session")
 def two_modulated(tmp_path_factory):
     """An inspector of two ResNet-DMBs with three classes, K = 2 and 3, and no reference."""
-    from abn.checkpoints import save_checkpoint
-    from abn.inspector import Inspector
-    from abn.networks import load_network
-    from abn.resnet import resnet_dmb
+    from abn.app.inspector.inspector import Inspector
+    from abn.checkpoints.network import load_network
+    from abn.checkpoints.store import save_checkpoint
+    from abn.models.resnet import resnet_dmb
 
     networks = []
     for num_biases in (2, 3):
@@ -128,10 +129,10 @@ def examples() -> list[Path]:
 def url(inspector, examples, pictures, labels, tmp_path_factory) -> str:
     """Address of the served page, with `pictures` as its data set and the results of `tests.results_files`."""
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
-    from abn.experiment_folder import read_results
-    from abn.pairs import Pairs
-    from abn.ui.page import build_page
-    from abn.ui.serving import free_port, launch
+    from abn.app.inspector.visitors import Pairs
+    from abn.experiment.folder import read_results
+    from abn.ui.hardening.serving import free_port, launch
+    from abn.ui.page.build import build_page
     from tests.results_files import write_results
 
     data = Cifar10(pictures, labels, pictures, labels)
@@ -146,7 +147,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     """An empty cache of huggingface_hub's, which knows no token and no proxy; waits are short."""
     from huggingface_hub import constants
 
-    import abn.hub
+    import abn.checkpoints.hub.download
 
     folder = tmp_path / "cache"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
@@ -155,7 +156,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "harnesses.json"))
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(abn.hub, "RETRY_WAITS", (0.01,))
+    monkeypatch.setattr(abn.checkpoints.hub.download, "RETRY_WAITS", (0.01,))
     return folder
 
 
@@ -234,6 +235,6 @@ def page(visit):
 @pytest.fixture(scope="session")
 def first_example(inspector, examples):
     """What the networks make of the picture that the page opens with."""
-    from abn.pictures import fit, read_picture
+    from abn.app.pictures.fitting import fit, read_picture
 
     return inspector.inspect(fit(read_picture(examples[0])).pixels)

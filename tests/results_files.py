@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from abn.experiment import ARM_LABELS, run_file
+from abn.experiment.runs import ARM_LABELS, run_file
 
 # arm → seed → test accuracies after each of three epochs
 ACCURACIES = {
@@ -49,7 +49,7 @@ def table(**changed) -> dict:
         "awake": (0, None, None),
     }
     return {
-        "recipe": "paper", "epochs": 3, "command": "python -m benchmarks.reproduce --recipe paper --epochs 3",
+        "recipe": "paper", "epochs": 3, "command": "abn reproduce --recipe paper --epochs 3",
         "arms": [
             {
                 "arm": arm, "label": ARM_LABELS[arm], "parameters": PARAMETERS.get(arm, 2_957_794), "n": n,

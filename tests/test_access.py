@@ -8,13 +8,13 @@ from collections import Counter
 
 import pytest
 
-from abn.export import to_html
-from abn.figures import regions
-from abn.inspector import Inspector
-from abn.pictures import fit, read_picture
+from abn.app.export import to_html
+from abn.app.figures import regions
+from abn.app.inspector.inspector import Inspector
+from abn.app.pictures.fitting import fit, read_picture
 from abn.ui import words
-from abn.ui.factors_tab import block_factors
 from abn.ui.names import PLOTS
+from abn.ui.tabs.factors import block_factors
 
 expect = pytest.importorskip("playwright.sync_api").expect
 TABS = ("factors", "gates", "attribution", "responses", "take-away", "results", "glossary")

@@ -16,9 +16,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from abn.attribution import METHODS
-from abn.changes import Change
-from abn.data import CLASS_NAMES
+from abn.app.inspector.changes import Change
+from abn.common.data import CLASS_NAMES
+from abn.interpret.attribution.attribute import METHODS
 from tests.conftest import HOME
 
 

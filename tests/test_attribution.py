@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torchvision.transforms.functional import gaussian_blur
 
-from abn import captum_methods, interventions
-from abn.attribution import METHODS, attribute
-from abn.data import MEAN, STD, normalise
-from abn.inspection import inspect
-from abn.resnet import resnet_dmb, resnet_s
-from abn.targets import Score, as_target
+from abn.common.data import MEAN, STD, normalise
+from abn.interpret import interventions
+from abn.interpret.attribution import captum_methods
+from abn.interpret.attribution.attribute import METHODS, attribute
+from abn.interpret.attribution.targets import Score, as_target
+from abn.interpret.inspection import inspect
+from abn.models.resnet import resnet_dmb, resnet_s
 
 SMALL = {  # every method, cheap enough for 8 × 8 pictures
     "saliency": {},

@@ -7,17 +7,13 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from abn.data import CLASS_NAMES
-from abn.experiment_audit import parse_audit
-from abn.inspection import inspect
-from abn.interventions import other_images
-from abn.layers import Modulation
-from abn.ui.results_words import audited
-from benchmarks import audit as module
-from benchmarks.audit_conditions import adapted, conditions
-from benchmarks.audit_report import answers, bank_matters, dynamic_or_rescale
-from benchmarks.audit_run import audit
-from benchmarks.audit_statistics import (
+from abn.common.data import CLASS_NAMES
+from abn.experiment import audit_command as module
+from abn.experiment.audit import parse_audit
+from abn.experiment.audit_conditions import adapted, conditions
+from abn.experiment.audit_report import answers, bank_matters, dynamic_or_rescale
+from abn.experiment.audit_run import audit
+from abn.experiment.audit_statistics import (
     bank_share,
     bank_variation,
     entropy,
@@ -25,7 +21,11 @@ from benchmarks.audit_statistics import (
     paired_difference,
     variance_split,
 )
-from benchmarks.audit_store import Store
+from abn.experiment.audit_store import Store
+from abn.interpret.inspection import inspect
+from abn.interpret.interventions import other_images
+from abn.models.layers import Modulation
+from abn.ui.tabs.results_words import audited
 from tests.tiny import Tiny, tiny_pictures
 
 # --- statistics
@@ -436,8 +436,8 @@ def test_the_command_says_in_one_sentence_what_is_wrong(command, checkpoints, tm
 
 
 def test_the_command_refuses_other_classes_and_sizes_below_one(command, tmp_path, capsys):
-    from abn.checkpoints import save_checkpoint
-    from abn.resnet import resnet_dmb
+    from abn.checkpoints.store import save_checkpoint
+    from abn.models.resnet import resnet_dmb
 
     other = save_checkpoint(resnet_dmb(2, 3).eval(), tmp_path / "other", class_names=["x", "y"])
     assert "tells x, y apart, which are not CIFAR-10's classes" in _exit_message([str(other), *command.rest])

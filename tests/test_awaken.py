@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import awaken
+from abn.experiment import awaken
 from tests.test_training import pictures
 
 
@@ -45,7 +45,7 @@ def test_the_command_tries_every_candidate_and_keeps_what_it_found(folder, capsy
 def test_a_results_folder_that_cannot_be_written_is_told_before_anything_is_trained(folder, monkeypatch):
     (folder / "file").touch()
     monkeypatch.setattr(awaken, "train", None)
-    with pytest.raises(SystemExit, match="benchmarks.awaken: .*file cannot be written .*name another folder"):
+    with pytest.raises(SystemExit, match="abn.experiment.awaken: .*file cannot be written .*name another folder"):
         awaken.main(["--data", str(folder), "--images", "16", "--device", "cpu", "--out", str(folder / "file")])
 
 
@@ -73,4 +73,4 @@ def test_bad_arguments_are_named(arguments, message, capsys):
 def test_more_images_than_there_are_is_refused(folder):
     with pytest.raises(SystemExit) as caught:
         awaken.main(["--data", str(folder), "--images", "17"])
-    assert caught.value.code == "benchmarks.awaken: --images is 17; expected at most 16"
+    assert caught.value.code == "abn.experiment.awaken: --images is 17; expected at most 16"

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from abn.experiment import RunLog
-from benchmarks.bank_use import measure, sentences
+from abn.experiment.bank_use import measure, sentences
+from abn.experiment.runs import RunLog
 from tests.tiny import Tiny, tiny_pictures
 
 

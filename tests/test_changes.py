@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from abn import interventions
-from abn.changes import Change
-from abn.inspection import inspect
+from abn.app.inspector.changes import Change
+from abn.interpret import interventions
+from abn.interpret.inspection import inspect
 from tests.conftest import awake
 
 

@@ -11,19 +11,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from abn import resnet
-from abn.checkpoints import (
+from abn.checkpoints.sources import HubSource, locate
+from abn.checkpoints.store import (
     CheckpointError,
     load_checkpoint,
     load_official_state_dict,
     save_checkpoint,
-    save_trained,
 )
-from abn.data import CLASS_NAMES, MEAN, STD, Cifar10
-from abn.files import replace_file
-from abn.recipes import RECIPES
-from abn.sources import HubSource, locate
-from abn.training import Run
+from abn.common.data import CLASS_NAMES, MEAN, STD, Cifar10
+from abn.common.files import replace_file
+from abn.models import resnet
+from abn.training.checkpoint import save_trained
+from abn.training.recipes import RECIPES
+from abn.training.run import Run
 
 THREE = ("cat", "dog", "owl")
 BANK = "layer1.0.conv2_dmb.gate_dmb.biases"
@@ -209,7 +209,7 @@ def test_a_kill_leaves_nothing_that_loads_half_written(folder, monkeypatch, kill
             raise StopError
         replace_file(path, write)
 
-    monkeypatch.setattr("abn.checkpoints.replace_file", replace_or_die)
+    monkeypatch.setattr("abn.checkpoints.store.replace_file", replace_or_die)
     with pytest.raises(StopError):
         save_checkpoint(resnet.resnet_s(3), folder, class_names=THREE)
     assert "no config.json" in reason(folder)
@@ -552,7 +552,7 @@ def test_a_truncated_safetensors_file(folder):
 def test_a_header_that_would_fill_the_memory_is_not_taken_apart(folder, monkeypatch):
     path = folder / "model.safetensors"
     save_file({"a": torch.zeros(1)}, path, {"a": "x" * 5_000_000})
-    monkeypatch.setattr("abn.weights.load_file", None)
+    monkeypatch.setattr("abn.checkpoints.weights.load_file", None)
     said = reason(folder)
     assert "model.safetensors has a header of 5,000," in said and "expected at most 4,000,000: another file" in said
 

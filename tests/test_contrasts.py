@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from abn.experiment import RunLog
-from abn.texts import p_value
-from benchmarks.contrasts import contrast, limits_of_sd, seeds_needed, summarise, verdict
-from benchmarks.table import make_table, markdown
+from abn.common.texts import p_value
+from abn.experiment.contrasts import contrast, limits_of_sd, seeds_needed, summarise, verdict
+from abn.experiment.make_table import make_table, markdown
+from abn.experiment.runs import RunLog
 
 
 def run(arm, seed, *accuracies, epochs=None):
@@ -286,7 +286,7 @@ def test_the_table_as_a_person_reads_it():
     assert "| ResNet-DMB − ResNet-S | 2 | +1.10 | −0.17 to +2.37 | 0.058 | 0.29 | – |" in text
     assert "| ResNet-DMB − SE | 1 | +2.00 | – | – | – | – |" in text
     assert "yet: Bank only, No gates, Awake." in text
-    assert "`python -m benchmarks.reproduce --data DIR --recipe paper --epochs 15 --seeds 10`" in text
+    assert "`abn reproduce --data DIR --recipe paper --epochs 15 --seeds 10`" in text
     assert table["problems"] == ["paper-1/se-4.jsonl, line 2: broken"]
     assert table["banks"] == [] and "The banks" not in text
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from abn import checkpoint_commands
-from abn.checkpoint_info import CheckpointError
-from abn.checkpoints import load_checkpoint, save_checkpoint
-from abn.convert import convert_checkpoint
-from abn.data import CLASS_NAMES, MEAN, STD
-from abn.resnet import ResNet, resnet_dmb, resnet_s
+from abn.checkpoints.convert import convert_checkpoint
+from abn.checkpoints.info import CheckpointError
+from abn.checkpoints.store import load_checkpoint, save_checkpoint
+from abn.cli import checkpoints as checkpoint_commands
+from abn.common.data import CLASS_NAMES, MEAN, STD
+from abn.models.resnet import ResNet, resnet_dmb, resnet_s
 from tests.conftest import HOME, awake
 
 SEVEN = tuple("abcdefg")
@@ -306,14 +306,14 @@ def test_names_from_the_command_line_or_a_file(tmp_path):
 
 
 def test_the_command(weights, tmp_path):
-    command = [sys.executable, "-m", "abn.checkpoints", "convert", str(weights), str(tmp_path / "x")]
+    command = [sys.executable, "-m", "abn.cli.checkpoints", "convert", str(weights), str(tmp_path / "x")]
 
     def run(*more: str) -> subprocess.CompletedProcess:
         return subprocess.run([*command, *more], cwd=HOME, capture_output=True, text=True, timeout=240)
 
     failed = run()
     assert failed.returncode == 1
-    assert failed.stderr.startswith(f"abn.checkpoints: {weights}: these weights tell 7 classes apart")
+    assert failed.stderr.startswith(f"abn.checkpoints.store: {weights}: these weights tell 7 classes apart")
     assert failed.stderr.count("\n") == 1
     done = run("--class-names", ",".join(SEVEN), "--mean", "0.5", "0.5", "0.5")
     assert done.stdout == f"resnet-dmb, 7 classes (a, b, c, d, e, f, g), K = 3 in {tmp_path / 'x'}\n"

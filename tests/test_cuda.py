@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from abn.data import Cifar10
-from abn.inspection import inspect
-from abn.memory import DeviceMemoryError
-from abn.recipes import RECIPES
-from abn.resnet import ARCHITECTURES
-from abn.training import Run, train
+from abn.common.data import Cifar10
+from abn.common.memory import DeviceMemoryError
+from abn.interpret.inspection import inspect
+from abn.models.resnet import ARCHITECTURES
+from abn.training.recipes import RECIPES
+from abn.training.run import Run, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")

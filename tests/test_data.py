@@ -12,8 +12,8 @@ import pytest
 import torch
 from filelock import FileLock, Timeout
 
-from abn import data as module
-from abn.data import CLASS_NAMES, MEAN, STD, DataError, load_cifar10, normalise, to_pixels
+from abn.common import data as module
+from abn.common.data import CLASS_NAMES, MEAN, STD, DataError, load_cifar10, normalise, to_pixels
 
 
 def arrays(**replaced):
@@ -211,7 +211,7 @@ def test_a_name_too_long_for_any_file_is_refused():
 @pytest.mark.parametrize("download", [False, True])
 def test_torchvisions_files_are_read_where_they_are_there(tmp_path, monkeypatch, download):
     """Also by whoever would fetch them: in a folder that cannot be written nothing is."""
-    monkeypatch.setattr("abn.data.FileLock", None)
+    monkeypatch.setattr("abn.common.data.FileLock", None)
     asked = fake_torchvision(monkeypatch)
     data = load_cifar10(tmp_path, download)
     assert asked == [(str(tmp_path), True, False), (str(tmp_path), False, False)]

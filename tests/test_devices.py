@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from abn import devices
-from abn.attribution import Attribution
-from abn.changes import Change
-from abn.devices import alone_on, choose_device, describe_hardware, keep_freed_memory, share_memory_pools
+from abn.app.inspector.changes import Change
+from abn.common import devices
+from abn.common.devices import alone_on, choose_device, describe_hardware, keep_freed_memory, share_memory_pools
+from abn.interpret.attribution.attribute import Attribution
 
 ROOT = Path(__file__).parents[1]
 # 100 buffers of 10 MB are written and freed: how many MB of them are still there?
@@ -62,7 +62,7 @@ def test_all_that_an_inspector_computes_is_computed_alone(inspector, pictures, l
         yield
         held.pop()
 
-    monkeypatch.setattr("abn.inspector.alone_on", alone)
+    monkeypatch.setattr("abn.app.inspector.inspector.alone_on", alone)
     handles = [
         network.model.register_forward_pre_hook(lambda *_: passes.append(len(held))) for network in inspector.networks
     ]
@@ -85,7 +85,7 @@ def test_all_that_an_inspector_computes_is_computed_alone(inspector, pictures, l
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_freed_memory_is_kept_once_it_was_asked_for():
     assert megabytes_left("") < 500
-    assert megabytes_left("from abn.devices import keep_freed_memory; assert keep_freed_memory()") > 900
+    assert megabytes_left("from abn.common.devices import keep_freed_memory; assert keep_freed_memory()") > 900
 
 
 # Six threads take memory at once: how many pools does glibc say that it has?
@@ -120,7 +120,7 @@ def pools(before: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_threads_share_two_pools_of_memory_once_it_was_asked_for():
     assert pools("") > 2
-    assert pools("from abn.devices import share_memory_pools; assert share_memory_pools()") <= 2
+    assert pools("from abn.common.devices import share_memory_pools; assert share_memory_pools()") <= 2
 
 
 def test_another_c_library_is_left_alone(monkeypatch):

@@ -1,4 +1,4 @@
-"""abn.experiment and its kin: what a results folder says, and what is told of a file that cannot be used."""
+"""abn.experiment.runs and its kin: what a results folder says, and what is told of a file that cannot be used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from abn.experiment import ARM_LABELS, read_runs
-from abn.experiment_checks import ResultsError
-from abn.experiment_folder import Results, read_results
+from abn.experiment.fields import ResultsError
+from abn.experiment.folder import Results, read_results
+from abn.experiment.runs import ARM_LABELS, read_runs
 from tests.results_files import VERDICT, audit, line, table, write_json, write_results, write_run
 
 
@@ -161,7 +161,7 @@ def test_runs_of_two_recipes_are_refused(tmp_path, changed):
 
 def test_the_reader_needs_neither_torch_nor_gradio_nor_plotly():
     code = (
-        "import sys, abn.experiment_folder; "
+        "import sys, abn.experiment.folder; "
         "print([m for m in ('torch', 'gradio', 'plotly', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -229,9 +229,7 @@ def test_runs_without_a_table_are_still_read(tmp_path):
     (write_results(tmp_path) / "paper-3" / "table.json").unlink()
     (group,) = read_results(tmp_path).groups
     assert len(group.runs) == 6 and group.table is None
-    assert group.problems == (
-        "paper-3/table.json is not there; write it anew with `python -m benchmarks.reproduce --table`",
-    )
+    assert group.problems == ("paper-3/table.json is not there; write it anew with `abn reproduce --table`",)
 
 
 def test_a_table_older_than_the_runs_says_so(tmp_path):
@@ -347,7 +345,7 @@ def test_a_table_that_cannot_be_used_is_told_and_the_runs_stay(tmp_path, values,
     (group,) = read_results(tmp_path).groups
     assert group.table is None and len(group.runs) == 6
     assert said in group.problems[0]
-    assert group.problems[0].endswith("write it anew with `python -m benchmarks.reproduce --table`")
+    assert group.problems[0].endswith("write it anew with `abn reproduce --table`")
 
 
 @pytest.mark.parametrize(
@@ -363,7 +361,7 @@ def test_an_audit_that_cannot_be_used_is_told(tmp_path, values, said):
     write_json(write_results(tmp_path) / "audit" / "resnet-dmb.json", values)
     results = read_results(tmp_path)
     assert results.audits == () and len(results.groups) == 1
-    assert said in results.problems[0] and "benchmarks.audit" in results.problems[0]
+    assert said in results.problems[0] and "abn.experiment.audit_command" in results.problems[0]
 
 
 def test_a_folder_of_another_name_is_told(tmp_path):
@@ -372,7 +370,7 @@ def test_a_folder_of_another_name_is_told(tmp_path):
 
 
 def test_every_arm_has_a_label_and_a_colour_of_its_own():
-    from abn.figures import ARM_STYLES
+    from abn.app.figures import ARM_STYLES
 
     assert list(ARM_STYLES) == list(ARM_LABELS)
     assert len({colour for colour, _ in ARM_STYLES.values()}) == len({s for _, s in ARM_STYLES.values()}) == 6

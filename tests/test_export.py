@@ -16,8 +16,7 @@ import torch
 from PIL import Image, ImageColor
 from plotly.colors import sample_colorscale
 
-from abn import drawing
-from abn.export import (
+from abn.app.export import (
     KINDS,
     Export,
     PictureFile,
@@ -31,13 +30,13 @@ from abn.export import (
     to_zip,
     write_folder,
 )
-from abn.export.images import KEYWORD, LEFT, MAP_SIDE, MARGIN
-from abn.export.manifest import origin
-from abn.export.raster import colours, printable, veiled, wrap
-from abn.figures import shared_limit
-from abn.figures.style import DIVERGING, colour_scale
-from abn.inspector import Inspector
-from abn.networks import load_network
+from abn.app.export.images import KEYWORD, LEFT, MAP_SIDE, MARGIN
+from abn.app.export.manifest import origin
+from abn.app.export.raster import colours, printable, veiled, wrap
+from abn.app.figures import drawing, shared_limit
+from abn.app.figures.style import DIVERGING, colour_scale
+from abn.app.inspector.inspector import Inspector
+from abn.checkpoints.network import load_network
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from abn import drawing
-from abn.export import to_html
+from abn.app.export import to_html
+from abn.app.figures import drawing
 
 expect = pytest.importorskip("playwright.sync_api").expect
 

@@ -14,17 +14,17 @@ import pytest
 import torch
 from PIL import Image
 
-from abn.attribution import Attribution
-from abn.attribution_pair import AttributionPair
-from abn.checkpoint_info import MOST_CLASSES, CheckpointError, parse_config
-from abn.export import Export, ExportError, opening, read_export, to_csv, to_html, to_json, to_png
-from abn.export.document import LARGEST_EXPORT
-from abn.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
-from abn.export.opening import MOST_BLOCKS, MOST_CHANNELS
-from abn.export.stored import store
-from abn.in_numbers import response_rows
-from abn.results import BlockResult, NetworkResult, PictureResult
-from abn.usual import BlockReference, Statistics
+from abn.app.export import Export, ExportError, opening, read_export, to_csv, to_html, to_json, to_png
+from abn.app.export.document import LARGEST_EXPORT
+from abn.app.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
+from abn.app.export.opening import MOST_BLOCKS, MOST_CHANNELS
+from abn.app.export.stored import store
+from abn.app.figures.in_numbers import response_rows
+from abn.app.inspector.attribution_pair import AttributionPair
+from abn.app.inspector.results import BlockResult, NetworkResult, PictureResult
+from abn.checkpoints.info import MOST_CLASSES, CheckpointError, parse_config
+from abn.interpret.attribution.attribute import Attribution
+from abn.interpret.reference.usual import BlockReference, Statistics
 
 NAMES = ("ship", "truck")
 

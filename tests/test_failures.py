@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from abn.ui.failures import FAILED, FULL, Few, TellFailures
+from abn.ui.hardening.failures import FAILED, FULL, Few, TellFailures
 from tests.conftest import HOME, READY
 
 SHIP = HOME / "assets" / "examples" / "ship.png"
@@ -88,7 +88,7 @@ def test_an_answer_that_has_begun_is_not_begun_again():
 
 def test_the_host_reads_so_many_lines_a_minute(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("abn.ui.failures.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("abn.ui.hardening.failures.time.monotonic", lambda: now[0])
     few = Few(most=2, seconds=60)
     records = [logging.LogRecord("a", logging.ERROR, "b", 1, "%s failed", (i,), None) for i in range(7)]
     assert [few.filter(record) for record in records[:4]] == [True, True, False, False]

@@ -1,4 +1,4 @@
-"""abn.figures: exact values, symmetric scales, what a click and a hover can read, and what is refused."""
+"""abn.app.figures: exact values, symmetric scales, what a click and a hover can read, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from abn import figures
-from abn.figures import BlockFactors
-from abn.figures.words import ordinal
-from abn.usual import entropy_share
+from abn.app import figures
+from abn.app.figures import BlockFactors
+from abn.app.figures.words import ordinal
+from abn.interpret.reference.usual import entropy_share
 
 WIDTHS = (64, 64, 128, 128, 256, 256)
 NAMES = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1)]
@@ -113,7 +113,8 @@ def test_no_hover_format_starts_with_a_sign_and_ends_in_f(figure):
 
 
 def test_figures_import_neither_torch_nor_gradio_nor_pyplot():
-    code = "import sys, abn.figures; print([m for m in ('torch', 'gradio', 'matplotlib.pyplot') if m in sys.modules])"
+    heavy = ("torch", "gradio", "matplotlib.pyplot")
+    code = f"import sys, abn.app.figures; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

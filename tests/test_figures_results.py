@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from abn import figures
-from abn.figures import ArmRuns
-from abn.figures.results import PAPER_LABEL
+from abn.app import figures
+from abn.app.figures import ArmRuns
+from abn.app.figures.results import PAPER_LABEL
 from tests.test_figures import texts
 
 ARMS = [

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from abn.files import replace_file, replace_folder
+from abn.common.files import replace_file, replace_folder
 from tests.conftest import HOME
 
 
@@ -42,7 +42,7 @@ def test_a_folder_that_cannot_be_filled_leaves_the_old_one(tmp_path):
 def test_a_kill_leaves_nothing_under_the_name(tmp_path, replace):
     code = f"""
 import os, pathlib
-from abn.files import {replace}
+from abn.common.files import {replace}
 
 def write(scratch):
     (scratch / "a.txt" if scratch.is_dir() else scratch).write_text("half")

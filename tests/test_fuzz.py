@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from gradio.data_classes import ImageData
 
-from abn.pictures import MAX_PIXELS, fit, read_picture
-from abn.ui.picture_input import GuardedBlocks, PictureInput
+from abn.app.pictures.fitting import MAX_PIXELS, fit, read_picture
+from abn.ui.page.picture_input import GuardedBlocks, PictureInput
 from benchmarks.mutations import MUTATIONS, TRACE, good_files, mutated
 
 COUNT = 200
-pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as abn.pictures does, where pytest turns warnings on
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:::PIL"
+)  # as abn.app.pictures.fitting does, where pytest turns warnings on
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,14 @@ import pytest
 import torch
 from huggingface_hub import close_session, constants, get_session
 
-import abn.hub
-from abn import hub_watch, load_checkpoint, resnet, save_checkpoint
-from abn.checkpoint_info import CheckpointError
-from abn.hub import Request, fetch
-from abn.hub_address import without_login
-from abn.hub_errors import LATER
+import abn.checkpoints.hub.download
+from abn import load_checkpoint, save_checkpoint
+from abn.checkpoints.hub import watch as hub_watch
+from abn.checkpoints.hub.address import without_login
+from abn.checkpoints.hub.download import Request, fetch
+from abn.checkpoints.hub.errors import LATER
+from abn.checkpoints.info import CheckpointError
+from abn.models import resnet
 from tests import hub_server
 from tests.hub_server import FILES, REPO, TOKEN, Repository, left_over, status, use_endpoint
 
@@ -34,7 +36,9 @@ OPTIONAL = ("reference.safetensors",)
 ROOT = Path(__file__).parents[1]
 
 
-def get(revision: str = "main", *, repo: str = REPO, timeout: float = 5.0, **more) -> abn.hub.Fetched:
+def get(
+    revision: str = "main", *, repo: str = REPO, timeout: float = 5.0, **more
+) -> abn.checkpoints.hub.download.Fetched:
     return fetch(Request(repo, revision, REQUIRED, OPTIONAL, timeout, **more), repo)
 
 
@@ -88,9 +92,11 @@ def test_large_files_come_by_no_way_that_nothing_here_bounds(hub, monkeypatch):
     """As huggingface_hub would choose where an earlier download of its own has left a list of the files."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
     asked = []
-    download = abn.hub.hf_hub_download
+    download = abn.checkpoints.hub.download.hf_hub_download
     monkeypatch.setattr(
-        abn.hub, "hf_hub_download", lambda *a, **o: asked.append(constants.HF_HUB_DISABLE_XET) or download(*a, **o)
+        abn.checkpoints.hub.download,
+        "hf_hub_download",
+        lambda *a, **o: asked.append(constants.HF_HUB_DISABLE_XET) or download(*a, **o),
     )
     get()
     assert asked and all(asked)
@@ -190,7 +196,7 @@ def test_an_error_that_passes_is_survived(hub):
 )
 def test_a_busy_server_is_asked_again_when_it_says(hub, monkeypatch, headers, waited):
     slept = []
-    monkeypatch.setattr(abn.hub.time, "sleep", slept.append)
+    monkeypatch.setattr(abn.checkpoints.hub.download.time, "sleep", slept.append)
     hub.fail(status(429, headers), "HEAD", "config.json", times=1)
     assert get().notice is None
     assert slept == [waited]
@@ -378,8 +384,8 @@ def test_an_address_is_shown_without_its_login(address, shown):
     [
         (["app.py"], "app.py: HF_ENDPOINT is"),
         (
-            ["-m", "abn.checkpoints", "push", "checkpoints/resnet-s", REPO],
-            f"abn.checkpoints: {REPO}: there is no Hub",
+            ["-m", "abn.cli.checkpoints", "push", "checkpoints/resnet-s", REPO],
+            f"abn.checkpoints.store: {REPO}: there is no Hub",
         ),
         (["-c", f"import abn; abn.load_checkpoint('{REPO}')"], f"CheckpointError: {REPO}: there is no Hub"),
     ],
@@ -712,8 +718,8 @@ def test_a_checkpoint_that_is_none_names_the_source_not_the_cache(hub, checkpoin
 
 SCRIPT = """
 import sys, warnings
-from abn.hub import Request, fetch
-from abn.checkpoint_info import CheckpointError
+from abn.checkpoints.hub.download import Request, fetch
+from abn.checkpoints.info import CheckpointError
 try:
     print(fetch(Request(sys.argv[1], "main", ("config.json", "model.safetensors"), timeout=300), sys.argv[1]).commit)
 except CheckpointError as error:

@@ -22,15 +22,15 @@ import pytest
 import torch
 
 import app
-from abn.checkpoint_info import CheckpointError
-from abn.checkpoints import save_checkpoint
-from abn.data import CLASS_NAMES
-from abn.hub import ABANDONED
-from abn.inspector import Inspector
-from abn.networks import load_network, load_networks
-from abn.pairs import Pairs
-from abn.resnet import resnet_dmb, resnet_s
-from abn.ui.page import build_page
+from abn.app.inspector.inspector import Inspector
+from abn.app.inspector.visitors import Pairs
+from abn.checkpoints.hub.download import ABANDONED
+from abn.checkpoints.info import CheckpointError
+from abn.checkpoints.network import load_network, load_networks
+from abn.checkpoints.store import save_checkpoint
+from abn.common.data import CLASS_NAMES
+from abn.models.resnet import resnet_dmb, resnet_s
+from abn.ui.page.build import build_page
 from tests import hub_server
 from tests.conftest import HOME
 from tests.hub_server import REPO, TOKEN, HubServer, Repository, left_over, status
@@ -282,8 +282,8 @@ def test_a_folder_that_cannot_be_used_is_an_error_not_a_notice(files, bundled, t
 
 SCRIPT = """
 import sys
-import abn.hub  # which is imported late otherwise
-from abn.networks import load_network
+import abn.checkpoints.hub.download  # which is imported late otherwise
+from abn.checkpoints.network import load_network
 print("ready", flush=True)
 sys.stdin.readline()
 print(load_network(sys.argv[1], sys.argv[2]).model.info.commit)

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from abn.attribution import attribute
-from abn.changes import Change
-from abn.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from abn.data import CLASS_NAMES, normalise, to_pixels
-from abn.inspector import Inspector
-from abn.networks import Network, load_network
-from abn.pairs import Pairs
-from abn.results import BlockResult
-from abn.texts import escape
+from abn.app.inspector.changes import Change
+from abn.app.inspector.inspector import Inspector
+from abn.app.inspector.results import BlockResult
+from abn.app.inspector.visitors import Pairs
+from abn.checkpoints.network import Network, load_network
+from abn.checkpoints.store import CheckpointError, load_checkpoint, save_checkpoint
+from abn.common.data import CLASS_NAMES, normalise, to_pixels
+from abn.common.texts import escape
+from abn.interpret.attribution.attribute import attribute
 from abn.ui import words
-from abn.ui.latest import Superseded
-from abn.ui.page import build_page
+from abn.ui.page.build import build_page
+from abn.ui.page.latest import Superseded
 from tests.conftest import awake
 
 CPU = torch.device("cpu")
@@ -200,7 +200,7 @@ def test_a_notice_about_a_checkpoint_stands_on_the_page(inspector):
 
 
 def test_four_biases_and_ten_classes_are_not_assumed(tmp_path, pictures):
-    from abn.resnet import resnet_dmb, resnet_s
+    from abn.models.resnet import resnet_dmb, resnet_s
 
     torch.manual_seed(0)
     names = ["a", "b", "c"]

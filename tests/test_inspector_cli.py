@@ -1,4 +1,4 @@
-"""`python -m abn.inspector PICTURE … --out DIR` as a person runs it."""
+"""`abn inspect PICTURE … --out DIR` as a person runs it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from abn import bulk, command_line
-from abn.export import document, read_export, write_folder
-from abn.files import _beside
-from abn.inspector import Inspector
-from abn.memory import DeviceMemoryError
-from abn.picture_files import find_pictures
+from abn.app.bulk import run as bulk
+from abn.app.export import document, read_export, write_folder
+from abn.app.inspector.inspector import Inspector
+from abn.app.pictures.files import find_pictures
+from abn.cli import inspect as command_line
+from abn.common.files import _beside
+from abn.common.memory import DeviceMemoryError
 from tests.conftest import HOME
 
 
@@ -379,7 +380,14 @@ def test_two_modulated_networks_of_other_classes(two_modulated, album, tmp_path)
 
 def test_it_starts_as_a_module(checkpoints, album, tmp_path):
     environment = {"ABN_BASELINE": str(checkpoints / "resnet-s"), "ABN_DMB": str(checkpoints / "resnet-dmb")}
-    command = [sys.executable, "-m", "abn.inspector", str(album / "broken.jpg"), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "abn.app.inspector.inspector",
+        str(album / "broken.jpg"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from abn import interventions
-from abn.inspection import inspect
-from abn.layers import Modulation
-from abn.resnet import BasicBlock, ResNet, resnet_s
+from abn.interpret import interventions
+from abn.interpret.inspection import inspect
+from abn.models.layers import Modulation
+from abn.models.resnet import BasicBlock, ResNet, resnet_s
 from tests.conftest import awake
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from abn.ui.kept_files import KeptImage, keep
-from abn.ui.picture_input import PictureInput
+from abn.ui.hardening.kept_files import KeptImage, keep
+from abn.ui.page.picture_input import PictureInput
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from abn.ui.latest import Latest, Superseded
+from abn.ui.page.latest import Latest, Superseded
 
 
 def test_only_the_newest_request_of_a_visitor_counts():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from abn.layers import DynamicModulatedConv2d, DynamicMultiBiasLinear, Modulation, factors_of, preactivation
+from abn.models.layers import DynamicModulatedConv2d, DynamicMultiBiasLinear, Modulation, factors_of, preactivation
 
 LN3 = math.log(3)
 

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import gradio as gr
 import pytest
 
-from abn.ui import limits
-from abn.ui.closed import CloseUnused, is_closed
-from abn.ui.limits import MAX_MARKS, MAX_REQUEST_BYTES, LimitRequests
-from abn.ui.picture_input import _admit_all
+from abn.ui.hardening import limits
+from abn.ui.hardening.closed import CloseUnused, is_closed
+from abn.ui.hardening.limits import MAX_MARKS, MAX_REQUEST_BYTES, LimitRequests
+from abn.ui.page.picture_input import _admit_all
 from tests.conftest import run_apart
 
 

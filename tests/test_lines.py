@@ -10,10 +10,10 @@ import gradio as gr
 import httpx
 import pytest
 
-from abn.ui import lines
-from abn.ui.lines import MOST_IN_LINE, keep_places
-from abn.ui.queue_guard import guard
-from abn.ui.serving import allow_many_files
+from abn.ui.hardening import lines
+from abn.ui.hardening.lines import MOST_IN_LINE, keep_places
+from abn.ui.hardening.queue_guard import guard
+from abn.ui.hardening.serving import allow_many_files
 
 
 @pytest.fixture

@@ -12,15 +12,17 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from abn.data import Cifar10
-from abn.export import PictureFile, export_of, to_json
-from abn.pairs import OWN, BusyError, Choice, Pair, Pairs
-from abn.pictures import read_picture
-from abn.sources import HubSource
-from abn.ui import about, link, serving
-from abn.ui.page import build_page
-from abn.ui.picture_column import Origins
-from abn.ui.shown import Shown
+from abn.app.export import PictureFile, export_of, to_json
+from abn.app.inspector.visitors import OWN, BusyError, Choice, Pair, Pairs
+from abn.app.pictures.fitting import read_picture
+from abn.checkpoints.sources import HubSource
+from abn.common.data import Cifar10
+from abn.ui import about
+from abn.ui.hardening import serving
+from abn.ui.page import link
+from abn.ui.page.build import build_page
+from abn.ui.page.picture_column import Origins
+from abn.ui.page.shown import Shown
 from tests.conftest import run_apart
 
 CHOSEN = Pair(None, None)

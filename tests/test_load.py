@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from abn.data import CLASS_NAMES
+from abn.common.data import CLASS_NAMES
 from benchmarks.load import check, send
 from benchmarks.mutations import good_files
 from benchmarks.requests import BAD_VALUES, Request, difference, mix

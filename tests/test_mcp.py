@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from abn.attribution import METHODS
-from abn.changes import Change
-from abn.data import CLASS_NAMES
-from abn.pairs import Pairs
-from abn.pictures import fit, read_picture
-from abn.ui import serving
-from abn.ui.page import build_page
+from abn.app.inspector.changes import Change
+from abn.app.inspector.visitors import Pairs
+from abn.app.pictures.fitting import fit, read_picture
+from abn.common.data import CLASS_NAMES
+from abn.interpret.attribution.attribute import METHODS
+from abn.ui.hardening import serving
+from abn.ui.page.build import build_page
 from tests.conftest import HOME
 
 SHIP = HOME / "assets" / "examples" / "ship.png"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from abn import interventions
-from abn.attribution import METHODS, attribute
-from abn.data import normalise, to_pixels
-from abn.inspection import inspect
-from abn.inspector import Inspector
-from abn.memory import DeviceMemoryError, in_parts_that_fit
+from abn.app.inspector.inspector import Inspector
+from abn.common.data import normalise, to_pixels
+from abn.common.memory import DeviceMemoryError, in_parts_that_fit
+from abn.interpret import interventions
+from abn.interpret.attribution.attribute import METHODS, attribute
+from abn.interpret.inspection import inspect
 from abn.ui.edge import told
 from tests.conftest import awake
 

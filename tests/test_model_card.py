@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from abn.checkpoint_info import CheckpointError, CheckpointInfo
-from abn.checkpoints import save_checkpoint
-from abn.data import CLASS_NAMES, MEAN, STD
-from abn.model_card import model_card
-from abn.resnet import resnet_s
+from abn.checkpoints.card import model_card
+from abn.checkpoints.info import CheckpointError, CheckpointInfo
+from abn.checkpoints.store import save_checkpoint
+from abn.common.data import CLASS_NAMES, MEAN, STD
+from abn.models.resnet import resnet_s
 
 
 def info(**known) -> CheckpointInfo:

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from abn import networks
-from abn.checkpoint_info import CheckpointError
-from abn.checkpoints import load_checkpoint, save_checkpoint
-from abn.networks import BASELINE, DMB, load_network, open_network
-from abn.reference_file import ReferenceFileError, save_reference
-from abn.usual import Statistics
+from abn.checkpoints import network as networks
+from abn.checkpoints.info import CheckpointError
+from abn.checkpoints.network import BASELINE, DMB, load_network, open_network
+from abn.checkpoints.store import load_checkpoint, save_checkpoint
+from abn.interpret.reference.file import ReferenceFileError, save_reference
+from abn.interpret.reference.usual import Statistics
 from tests.conftest import HOME, awake
 
 

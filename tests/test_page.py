@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-from abn.checkpoints import save_checkpoint
-from abn.data import CLASS_NAMES
-from abn.drawing import block_factors
-from abn.export import export_of, to_json
-from abn.inspector import Inspector
-from abn.networks import open_network
-from abn.pictures import fit, read_picture
+from abn.app.export import export_of, to_json
+from abn.app.figures.drawing import block_factors
+from abn.app.inspector.inspector import Inspector
+from abn.app.pictures.fitting import fit, read_picture
+from abn.checkpoints.network import open_network
+from abn.checkpoints.store import save_checkpoint
+from abn.common.data import CLASS_NAMES
 from tests.conftest import awake
 
 expect = pytest.importorskip("playwright.sync_api").expect

@@ -13,14 +13,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from abn import pairs as module
-from abn.checkpoints import CheckpointError, save_checkpoint
-from abn.export import export_of, to_json
-from abn.export.stored import without_network
-from abn.inspector import Inspector
-from abn.networks import Network, open_network
-from abn.pairs import MOST_BYTES, MOST_SECONDS, OWN, Choice, Pair, Pairs
-from abn.sources import HubSource
+from abn.app.export import export_of, to_json
+from abn.app.export.stored import without_network
+from abn.app.inspector import visitors as module
+from abn.app.inspector.inspector import Inspector
+from abn.app.inspector.visitors import MOST_BYTES, MOST_SECONDS, OWN, Choice, Pair, Pairs
+from abn.checkpoints.network import Network, open_network
+from abn.checkpoints.sources import HubSource
+from abn.checkpoints.store import CheckpointError, save_checkpoint
 from tests.conftest import awake
 from tests.hub_server import FILES, REPO
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abn.data import Cifar10
-from abn.pairs import Pairs
-from abn.ui.page import build_page
+from abn.app.inspector.visitors import Pairs
+from abn.common.data import Cifar10
+from abn.ui.page.build import build_page
 
 
 def cancels(page, name):

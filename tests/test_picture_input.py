@@ -21,9 +21,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from abn.ui import picture_input
-from abn.ui.kept_files import KeptImage
-from abn.ui.picture_input import GuardedBlocks, PictureInput
+from abn.ui.hardening.kept_files import KeptImage
+from abn.ui.page import picture_input
+from abn.ui.page.picture_input import GuardedBlocks, PictureInput
 
 META = {"_type": "gradio.FileData"}
 NOT_UPLOADED = "No uploaded picture was received"
@@ -372,8 +372,8 @@ def test_a_larger_upload_is_stopped(app):
 @pytest.mark.parametrize(
     ("writes", "name"),
     [
-        ("abn.ui.picture_input.keep", "see"),  # a picture that comes in
-        ("abn.ui.kept_files.keep", "echo"),  # one that goes out
+        ("abn.ui.page.picture_input.keep", "see"),  # a picture that comes in
+        ("abn.ui.hardening.kept_files.keep", "echo"),  # one that goes out
         ("tests.test_picture_input.see", "file"),  # a file that is made
     ],
 )

@@ -20,10 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
-from abn import pictures
-from abn.data import CLASS_NAMES
-from abn.picture_headers import HeaderError, tamed
-from abn.pictures import (
+from abn.app.pictures import fitting as pictures
+from abn.app.pictures.fitting import (
     FITS,
     MAX_PIXELS,
     PictureError,
@@ -33,10 +31,14 @@ from abn.pictures import (
     read_picture,
     show_used_part,
 )
+from abn.app.pictures.headers import HeaderError, tamed
+from abn.common.data import CLASS_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as abn.pictures does, where pytest turns warnings on
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:::PIL"
+)  # as abn.app.pictures.fitting does, where pytest turns warnings on
 
 
 def encoded(picture: Image.Image, format: str, **options) -> bytes:
@@ -598,7 +600,7 @@ def test_odd_metadata_raises_no_warnings(tmp_path):
     (tmp_path / "a.png").write_bytes(picture[:33] + chunk + picture[33:])
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x0f\0\x02\0\0\x09\0\0\0\1\0"  # ends within its table
     (tmp_path / "b.jpg").write_bytes(encoded(noise(), "JPEG", exif=exif))
-    script = "import sys, pathlib\nfrom abn.pictures import read_picture\n"
+    script = "import sys, pathlib\nfrom abn.app.pictures.fitting import read_picture\n"
     script += "for name in sys.argv[1:]: read_picture(pathlib.Path(name))"
     command = [sys.executable, "-W", "default", "-c", script, tmp_path / "a.png", tmp_path / "b.jpg"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -10,12 +10,13 @@ import pytest
 import torch
 from huggingface_hub import ModelCard, constants
 
-from abn import checkpoint_commands, push
-from abn.checkpoint_info import CheckpointError
-from abn.checkpoints import load_checkpoint, save_checkpoint
-from abn.networks import open_network
-from abn.push import FILES, TIED, push_checkpoint
-from abn.reference_file import ReferenceFileError
+from abn.checkpoints import push
+from abn.checkpoints.info import CheckpointError
+from abn.checkpoints.network import open_network
+from abn.checkpoints.push import FILES, TIED, push_checkpoint
+from abn.checkpoints.store import load_checkpoint, save_checkpoint
+from abn.cli import checkpoints as checkpoint_commands
+from abn.interpret.reference.file import ReferenceFileError
 from tests import hub_server
 from tests.conftest import awake
 from tests.hub_server import READ_TOKEN, REPO, TOKEN, HubServer, status, use_endpoint
@@ -367,6 +368,6 @@ def test_the_command_prints_the_address_alone(hub, folder, capfd):
 def test_the_command_fails_with_one_line(hub, folder, capfd):
     with pytest.raises(SystemExit) as stopped:
         checkpoint_commands.main(["push", str(folder), "others/network"])
-    assert stopped.value.code.startswith("abn.checkpoints: others/network: ")
+    assert stopped.value.code.startswith("abn.checkpoints.store: others/network: ")
     assert "\n" not in stopped.value.code
     assert capfd.readouterr() == ("", "")

@@ -11,7 +11,7 @@ import gradio as gr
 import httpx
 import pytest
 
-from abn.ui.queue_guard import LONGEST_NAME, _Messages, guard
+from abn.ui.hardening.queue_guard import LONGEST_NAME, _Messages, guard
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from abn.ui.picture_column import Origins
-from abn.ui.take_away import FILES
+from abn.ui.page.picture_column import Origins
+from abn.ui.tabs.take_away import FILES
 
 expect = pytest.importorskip("playwright.sync_api").expect
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from abn.recalibration import reestimated
+from abn.interpret.recalibration import reestimated
 from tests.tiny import Tiny, tiny_pictures
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from abn.recipes import RECIPES
-from benchmarks import recipe_search
+from abn.experiment import recipe_search
+from abn.training.recipes import RECIPES
 from tests.conftest import HOME
 from tests.test_training import pictures
 
@@ -59,12 +59,14 @@ def test_of_equal_ones_the_first_is_best():
 def test_a_results_folder_that_cannot_be_written_is_told_before_anything_is_trained(folder, monkeypatch):
     (folder / "file").touch()
     monkeypatch.setattr(recipe_search, "train", None)
-    with pytest.raises(SystemExit, match="benchmarks.recipe_search: .*file cannot be written .*name another folder"):
+    with pytest.raises(
+        SystemExit, match="abn.experiment.recipe_search: .*file cannot be written .*name another folder"
+    ):
         recipe_search.main([*ARGUMENTS, str(folder), "--out", str(folder / "file")])
 
 
 def test_data_that_is_not_there_is_named(folder):
-    with pytest.raises(SystemExit, match="benchmarks.recipe_search: "):
+    with pytest.raises(SystemExit, match="abn.experiment.recipe_search: "):
         recipe_search.main([*ARGUMENTS, str(folder / "nowhere")])
 
 

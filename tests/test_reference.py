@@ -11,13 +11,13 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save_file as save_safetensors
 from torch import nn
 
-from abn import reference as module
-from abn.data import CLASS_NAMES
-from abn.layers import Modulation
-from abn.reference import ReferenceFileError, compute_reference, load_reference, save_reference
-from abn.reference_file import REFERENCE_FILE
-from abn.resnet import resnet_dmb, resnet_s
-from abn.usual import QUANTILES, Statistics
+from abn.cli import reference as module
+from abn.common.data import CLASS_NAMES
+from abn.interpret.reference.file import REFERENCE_FILE, ReferenceFileError, load_reference, save_reference
+from abn.interpret.reference.measure import compute_reference
+from abn.interpret.reference.usual import QUANTILES, Statistics
+from abn.models.layers import Modulation
+from abn.models.resnet import resnet_dmb, resnet_s
 
 SHA = "0123456789abcdef" * 4
 IDENTITY = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}  # normalise gives the pixels back
@@ -251,7 +251,7 @@ def test_one_of_other_weights_is_refused_with_both_hashes_and_the_remedy(small, 
     message = str(caught.value)
     assert "belongs to the weights 0123456789ab…" in message
     assert "this checkpoint has ffffffffffff…" in message
-    assert "python -m abn.reference" in message
+    assert "abn reference" in message
     assert str(tmp_path) not in message
     with pytest.raises(ReferenceFileError) as named:
         load_reference(tmp_path, "f" * 64, source="user/repo")
@@ -318,7 +318,7 @@ def test_a_damaged_reference_is_refused_by_name(small, tmp_path, metadata, tenso
     with pytest.raises(ReferenceFileError) as caught:
         load_reference(tmp_path, SHA)
     assert message in str(caught.value)
-    assert "make it anew with: python -m abn.reference" in str(caught.value)
+    assert "make it anew with: abn reference" in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
@@ -380,7 +380,7 @@ def stubbed(command, monkeypatch):
     """The same, where any folder loads as the stub."""
     command.model = _Stub().eval()
     command.model.info = _Info()
-    monkeypatch.setattr("abn.checkpoints.load_checkpoint", lambda source: command.model)
+    monkeypatch.setattr("abn.cli.reference.load_checkpoint", lambda source: command.model)
     return command
 
 
@@ -400,7 +400,7 @@ def _exit_message(arguments):
 
 
 def test_the_command_takes_a_real_checkpoint_without_changing_it(command):
-    from abn.checkpoints import load_checkpoint, save_checkpoint
+    from abn.checkpoints.store import load_checkpoint, save_checkpoint
 
     torch.manual_seed(0)
     folder = save_checkpoint(resnet_dmb().eval(), command.folder)
@@ -421,7 +421,7 @@ def test_the_command_says_in_one_sentence_what_is_wrong(stubbed, tmp_path, monke
     stubbed.model.info = replace(_Info(), class_names=("x", "y"))
     message = _exit_message(arguments)
     assert "this checkpoint tells x, y apart, which are not CIFAR-10's classes" in message
-    assert "abn.reference.compute_reference" in message
+    assert "abn.interpret.reference.measure.compute_reference" in message
     stubbed.model.info = replace(_Info(), class_names=CLASS_NAMES[::-1])
     assert "not CIFAR-10's classes" in _exit_message(arguments)
     stubbed.model.info = _Info()
@@ -433,7 +433,7 @@ def test_the_command_says_in_one_sentence_what_is_wrong(stubbed, tmp_path, monke
 
 def test_the_command_passes_a_checkpoints_own_complaint_on(command):
     message = _exit_message(command.arguments)  # the folder is empty
-    assert message.startswith(f"abn.reference: {command.folder}: ")
+    assert message.startswith(f"abn.cli.reference: {command.folder}: ")
     assert "config.json" in message
 
 

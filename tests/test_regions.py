@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from abn.attribution_methods import METHODS
-from abn.figures import Region, regions
-from abn.in_numbers import region_rows
+from abn.app.figures import Region, regions
+from abn.app.figures.in_numbers import region_rows
+from abn.interpret.attribution.methods import METHODS
 from abn.ui import words
 
 

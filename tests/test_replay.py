@@ -1,4 +1,4 @@
-"""`python -m abn.inspector replay BUNDLE`: the same numbers, or which differ and why."""
+"""`abn replay BUNDLE`: the same numbers, or which differ and why."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from abn import command_line, replay
-from abn.checkpoints import save_checkpoint
-from abn.export import Export, ExportError, export_of, to_json, write_folder, write_zip
-from abn.inspector import Inspector
-from abn.memory import DeviceMemoryError
-from abn.sources import HubSource
+from abn.app.bulk import replay
+from abn.app.export import Export, ExportError, export_of, to_json, write_folder, write_zip
+from abn.app.inspector.inspector import Inspector
+from abn.checkpoints.sources import HubSource
+from abn.checkpoints.store import save_checkpoint
+from abn.cli import inspect as command_line
+from abn.common.memory import DeviceMemoryError
 from tests.conftest import awake
 
 
@@ -173,7 +174,7 @@ def test_a_full_memory_is_a_sentence(run, bundle, monkeypatch, step):
         raise DeviceMemoryError("The memory of cuda:0 is full.")
 
     monkeypatch.setattr(Inspector, step, full)
-    assert run(bundle) == (2, "", "python -m abn.inspector: The memory of cuda:0 is full.\n")
+    assert run(bundle) == (2, "", "abn inspect: The memory of cuda:0 is full.\n")
 
 
 def test_a_bundle_that_is_none_is_refused(run, tmp_path, bundle):

@@ -10,18 +10,19 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from abn import training
-from abn.experiment import read_runs
-from abn.experiment_checks import ResultsError
-from abn.recipes import RECIPES, Recipe
-from abn.resnet import resnet_dmb
-from abn.run_state import DivergedError
-from abn.training import TrainingError, Variant
-from abn.variants import no_gates
-from benchmarks import experiment_runs, reproduce
-from benchmarks.arms import ARMS, in_order
-from benchmarks.experiment_runs import Experiment, trainer
-from benchmarks.reproduce import Outcome, go_through, main, write_tables
+from abn.experiment import reproduce
+from abn.experiment import train_runs as experiment_runs
+from abn.experiment.arms import ARMS, in_order
+from abn.experiment.fields import ResultsError
+from abn.experiment.reproduce import Outcome, go_through, main, write_tables
+from abn.experiment.runs import read_runs
+from abn.experiment.train_runs import Experiment, trainer
+from abn.models.resnet import resnet_dmb
+from abn.models.variants import no_gates
+from abn.training import run as training
+from abn.training.recipes import RECIPES, Recipe
+from abn.training.run import TrainingError, Variant
+from abn.training.run_state import DivergedError
 from tests.test_training import pictures, tiny_network
 
 RECIPE = Recipe("paper", epochs=2, schedule="cosine", batch_size=8)
@@ -370,7 +371,7 @@ def test_the_command_ends_with_what_diverged(folder, monkeypatch):
     monkeypatch.setattr(experiment_runs, "train", fail)
     said = message_of("--data", str(folder), "--seeds", "1", "--arms", "se,awake")
     assert said == (
-        "benchmarks.reproduce: runs that diverged, and do not count:\n"
+        "abn.experiment.reproduce: runs that diverged, and do not count:\n"
         "  se, seed 0: the loss is nan in epoch 1; to try it again, remove se-0.jsonl and that run's folder\n"
         "  awake, seed 0: the loss is nan in epoch 1; to try it again, remove awake-0.jsonl and that run's folder"
     )
@@ -436,7 +437,7 @@ def test_two_recipes_never_stand_in_one_table(experiment, folder, monkeypatch):
 def test_without_results_or_data_it_says_what_to_do(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert message_of("--table") == (
-        "benchmarks.reproduce: results/ holds no runs; train some: leave out --table and name --data"
+        "abn.experiment.reproduce: results/ holds no runs; train some: leave out --table and name --data"
     )
     assert "holds no cifar10.npz" in message_of("--data", str(folder / "nowhere"))
 
@@ -448,5 +449,5 @@ def test_training_that_fails_is_a_message(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(experiment_runs, "train", fail)
     assert message_of("--data", str(folder)).startswith(
-        "benchmarks.reproduce: resnet-s, seed 0: the disk is full; mend that and the same command goes on"
+        "abn.experiment.reproduce: resnet-s, seed 0: the disk is full; mend that and the same command goes on"
     )

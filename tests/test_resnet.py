@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abn.layers import DynamicModulatedConv2d, Modulation
-from abn.resnet import BasicBlock, DMBBlock, ResNet, resnet_dmb, resnet_s
+from abn.models.layers import DynamicModulatedConv2d, Modulation
+from abn.models.resnet import BasicBlock, DMBBlock, ResNet, resnet_dmb, resnet_s
 
 BLOCKS = ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1"]
 CHANNELS = dict(zip(BLOCKS, (64, 64, 128, 128, 256, 256), strict=True))

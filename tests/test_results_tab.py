@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from abn import experiment
-from abn.experiment_folder import Results, read_results
-from abn.pairs import Pairs
-from abn.ui import results_words as words
-from abn.ui.page import build_page
+from abn.app.inspector.visitors import Pairs
+from abn.experiment import runs as experiment
+from abn.experiment.folder import Results, read_results
+from abn.ui.page.build import build_page
+from abn.ui.tabs import results_words as words
 from tests.results_files import VERDICT, table, write_json, write_results, write_run
 
 
@@ -171,7 +171,7 @@ def test_rows_of_an_audit(folder):
 def test_without_results_the_tab_is_one_sentence_with_the_command(inspector):
     found = components(inspector, None)
     assert "No results yet" in found["results-answer"]["value"]
-    assert "`python -m benchmarks.reproduce --data DIR`" in found["results-answer"]["value"]
+    assert "`abn reproduce --data DIR`" in found["results-answer"]["value"]
     assert not [name for name in found if name and name.startswith("results-") and name != "results-answer"]
     assert "audit-about" not in found
 
@@ -179,7 +179,7 @@ def test_without_results_the_tab_is_one_sentence_with_the_command(inspector):
 def test_without_an_audit_its_command_is_said(inspector, folder):
     (folder / "audit" / "resnet-dmb.json").unlink()
     found = components(inspector, read_results(folder))
-    assert "`python -m benchmarks.audit checkpoints/resnet-dmb --data DIR`" in found["audit-about"]["value"]
+    assert "`abn audit checkpoints/resnet-dmb --data DIR`" in found["audit-about"]["value"]
     assert "audit-answers" not in found
 
 

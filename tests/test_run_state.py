@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from abn import training
-from abn.batches import Batches
-from abn.training import TrainingError
+from abn.training import run as training
+from abn.training.batches import Batches
+from abn.training.run import TrainingError
 from tests.test_training import go, python, same_weights, tiny, tiny_network, tiny_run
 
 __all__ = ["tiny", "tiny_network"]  # a fixture for every test here, and what the killed processes take
@@ -216,7 +216,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 import test_run_state as tests
-from abn import training
+from abn.training import run as training
 
 training.ARCHITECTURES["tiny"] = tests.tiny_network
 training.gains_by_bfloat16 = lambda device: False

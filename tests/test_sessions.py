@@ -10,8 +10,8 @@ import gradio as gr
 import httpx
 import pytest
 
-from abn.ui.queue_guard import guard
-from abn.ui.sessions import keep_sessions
+from abn.ui.hardening.queue_guard import guard
+from abn.ui.hardening.sessions import keep_sessions
 
 
 @pytest.fixture

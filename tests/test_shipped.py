@@ -9,15 +9,15 @@ import pytest
 import torch
 import yaml
 
-from abn.checkpoints import load_checkpoint
-from abn.experiment import read_runs
-from abn.experiment_folder import TABLE_FILE
-from abn.reference import load_reference
-from abn.texts import p_value
-from benchmarks import awaken
-from benchmarks.audit_report import answers
-from benchmarks.table import make_table, markdown
-from benchmarks.words import signed
+from abn.checkpoints.store import load_checkpoint
+from abn.common.texts import p_value
+from abn.experiment import awaken
+from abn.experiment.audit_report import answers
+from abn.experiment.folder import TABLE_FILE
+from abn.experiment.make_table import make_table, markdown
+from abn.experiment.numbers import signed
+from abn.experiment.runs import read_runs
+from abn.interpret.reference.file import load_reference
 from tests.conftest import HOME
 
 COUNTS = {"resnet-s": 2_777_674, "resnet-dmb": 2_957_794}

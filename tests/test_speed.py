@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from abn.resnet import ARCHITECTURES
+from abn.models.resnet import ARCHITECTURES
 from benchmarks import modulation_cost, official_loop, peak, several_seeds, timing, training_speed
 from benchmarks.official_loop import OfficialLoop
 

@@ -9,11 +9,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from abn import export
-from abn.export import PictureFile
-from abn.pairs import OWN, Pairs
-from abn.ui.shown import Shown, compared_in, compared_networks
-from abn.ui.take_away import FILES, exported, file_name
+from abn.app import export
+from abn.app.export import PictureFile
+from abn.app.inspector.visitors import OWN, Pairs
+from abn.ui.page.shown import Shown, compared_in, compared_networks
+from abn.ui.tabs.take_away import FILES, exported, file_name
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from abn import run_state
-from abn.checkpoints import load_checkpoint, save_checkpoint
-from abn.epoch import make_optimizer
-from abn.recipes import RECIPES
-from abn.training import Run
-from benchmarks import audit
-from benchmarks.arms import ARMS
-from benchmarks.trained_run import is_run, load_run
+from abn.checkpoints.store import load_checkpoint, save_checkpoint
+from abn.experiment import audit_command as audit
+from abn.experiment.arms import ARMS
+from abn.experiment.trained_run import is_run, load_run
+from abn.training import run_state
+from abn.training.epoch import make_optimizer
+from abn.training.recipes import RECIPES
+from abn.training.run import Run
 from tests.test_training import pictures
 
 RECIPE = replace(RECIPES["strong"], epochs=2)
@@ -24,7 +24,7 @@ def data():
 
 
 def store(folder, data, arm, *, epochs=2, **changed):
-    """A run of an arm whose network was never trained, as `abn.training.train` keeps it; answers with the network."""
+    """A run of an arm whose network was never trained, as `train` keeps it; answers with the network."""
     torch.manual_seed(0)
     model = ARMS[arm].build()
     settings = Run(arm, RECIPE, 3, 0, 1).settings() | {"data": data.fingerprint, "variant": ARMS[arm].described}
@@ -72,7 +72,7 @@ def test_what_is_no_finished_run_of_an_arm_on_this_data_is_refused(tmp_path, dat
     (tmp_path / "damaged" / "state.pt").write_bytes(b"PK\x03\x04 cut short")
     refused("damaged", "state.pt is damaged or no state of a run; name a run's folder, such as")
     store(tmp_path / "early", data, "awake", epochs=1)
-    refused("early", "early has 1 of 2 epochs; finish it with benchmarks.reproduce")
+    refused("early", "early has 1 of 2 epochs; finish it with abn.experiment.reproduce")
     store(tmp_path / "other", data, "se", architecture="vgg")
     refused("other", "other is a run of vgg; expected one of resnet-s, ")
     store(tmp_path / "changed", data, "awake", variant="awake(temperature=2)")

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abn import epoch as one_epoch
-from abn import training
-from abn.batches import Augmentation, Batches, Split, split_data
-from abn.data import MEAN, STD, Cifar10, DataError, normalise, to_pixels
-from abn.devices import DeviceError, choose_device
-from abn.recipes import RECIPES, Recipe
-from abn.training import Run, TrainingError, Variant, evaluate, train
+from abn.common.data import MEAN, STD, Cifar10, DataError, normalise, to_pixels
+from abn.common.devices import DeviceError, choose_device
+from abn.training import epoch as one_epoch
+from abn.training import run as training
+from abn.training.batches import Augmentation, Batches, Split, split_data
+from abn.training.recipes import RECIPES, Recipe
+from abn.training.run import Run, TrainingError, Variant, evaluate, train
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -304,7 +304,7 @@ class _ReadsRed(nn.Module):
 
 
 def test_accuracy_and_loss_of_a_known_network(monkeypatch):
-    monkeypatch.setattr("abn.evaluation.images_at_once", lambda device: 3)
+    monkeypatch.setattr("abn.training.evaluation.images_at_once", lambda device: 3)
     pixels = (20 * torch.arange(8, dtype=torch.uint8))[:, None, None, None].expand(-1, 3, 32, 32)
     labels = torch.tensor([0, 1, 2, 3, 4, 0, 0, 0])
     accuracy, loss = evaluate(_ReadsRed().train(), Split(pixels, labels))
@@ -518,8 +518,8 @@ def test_the_command_ends_in_one_sentence(tmp_path, archive):
         assert "\n" not in caught.value.code
         return caught.value.code
 
-    assert message(str(tmp_path)).startswith(f"abn.training: {tmp_path} holds no cifar10.npz")
-    assert message(str(archive), "--holdout", "4") == "abn.training: --holdout is 4; expected 0 to 3"
+    assert message(str(tmp_path)).startswith(f"abn.training.run: {tmp_path} holds no cifar10.npz")
+    assert message(str(archive), "--holdout", "4") == "abn.training.run: --holdout is 4; expected 0 to 3"
     assert "device 'tpu' is not to be had" in message(str(archive), "--device", "tpu")
     assert not (tmp_path / "out" / "state.pt").exists()
 
@@ -536,7 +536,7 @@ def test_interrupting_says_how_to_go_on(tmp_path, archive, monkeypatch):
 def test_the_checkpoint_is_told_what_the_data_were(tmp_path, archive, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(training, "train", lambda *_, **__: ("network", ["record"]))
-    monkeypatch.setattr("abn.checkpoints.save_trained", lambda *given: seen.append(given) or "folder")
+    monkeypatch.setattr("abn.training.checkpoint.save_trained", lambda *given: seen.append(given) or "folder")
     training.main(["--arch", "tiny", "--device", "cpu", "--out", str(tmp_path), "--data", str(archive)])
     ((network, folder, run, log, data),) = seen
     assert (network, folder, run.architecture, log) == ("network", tmp_path / "checkpoint", "tiny", ["record"])
@@ -590,7 +590,7 @@ def python(code, *arguments):
 
 def test_training_is_imported_without_the_pages_packages():
     blocked = ("captum", "gradio", "plotly", "safetensors", "huggingface_hub")
-    code = f"BLOCKED = {blocked}{BLOCKER}\nimport abn, abn.training; print(sorted(abn.training.RECIPES))"
+    code = f"BLOCKED = {blocked}{BLOCKER}\nimport abn, abn.training.run; print(sorted(abn.training.run.RECIPES))"
     assert python(code).stdout == "['paper', 'quick', 'strong']\n"
 
 
@@ -598,8 +598,8 @@ def test_a_killed_command_resumes_to_the_weights_of_one_that_was_not(tmp_path, a
     """The real network, killed in its third epoch; it goes on without captum, gradio or plotly."""
     deadly = textwrap.dedent("""
         import os, signal, sys
-        from abn.batches import Batches
-        from abn.training import main
+        from abn.training.batches import Batches
+        from abn.training.run import main
         epoch = Batches.epoch
         def killed(batches, number):
             for batch in epoch(batches, number):
@@ -618,7 +618,7 @@ def test_a_killed_command_resumes_to_the_weights_of_one_that_was_not(tmp_path, a
     assert not (killed / "checkpoint").exists()
 
     code = f"BLOCKED = ('captum', 'gradio', 'plotly'){BLOCKER}" + textwrap.dedent("""
-        from abn.training import main
+        from abn.training.run import main
         *command, killed, whole = sys.argv[1:]
         main([*command, "--out", killed, "--resume"])
         main([*command, "--out", whole])

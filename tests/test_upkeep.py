@@ -16,8 +16,9 @@ import gradio as gr
 import httpx
 import pytest
 
-from abn.ui import sessions, upkeep, words
-from abn.ui.picture_input import GuardedBlocks
+from abn.ui import words
+from abn.ui.hardening import sessions, upkeep
+from abn.ui.page.picture_input import GuardedBlocks
 from tests.conftest import run_apart
 
 

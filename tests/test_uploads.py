@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from gradio.utils import get_upload_folder
 
-from abn.ui import uploads
+from abn.ui.hardening import uploads
 
-SERVER = "import sys, time; from abn.ui.uploads import use_own_folder; print(use_own_folder(), flush=True); {then}"
+SERVER = (
+    "import sys, time; from abn.ui.hardening.uploads import use_own_folder; "
+    "print(use_own_folder(), flush=True); {then}"
+)
 
 
 def start(tmp_path, then):
@@ -61,7 +64,7 @@ def test_a_lock_that_another_swept_before_it_was_held_is_not_relied_on(tmp_path,
 
 def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
     code = (
-        "import os; from abn.ui.uploads import use_own_folder; own = use_own_folder();"
+        "import os; from abn.ui.hardening.uploads import use_own_folder; own = use_own_folder();"
         "assert os.environ['GRADIO_TEMP_DIR'] == str(own / 'uploads') and own.is_dir(); print(own)"
     )
     environment = {key: value for key, value in os.environ.items() if key != "GRADIO_TEMP_DIR"}

@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from abn import variants
-from abn.inspection import inspect
-from abn.interventions import neutral
-from abn.layers import DynamicMultiBiasLinear
-from abn.resnet import resnet_dmb, resnet_s
-from abn.variants import AwakeLinear, BankOnlyLinear, SEBlock, StaticBiasLinear, gate_parameters_apart
-from benchmarks.arms import ARMS
+from abn.experiment.arms import ARMS
+from abn.interpret.inspection import inspect
+from abn.interpret.interventions import neutral
+from abn.models import variants
+from abn.models.layers import DynamicMultiBiasLinear
+from abn.models.resnet import resnet_dmb, resnet_s
+from abn.models.variants import AwakeLinear, BankOnlyLinear, SEBlock, StaticBiasLinear, gate_parameters_apart
 
 C = torch.tensor([[1.0, 2.0], [0.5, -1.0]])
 

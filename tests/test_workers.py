@@ -16,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abn import run_state, training, workers
-from abn.batches import Batches, split_data
-from abn.data import Cifar10, DataError
-from abn.devices import DeviceError
-from abn.evaluation import evaluate
-from abn.run_state import TrainingError
-from abn.workers import ALONE, Workers, joined
+from abn.common.data import Cifar10, DataError
+from abn.common.devices import DeviceError
+from abn.training import run as training
+from abn.training import run_state, workers
+from abn.training.batches import Batches, split_data
+from abn.training.evaluation import evaluate
+from abn.training.run_state import TrainingError
+from abn.training.workers import ALONE, Workers, joined
 from tests.test_training import CPU, environment, explode, go, pictures, same_weights, tiny_network, tiny_run
 
 HERE = Path(__file__).parent
@@ -55,7 +56,7 @@ def test_a_share_without_an_image_is_refused(num_images, batch_size, smallest):
 
 def test_one_process_alone_has_no_process_group_and_all_of_everything(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with joined("abn.training") as alone:
+    with joined("abn.training.run") as alone:
         assert alone == ALONE
         assert not workers.dist.is_initialized()
     values, network = torch.ones(2), tiny_network()
@@ -91,7 +92,7 @@ from pathlib import Path
 import torch
 
 torch.set_num_threads(1)
-from abn import training
+from abn.training import run as training
 from tests import test_workers
 
 training.ARCHITECTURES["tiny"] = test_workers.tiny_network
@@ -283,7 +284,7 @@ def test_evaluation_counts_every_image_once(folder, seen):
 def test_a_killed_worker_ends_the_job_and_the_run_resumes(killed, seen):
     process, state = killed
     assert process.returncode != 0
-    assert "abn.training: a worker is gone, see below; pass --resume to go on from the last" in process.stderr
+    assert "abn.training.run: a worker is gone, see below; pass --resume to go on from the last" in process.stderr
     assert "Signal 9 (SIGKILL)" in process.stderr  # torchrun's own
     assert [record["epoch"] for record in state["log"]] == [1]
     for record, other in zip(seen["resumed"], seen["log"], strict=True):
@@ -304,7 +305,7 @@ def test_what_goes_wrong_on_one_worker_stops_all_alike(seen):
 def test_a_users_error_is_told_once(folder, done):
     assert done.returncode != 0
     expected = (
-        f"abn.training: {folder / 'whole'} already holds a run; pass --resume to go on with it, or name another"
+        f"abn.training.run: {folder / 'whole'} already holds a run; pass --resume to go on with it, or name another"
     )
     assert done.stderr.count(expected) == 1
     assert "Error" not in done.stderr.split(expected)[0]

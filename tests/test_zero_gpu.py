@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import app
-from abn.export import export_of
-from abn.pairs import Pairs
+from abn.app.export import export_of
+from abn.app.inspector.visitors import Pairs
 from tests.conftest import HOME
 
 CPU = torch.device("cpu")
@@ -63,13 +63,13 @@ def spaces(monkeypatch):
     fake = Spaces()
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     monkeypatch.setitem(sys.modules, "spaces", fake)
-    monkeypatch.delitem(sys.modules, "abn.zero_gpu", raising=False)
+    monkeypatch.delitem(sys.modules, "abn.app.inspector.zero_gpu", raising=False)
     return fake
 
 
 @pytest.fixture
 def zero_gpu(spaces):
-    return importlib.import_module("abn.zero_gpu")
+    return importlib.import_module("abn.app.inspector.zero_gpu")
 
 
 @pytest.fixture
@@ -166,6 +166,6 @@ def test_zero_gpu_is_known_by_its_variable(zero_gpu, monkeypatch, value, lent):
 
 
 def test_elsewhere_its_package_is_not_asked_for():
-    code = "import sys; sys.modules['spaces'] = None; import abn.zero_gpu"
+    code = "import sys; sys.modules['spaces'] = None; import abn.app.inspector.zero_gpu"
     environment = {name: value for name, value in os.environ.items() if name != "SPACES_ZERO_GPU"}
     subprocess.run([sys.executable, "-c", code], cwd=HOME, env=environment, check=True)

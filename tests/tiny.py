@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from abn.resnet import DMBBlock
-from benchmarks.audit_conditions import Images
+from abn.experiment.audit_conditions import Images
+from abn.models.resnet import DMBBlock
 
 
 class Tiny(nn.Module):

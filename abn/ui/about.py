@@ -1,6 +1,6 @@
 """The page's fixed texts: what is seen, what it does not show, and the terms."""
 
-from abn import notes
+from abn.app.figures import notes
 
 TITLE = "# Adaptive Bias Networks: a microscope for channel modulation\n"
 
@@ -56,7 +56,7 @@ WITH_MAPS = "The files hold the attribution maps too ({method} for {target})."
 WITHOUT_MAPS = "The files hold no attribution maps yet: none were computed for this picture as it is shown."
 OPEN = """
 A `result.json` that was taken away, here or elsewhere, can be looked at again: it is shown as it was found, and nothing is
-computed anew. `python -m abn.inspector replay` does that.
+computed anew. `abn replay` does that.
 """
 OPENED = (
     "**Shown from a file,** not computed here: {first} (weights {first_hash}…) and {second} (weights {second_hash}…), "
@@ -135,7 +135,7 @@ from 0.
 """
 
 RESULTS_NONE = """
-No results yet: nothing here says whether the claim holds. `python -m benchmarks.reproduce --data DIR` trains every network
+No results yet: nothing here says whether the claim holds. `abn reproduce --data DIR` trains every network
 from several seeds, and this tab then answers from what it writes to `results/`.
 """
 
@@ -196,7 +196,7 @@ AUDIT_CONDITIONS = (
 
 AUDIT_NONE = """
 ## What does the trained modulation do?
-Not measured yet: `python -m benchmarks.audit checkpoints/resnet-dmb --data DIR` answers it over all test images.
+Not measured yet: `abn audit checkpoints/resnet-dmb --data DIR` answers it over all test images.
 """
 
 GLOSSARY = """

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from abn.memory import DeviceMemoryError
+from abn.common.memory import DeviceMemoryError
 
 
 def refuse(message: str) -> gr.Error:

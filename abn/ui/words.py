@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from abn.export import Export
-from abn.figures import Region
-from abn.results import ChannelSum, NetworkResult, PictureResult
-from abn.texts import escape
+from abn.app.export import Export
+from abn.app.figures import Region
+from abn.app.inspector.results import ChannelSum, NetworkResult, PictureResult
+from abn.common.texts import escape
 from abn.ui import about
 
 
@@ -78,7 +78,7 @@ def missing_reference(network: NetworkResult) -> str:
     return (
         f"This checkpoint of {escape(network.label)} carries no `reference.safetensors`, so what is usual over the "
         "data set is not known: deviations and percentiles cannot be shown, only raw values. "
-        "`python -m abn.reference CHECKPOINT --data DIR` makes one."
+        "`abn reference CHECKPOINT --data DIR` makes one."
     )
 
 

@@ -1,0 +1,265 @@
+"""Files of one commit from the Hub, through huggingface_hub: its cache, token, `HF_ENDPOINT`, offline mode.
+
+Nothing half-written is used: a cached file is compared with the hash it is named by, and the cache learns
+what a branch means only when all files of that commit are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import HTTPError, RemoteEntryNotFoundError, RevisionNotFoundError, RevisionResolutionError
+from huggingface_hub.file_download import REGEX_COMMIT_HASH, repo_folder_name
+
+from abn.checkpoints.hub.errors import (
+    MET,
+    Fault,
+    FaultError,
+    changed,
+    client_fault,
+    damaged,
+    endpoint_fault,
+    explain,
+    lacks,
+    no_hub,
+    not_public,
+    token_fault,
+)
+from abn.checkpoints.hub.watch import Metered, Watch, watched
+from abn.checkpoints.info import CheckpointError
+from abn.common.files import replace_file
+
+RETRY_WAITS = (0.5, 2.0)
+"""Seconds before each new attempt after a failure that may pass: a busy server, a file cut short."""
+
+
+ABANDONED = 3600
+"""Seconds after its last byte at which a download in the cache counts as abandoned, by whatever program."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Files of one revision of a model repository.
+
+    Attributes:
+        repo: "user/repo".
+        revision: branch, tag or commit.
+        required, optional: names of files at the repository's root.
+        timeout: seconds of silence after which the server counts as hanging.
+        max_bytes: that are taken in all, however many are announced or sent.
+        max_seconds: that one attempt may take in all, however steadily something arrives.
+        public: the repository has to be one that anybody may read now: no token is sent, and what a token fetched
+            earlier is not used.
+        cache: folder to fetch into; None for huggingface_hub's own cache.
+    """
+
+    repo: str
+    revision: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    timeout: float = 10.0
+    max_bytes: int = 10**9
+    max_seconds: float = 600.0
+    public: bool = False
+    cache: Path | None = None
+
+    @property
+    def token(self) -> bool | None:
+        """As huggingface_hub takes it: False for none, None for the one it finds."""
+        return False if self.public or constants.is_offline_mode() else None
+
+    @property
+    def folder(self) -> Path:
+        """The repository's folder in the cache."""
+        return Path(self.cache or constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.repo, repo_type="model")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A folder of the cache with the files, all of one commit.
+
+    Attributes:
+        notice: for whoever runs this, or None; `public_notice` is the same in words for strangers.
+    """
+
+    folder: Path
+    commit: str
+    notice: str | None = None
+    public_notice: str | None = None
+
+
+def fetch(request: Request, source: str) -> Fetched:
+    """Fetch what is not cached; where the Hub cannot be reached, take what was cached earlier.
+
+    Args:
+        source: the repository as the caller named it, for messages.
+
+    Raises:
+        CheckpointError: for every failure a message of its own, with the remedy.
+    """
+    fault = endpoint_fault() or (token_fault() if request.token is None else None) or client_fault()
+    for wait in () if fault else (*RETRY_WAITS, None):
+        try:
+            return _from_hub(request)
+        except FaultError as error:
+            fault = error.fault
+        if wait is None or not fault.passing:
+            break
+        time.sleep(max(wait, fault.wait))
+    if not fault.unreachable or request.public:
+        raise _refusal(fault, request, source)
+    cached = _from_cache(request)
+    if cached is None:
+        raise _refusal(fault, request, source, "; nothing of it is cached on this machine")
+    if constants.is_offline_mode():  # what was asked for
+        return cached
+    stale = f"; the copy cached earlier is used (commit {cached.commit[:7]})"
+    return replace(cached, notice=fault.reason() + stale, public_notice=fault.reason(to_stranger=True) + stale)
+
+
+def _refusal(fault: Fault, request: Request, source: str, more: str = "") -> CheckpointError:
+    to_strangers = fault.reason(to_stranger=True) + more
+    reason = to_strangers if request.public else fault.reason() + more
+    return CheckpointError(reason, source, to_strangers=to_strangers)
+
+
+def _from_hub(request: Request) -> Fetched:
+    commit = None
+    # huggingface_hub's other way to large files, which it takes where an earlier download left a list of them:
+    # nothing here bounds its bytes or its seconds, nor knows its errors.
+    constants.HF_HUB_DISABLE_XET = True
+    with watched(request.timeout, request.max_bytes, request.max_seconds) as watch:
+        try:
+            commit, there = _resolve(request)
+            for name in request.required:
+                if there is not None and name not in there:
+                    raise FaultError(lacks(name, there))
+                path = _download(request, commit, name)
+        except MET as error:
+            if isinstance(error, RevisionNotFoundError) and commit not in (None, request.revision):
+                raise FaultError(changed(request.repo)) from error
+            raise FaultError(explain(error, request.repo, request.revision, watch)) from error
+        missed = [(name, _fetch_optional(request, commit, name, there, watch)) for name in request.optional]
+    _remember(request, commit)
+    _sweep(request)
+    fetched = Fetched(path.parent, commit)
+    for name, fault in missed:
+        if fault is not None:
+            what = f"{name} could not be fetched: "
+            notice = what + fault.reason(request.public)
+            return replace(fetched, notice=notice, public_notice=what + fault.reason(to_stranger=True))
+    return fetched
+
+
+def _resolve(request: Request) -> tuple[str, set[str] | None]:
+    """The commit a revision means, and the names of its files (None where the Hub need not be asked)."""
+    if REGEX_COMMIT_HASH.fullmatch(request.revision) and not request.public:
+        return request.revision, None
+    try:
+        info = HfApi(token=request.token).model_info(request.repo, revision=request.revision, timeout=request.timeout)
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
+        if isinstance(error, (OSError, HTTPError)):  # an error status 400 is a ValueError too
+            raise
+        raise FaultError(no_hub()) from error  # a body that is not the API's JSON
+    if not isinstance(info.sha, str) or not REGEX_COMMIT_HASH.fullmatch(info.sha):
+        raise FaultError(no_hub())
+    if request.public and (info.gated or info.private):
+        raise FaultError(not_public(request.repo))
+    return info.sha, {sibling.rfilename for sibling in info.siblings or ()}
+
+
+def _download(request: Request, commit: str, name: str) -> Path:
+    options = {"etag_timeout": request.timeout, "token": request.token, "tqdm_class": Metered}
+    path = Path(hf_hub_download(request.repo, name, revision=commit, cache_dir=request.cache, **options))
+    if not _is_intact(path):
+        _forget(path)
+        raise FaultError(damaged(name))
+    return path
+
+
+def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | None, watch: Watch) -> Fault | None:
+    """Fetch a file that may be missing; answer with the fault where it exists and cannot be had."""
+    known = try_to_load_from_cache(request.repo, name, cache_dir=request.cache, revision=commit)
+    known_absent = known is not None and not isinstance(known, str)
+    if known_absent or (there is not None and name not in there):
+        return None
+    try:
+        _download(request, commit, name)
+    except RemoteEntryNotFoundError:
+        return None
+    except MET as error:
+        fault = explain(error, request.repo, request.revision, watch)
+    except FaultError as error:
+        fault = error.fault
+    else:
+        return None
+    return None if constants.is_offline_mode() else fault
+
+
+def _from_cache(request: Request) -> Fetched | None:
+    """What an earlier load left of this revision, if it is complete."""
+    try:
+        cached = HfApi().resolve_revision(
+            request.repo, revision=request.revision, cache_dir=request.cache, local_files_only=True
+        )
+    except (RevisionResolutionError, OSError, ValueError):  # not there; cannot be read, or holds nonsense
+        return None
+    folder = request.folder / "snapshots" / cached.resolved
+    paths = [folder / name for name in request.required]
+    try:
+        if not all(path.is_file() and _is_intact(path) for path in paths):
+            return None
+    except OSError:  # in a cache that is another's
+        return None
+    return Fetched(folder, cached.resolved)
+
+
+def _remember(request: Request, commit: str) -> None:
+    """Let the cache know what the revision means, once all files are there.
+
+    huggingface_hub's own functions do so first; then an update that breaks off would leave nothing to
+    fall back on.
+    """
+    if request.revision == commit:
+        return
+    ref = request.folder / "refs" / request.revision
+    with suppress(OSError):  # a cache that cannot be written can still be read
+        if not ref.is_file() or ref.read_bytes() != commit.encode():
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(ref, lambda path: path.write_text(commit))
+
+
+def _sweep(request: Request) -> None:
+    """Delete what a killed download left of this repository: under its unique name nobody goes on with it."""
+    oldest = time.time() - ABANDONED
+    for part in (request.folder / "blobs").glob("*.incomplete"):
+        with suppress(OSError):  # gone meanwhile, or in a cache that cannot be written
+            if part.stat().st_mtime < oldest:
+                part.unlink()
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a cached file has the hash it is named by; True where its name is no hash."""
+    if not path.is_symlink():  # a plain copy, on systems without links
+        return True
+    name = path.readlink().name
+    if not set(name) <= set("0123456789abcdef") or len(name) not in (40, 64):
+        return True
+    content = path.read_bytes()
+    if len(name) == 64:  # how the Hub names large files
+        return hashlib.sha256(content).hexdigest() == name
+    # How it names small ones: as git does. Some mirrors take the plain SHA-1.
+    as_git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return name in (as_git, hashlib.sha1(content).hexdigest())
+
+
+def _forget(path: Path) -> None:
+    """Remove a damaged file from the cache, so that the next attempt fetches it anew."""
+    blob = path.parent / path.readlink()
+    path.unlink(missing_ok=True)
+    blob.unlink(missing_ok=True)

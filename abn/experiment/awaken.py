@@ -1,0 +1,145 @@
+"""Which small change of ResNet-DMB wakes its bank? Short runs, measured on held-out training images.
+
+    abn awaken --data DIR [--epochs 3] [--images 10000] [--out results]
+
+In a trained ResNet-DMB the gates stay near uniform and the bank hardly moves. The bank starts at zero, and gates
+that are nearly alike for every image give its vectors nearly the same gradient: they stay alike, and alike vectors
+give the gates no gradient. Each candidate is trained for a few epochs on a part of the training images, and looked at
+on images held out of them; the test images are not touched. The "awake" arm of the experiment is the smallest
+change that does it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from abn.common.data import MEAN, STD, Cifar10, DataError, load_cifar10
+from abn.common.devices import DeviceError, choose_device, describe_hardware
+from abn.common.files import replace_file, require_writable
+from abn.common.options import require_at_least_one
+from abn.experiment.arms import ARMS
+from abn.experiment.audit_conditions import Images
+from abn.experiment.audit_report import IDLE
+from abn.experiment.bank_use import measure
+from abn.models.resnet import resnet_dmb
+from abn.models.variants import awake, gate_parameters_apart
+from abn.training.batches import split_data
+from abn.training.recipes import RECIPES
+from abn.training.run import Run, TrainingError, Variant, train
+
+HOLDOUT = 5000
+FILE = "awaken.json"
+
+_no_decay = partial(gate_parameters_apart, weight_decay=0.0)
+_fast = partial(gate_parameters_apart, lr_scale=10.0)
+CANDIDATES: dict[str, Variant] = {
+    "as the paper has it": Variant(resnet_dmb),
+    "no weight decay on B, G, g": Variant(resnet_dmb, _no_decay),
+    "10 × learning rate on B, G, g": Variant(resnet_dmb, _fast),
+    "temperature 0.1": Variant(partial(awake, standardise=False, temperature=0.1)),
+    "standardised c": Variant(awake),
+    "standardised c, no weight decay on B, G, g": Variant(awake, _no_decay),
+    "standardised c, 10 × learning rate": Variant(awake, _fast),
+    "standardised c, temperature 0.1": Variant(partial(awake, temperature=0.1)),
+    "temperature 0.1, 10 × learning rate": Variant(partial(awake, standardise=False, temperature=0.1), _fast),
+    "standardised c, temperature 0.1, 10 × learning rate": ARMS["awake"],
+}
+"""From the smallest change to the largest."""
+
+
+def try_one(name: str, data: Cifar10, epochs: int, seed: int, runs: Path, device: torch.device, fast: bool) -> dict:
+    """Train one candidate, or go on with it, and measure it on the held-out images."""
+    run = Run(name, replace(RECIPES["quick"], epochs=epochs), seed, HOLDOUT, epochs)
+    variant = CANDIDATES[name]
+    called = re.sub(r"[^a-z0-9.]+", "-", name.lower())
+    folder = runs / "awaken" / f"{epochs}-{len(data.x_train) - HOLDOUT}-{called}-{seed}"
+    model, log = train(run, data, folder, device, variant=variant, resume=True, compile_network=fast)
+    _, held = split_data(data, HOLDOUT, device)
+    use = measure(model, Images(held.pixels, held.labels, MEAN, STD))
+    shown = {key: use[key] for key in ("entropy", "bank_share", "bank_variation")}
+    return {"candidate": name, "holdout_accuracy": log[-1]["holdout_accuracy"], **shown}
+
+
+def markdown(found: Mapping) -> str:
+    """What was found, as a table."""
+    lines = [
+        f"{found['epochs']} epochs on {found['images']:,} training images, seed {found['seed']}, measured on "
+        f"{HOLDOUT:,} others (means over the blocks):",
+        "",
+        "| change | entropy of the gates / log K | bank's share of m | and of m's variation | accuracy, % |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['candidate']} | {row['entropy']:.4f} | {row['bank_share']:.3f} | {row['bank_variation']:.4f} | "
+        f"{row['holdout_accuracy']:.2f} |"
+        for row in found["candidates"]
+    ]
+    return "\n".join([*lines, "", verdict(found["candidates"])])
+
+
+def verdict(rows: Sequence[Mapping]) -> str:
+    """Which is the first change that wakes the bank, if any does."""
+    used = next((row["candidate"] for row in rows if row["bank_variation"] >= IDLE), None)
+    share = f"{100 * IDLE:.0f} % of what varies between images"
+    if used is None:
+        return f"None of them makes the bank {share}, below which it counts as idle."
+    return f"The smallest change tried under which the bank is at least {share}: {used}."
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="abn awaken", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with cifar10.npz or torchvision's CIFAR-10")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--images", type=int, default=10_000, help="training images to train on")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results, to be committed")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs' states")
+    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the networks; needs a C++ compiler")
+    args = parser.parse_args(argv)
+    require_at_least_one(parser, args, "epochs", "images")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_arguments(argv)
+    try:
+        device = choose_device(args.device)
+        require_writable(args.out)
+        data = load_cifar10(args.data)
+        kept = args.images + HOLDOUT
+        if kept > len(data.x_train):
+            raise DataError(f"--images is {args.images}; expected at most {len(data.x_train) - HOLDOUT}")
+        data = replace(data, x_train=data.x_train[:kept], y_train=data.y_train[:kept])
+        found = {
+            "epochs": args.epochs, "images": args.images, "holdout": HOLDOUT, "seed": args.seed,
+            "device": describe_hardware(device), "torch": str(torch.__version__), "candidates": [],
+        }  # fmt: skip
+        for name in CANDIDATES:
+            row = try_one(name, data, args.epochs, args.seed, args.runs, device, args.compile)
+            found["candidates"].append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+        replace_file(args.out / FILE, lambda path: path.write_text(json.dumps(found, indent=1) + "\n"))
+    except (DataError, DeviceError, TrainingError) as error:
+        sys.exit(f"abn.experiment.awaken: {error}")
+    except OSError as error:
+        sys.exit(
+            f"abn.experiment.awaken: {error.filename or args.out} cannot be written ({error.strerror}); "
+            "name another folder"
+        )
+    except KeyboardInterrupt:
+        sys.exit("abn.experiment.awaken: stopped; the same command goes on from the last finished epoch")
+    print(markdown(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The experiment's runs: several arms, each over seeds; on disk a JSON object a line and epoch.
+
+    results/<recipe>-<epochs>/<arm>-<seed>.jsonl
+
+The one place that knows a line's format. A line that is broken or of another run is skipped and named; runs of two
+recipes in one folder are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from abn.experiment.fields import ResultsError, parse_object, shown
+
+ARM_LABELS = {
+    "resnet-s": "ResNet-S",
+    "resnet-dmb": "ResNet-DMB",
+    "bank-only": "Bank only",
+    "no-gates": "No gates",
+    "se": "SE",
+    "awake": "Awake",
+}
+PAPER = {"resnet-s": 91.31, "resnet-dmb": 91.68}  # %, best epoch on the test set, 15 epochs, one run each
+PAPER_DIFFERENCE = 0.37  # points
+PAPER_RECIPE = "paper"
+PAPER_EPOCHS = 15
+
+BANK_FIELDS = ("entropy", "choice", "bank_share", "bank_variation", "factor_sd")
+"""Entropy of the gates, as a share of log K, and how much they differ between images; the bank's share of the
+pre-activation, and of what varies in it; standard deviation of a factor over the images."""
+
+
+def is_as_the_paper(recipe: str, epochs: int) -> bool:
+    """Whether runs were trained as the paper's were, and can be held against its figures."""
+    return (recipe, epochs) == (PAPER_RECIPE, PAPER_EPOCHS)
+
+
+_SKIPPED = "the line is skipped; remove it, or train the run again"
+_RUN = re.compile(r"(?P<arm>.+)-(?P<seed>0|[1-9]\d{0,11})\.jsonl")
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """One run: an arm trained from one seed.
+
+    Attributes:
+        recipe_sha256: of the recipe's settings, its first 12 hexadecimal digits.
+        epochs: how many the run is to have.
+        holdout: training images held out of it.
+        records: a line's fields an epoch, one at least, by rising epoch; accuracies in percent.
+    """
+
+    arm: str
+    seed: int
+    recipe: str
+    recipe_sha256: str
+    epochs: int
+    holdout: int
+    parameters: int
+    records: Sequence[dict[str, Any]]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is there."""
+        return self.records[-1]["epoch"] == self.epochs and self.diverged is None
+
+    @property
+    def last(self) -> float | None:
+        """Test accuracy after the last epoch, in percent; None for a run that is not finished or was not tested."""
+        return self.records[-1].get("test_accuracy") if self.finished else None
+
+    @property
+    def diverged(self) -> int | None:
+        """The epoch in which its loss was no longer a number; None for a run to which that did not happen."""
+        return self.records[-1]["epoch"] if self.records[-1].get("diverged") else None
+
+    @property
+    def best(self) -> float | None:
+        """Test accuracy of the best epoch, in percent: chosen on the test set, so biased upwards.
+
+        None unless the run is finished and was tested after every epoch.
+        """
+        _, accuracies = self.curve
+        return max(accuracies) if self.finished and len(accuracies) == self.epochs else None
+
+    @property
+    def bank(self) -> dict[str, float] | None:
+        """What the finished network's bank did over the test images, as `BANK_FIELDS`, means over the blocks.
+
+        None for a run that is not finished, a network without gates, or a run of which it was not measured.
+        """
+        return self.records[-1].get("bank") if self.finished else None
+
+    @property
+    def curve(self) -> tuple[list[int], list[float]]:
+        """The epochs after which the network was tested, and its test accuracies, in percent."""
+        tested = [record for record in self.records if record.get("test_accuracy") is not None]
+        return [record["epoch"] for record in tested], [record["test_accuracy"] for record in tested]
+
+
+def group_name(recipe: str, epochs: int) -> str:
+    """The folder of a group's runs."""
+    return f"{recipe}-{epochs}"
+
+
+def run_file(arm: str, seed: int) -> str:
+    """The file of a run's lines, in its group's folder."""
+    return f"{arm}-{seed}.jsonl"
+
+
+def read_runs(folder: Path) -> tuple[list[RunLog], list[str]]:
+    """All runs of a group's folder, by arm and seed, and a sentence for each line or file that was skipped.
+
+    A folder that is not there holds no runs.
+
+    Raises:
+        ResultsError: "mixed recipes in one table", for lines of two recipes or numbers of epochs; "mixed networks in
+            one arm", for lines of an arm that was defined otherwise.
+    """
+    runs, problems = [], []
+    first: tuple[str, tuple] | None = None
+    networks: dict[tuple[str, str], str | int] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        where = f"{shown(folder.name)}/{shown(path.name)}"
+        named = _RUN.fullmatch(path.name)
+        if named is None or named["arm"] not in ARM_LABELS:
+            problems.append(
+                f"{where}: no run's name, so the file is skipped; expected ARM-SEED.jsonl with one of "
+                f"{', '.join(ARM_LABELS)}; rename or remove it"
+            )
+            continue
+        try:
+            lines = path.read_bytes().splitlines()
+        except OSError as error:
+            problems.append(f"{where} cannot be read ({error.strerror}); look at the file and its permissions")
+            continue
+        records: dict[int, dict[str, Any]] = {}
+        for number, line in enumerate(lines, start=1):
+            place = f"{where}, line {number}"
+            try:
+                record = _parse_line(line, place, named["arm"], int(named["seed"]))
+            except ResultsError as error:
+                problems.append(str(error))
+                continue
+            kind = tuple(record[key] for key in ("recipe", "recipe_sha256", "epochs", "holdout"))
+            first = first or (place, kind)
+            for key in ("variant", "parameters"):
+                value = record.get(key)
+                known = networks.setdefault((named["arm"], key), value) if value is not None else None
+                if known != value:  # earlier lines do not tell the variant
+                    raise ResultsError(
+                        f"mixed networks in one arm: {place} is of {_network(key, value)}, an earlier line of "
+                        f"{_network(key, known)}; expected one: move the other runs to a folder of their own"
+                    )
+            if kind != first[1]:
+                raise ResultsError(
+                    f"mixed recipes in one table: {_in_words(*first)}, and {_in_words(place, kind)}; expected one "
+                    "recipe in a folder: move the other runs to a folder of their own"
+                )
+            if record["epoch"] in records:
+                problems.append(f"{place}: epoch {record['epoch']} stands there again; the later line counts")
+            records[record["epoch"]] = record
+        if records:
+            in_order = tuple(records[epoch] for epoch in sorted(records))
+            last = in_order[-1]
+            runs.append(RunLog(last["arm"], last["seed"], *first[1], last["parameters"], in_order))
+    order = list(ARM_LABELS)
+    return sorted(runs, key=lambda run: (order.index(run.arm), run.seed)), problems
+
+
+def _parse_line(line: bytes, where: str, arm: str, seed: int) -> dict[str, Any]:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{where}: no UTF-8; expected a JSON object; {_SKIPPED}") from error
+    fields = parse_object(text, where, _SKIPPED)
+    if (fields.text("arm"), fields.whole("seed")) != (arm, seed):
+        found = run_file(fields.values["arm"], fields.values["seed"])
+        raise ResultsError(f"{where}: a line of {found!r}; expected one of {run_file(arm, seed)!r}; {_SKIPPED}")
+    epochs = fields.whole("epochs", 1)
+    fields.text("recipe"), fields.text("recipe_sha256"), fields.whole("holdout"), fields.whole("parameters", 1)
+    fields.whole("epoch", 1, epochs), fields.number("seconds", 0), fields.text("device"), fields.text("torch")
+    for split in ("train", "test", "holdout"):
+        fields.maybe(f"{split}_accuracy", 0, 100), fields.maybe(f"{split}_loss", 0)
+    fields.maybe("workers", 1)
+    for key in ("precision", "variant", "data"):  # earlier lines do not have them
+        if key in fields.values:
+            fields.text(key)
+    fields.flag("compiled"), fields.flag("diverged")
+    bank = fields.part("bank")
+    for field in BANK_FIELDS if bank else ():
+        bank.number(field, 0, 1)
+    return fields.values
+
+
+def _network(key: str, value: str | int) -> str:
+    return f"{value:,} parameters" if key == "parameters" else str(value)
+
+
+def _in_words(place: str, kind: tuple) -> str:
+    recipe, sha256, epochs, holdout = kind
+    return f"{place} is of {recipe} ({sha256}), {epochs} epochs, {holdout} images held out"

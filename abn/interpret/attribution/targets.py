@@ -1,0 +1,171 @@
+"""What an attribution is towards: one number for every image, of what the network answered.
+
+A target is a function of the logits and of the modulations recorded on the way, so that a factor or a
+gate can stand where a class does. `Score` joins it with a network and a probe to the function
+``images → (N,)`` that a method differentiates or perturbs.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from torch import Tensor
+
+from abn.interpret.inspection import recorder
+from abn.interpret.interventions import compose
+from abn.models.layers import Modulation, joined
+from abn.models.resnet import Probe, ResNet
+
+
+class Target(Protocol):
+    """(logits (N, num_classes), modulations by block name) → (N,), one number an image.
+
+    Where `reads_modulations` is False nothing is recorded, and `modulations` is empty.
+    """
+
+    reads_modulations: bool
+
+    def __call__(self, logits: Tensor, modulations: dict[str, Modulation]) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class ClassLogit:
+    """The logit of one class."""
+
+    reads_modulations: ClassVar[bool] = False
+    index: int
+
+    def __call__(self, logits: Tensor, modulations: dict[str, Modulation]) -> Tensor:
+        return logits[:, self.index]
+
+
+@dataclass(frozen=True)
+class ClassAgainst:
+    """The logit of one class minus that of another."""
+
+    reads_modulations: ClassVar[bool] = False
+    index: int
+    other: int
+
+    def __call__(self, logits: Tensor, modulations: dict[str, Modulation]) -> Tensor:
+        return logits[:, self.index] - logits[:, self.other]
+
+
+def as_target(target: int | tuple[int, int], model: ResNet) -> Target:
+    """A class index, or a pair "one class against another", as a function of the logits.
+
+    Raises:
+        ValueError: for an index outside the network's classes, or a class against itself.
+    """
+    if isinstance(target, tuple | list):
+        if len(target) != 2:
+            raise ValueError(f"target is {target!r}; expected a class index, or a pair of two")
+        index, other = (_class_index(value, model) for value in target)
+        if index == other:
+            raise ValueError(f"target sets class {index} against itself; expected two different classes")
+        return ClassAgainst(index, other)
+    return ClassLogit(_class_index(target, model))
+
+
+def _class_index(value: int, model: ResNet) -> int:
+    try:
+        index = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        index = -1
+    if not 0 <= index < model.num_classes:
+        names = getattr(getattr(model, "info", None), "class_names", None)
+        listed = f" ({', '.join(f'{i} {name}' for i, name in enumerate(names))})" if names else ""
+        raise ValueError(f"target is {value!r}; the network has the classes 0 to {model.num_classes - 1}{listed}")
+    return index
+
+
+class Score:
+    """The function ``images (k·N, 3, H, W) → (k·N,)`` of one request; knows its share done.
+
+    A method evaluates k altered copies of the N images in one pass, copy after copy. The probe is asked
+    about N images at a time all the same, so that one meant for these N pictures (frozen factors, a
+    shuffle among them) means what it does in `model(images, probe)`.
+    """
+
+    def __init__(
+        self,
+        model: ResNet,
+        target: Target,
+        probe: Probe | None,
+        num_images: int,
+        progress: Callable[[float], None] | None = None,
+        *,
+        per_pass: int,
+    ) -> None:
+        """
+        Args:
+            num_images: N.
+            progress: called with the share done, 0 to 1.
+            per_pass: how many images a method should evaluate at once, where it has that many.
+        """
+        self.model = model
+        self.target = target
+        self.per_pass = per_pass
+        self._probe = None if probe is None else _PerCopy(probe, num_images)
+        self._progress = progress
+        self._expected = num_images
+        self._done = 0
+
+    def expect(self, evaluations: int) -> None:
+        """Say how many images will be evaluated in all, which is what progress is a share of."""
+        self._expected = evaluations
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if self._progress is not None:
+            self._progress(min(1.0, self._done / self._expected))
+        self._done += len(images)
+        modulations: dict[str, Modulation] = {}
+        logits = self.model(images, self.probe(modulations))
+        return self.target(logits, modulations)
+
+    def probe(self, modulations: dict[str, Modulation]) -> Probe | None:
+        """What one pass is to be given; it leaves in `modulations` what the target reads."""
+        if not self.target.reads_modulations:
+            return self._probe
+        record = recorder(modulations)
+        return record if self._probe is None else compose(self._probe, record)
+
+
+class _PerCopy:
+    """A probe for N images, asked about k·N: once for each copy, its answers joined."""
+
+    def __init__(self, probe: Probe, num_images: int) -> None:
+        self.probe = probe
+        self.num_images = num_images
+        self.blocks = getattr(probe, "blocks", None)  # the blocks an intervention names
+
+    def __call__(self, block: str, modulation: Modulation) -> Modulation:
+        num_copies = len(modulation.factors) // self.num_images
+        if num_copies == 1:
+            return _differentiable(self.probe(block, modulation))
+        n = self.num_images
+        answers = [self.probe(block, _rows(modulation, i * n, i * n + n)) for i in range(num_copies)]
+        return joined(answers)
+
+
+def _rows(modulation: Modulation, start: int, stop: int) -> Modulation:
+    """The modulation of the images start…stop - 1 of a batch."""
+    linear, alpha = modulation.linear_term, modulation.gate_weights
+    return Modulation(
+        modulation.factors[start:stop],
+        modulation.response[start:stop],
+        None if linear is None else linear[start:stop],
+        None if alpha is None else alpha[start:stop],
+        modulation.bias_bank,
+    )
+
+
+def _differentiable(modulation: Modulation) -> Modulation:
+    """Factors recorded under `torch.inference_mode` cannot stand in a graph; their copy can."""
+    factors = getattr(modulation, "factors", None)
+    if factors is None or not factors.is_inference():
+        return modulation
+    return modulation.with_factors(factors.clone())

@@ -1,0 +1,85 @@
+"""See what a network said about pictures, and how it modulated its channels on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from abn.common.memory import in_parts_that_fit
+from abn.interpret.interventions import compose
+from abn.models.layers import Modulation, joined
+from abn.models.resnet import Probe, ResNet
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One pass of a network over N images.
+
+    Attributes:
+        logits: (N, num_classes).
+        modulations: by block name, in the order of computation; what was in force, so after any
+            intervention.
+    """
+
+    logits: Tensor
+    modulations: dict[str, Modulation]
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(N, num_classes) softmax of the logits: uncalibrated."""
+        return self.logits.softmax(dim=1)
+
+
+def recorder(modulations: dict[str, Modulation]) -> Probe:
+    """A probe that keeps what it is shown in `modulations`, and changes nothing."""
+
+    def record(block: str, modulation: Modulation) -> Modulation:
+        modulations[block] = modulation
+        return modulation
+
+    return record
+
+
+def require_evaluation_mode(model: torch.nn.Module) -> None:
+    """Raise ValueError for a network in training mode: looking at it would change its statistics."""
+    if model.training:
+        raise ValueError("the network is in training mode, where a pass changes it; call model.eval() first")
+
+
+@torch.no_grad()
+def inspect(model: ResNet, images: Tensor, probe: Probe | None = None) -> Inspection:
+    """Run a network once and keep each block's modulation.
+
+    Args:
+        model: in eval mode; left as it is.
+        images: (N, 3, 32, 32), normalised as the network's checkpoint says (`abn.common.data.normalise`).
+        probe: an intervention (`abn.interpret.interventions`), asked about the N images together; what is recorded is
+            its answer. Without one, a batch that the device's memory does not hold is split.
+
+    Raises:
+        ValueError: for a network in training mode, or a probe that does not fit the network.
+        DeviceMemoryError: where the device's memory is full even for the smallest batch.
+    """
+    require_evaluation_mode(model)
+
+    def run(start: int, size: int) -> Inspection:
+        modulations: dict[str, Modulation] = {}
+        record = recorder(modulations)
+        logits = model(images[start : start + size], record if probe is None else compose(probe, record))
+        return Inspection(logits, modulations)
+
+    count = len(images)
+    if count == 0:
+        return run(0, 0)
+    return _joined(in_parts_that_fit(run, count, count, images.device, smallest=1 if probe is None else count))
+
+
+def _joined(parts: list[Inspection]) -> Inspection:
+    """Inspections of the parts of a batch, as one of the batch."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    together = {name: joined([part.modulations[name] for part in parts]) for name in first.modulations}
+    return Inspection(torch.cat([part.logits for part in parts]), together)

@@ -1,0 +1,278 @@
+"""Probes that change a network's factors or gates while it runs.
+
+Each function returns a probe for `model(images, probe)`. A probe names the blocks it is meant for, so
+that a network can refuse one that names a block it does not have, before it computes anything.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from abn.models.layers import Modulation
+from abn.models.resnet import Probe
+
+SUM_TOLERANCE = 1e-4  # float32 weights of a softmax, rounded to a few digits by a person or a slider
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """A change of some blocks' modulation.
+
+    Attributes:
+        change: (block name, modulation) → modulation.
+        blocks: the blocks it changes; None for all of them.
+    """
+
+    change: Callable[[str, Modulation], Modulation]
+    blocks: frozenset[str] | None = None
+
+    def __call__(self, block: str, modulation: Modulation) -> Modulation:
+        if self.blocks is not None and block not in self.blocks:
+            return modulation
+        return self.change(block, modulation)
+
+
+def neutral(blocks: Collection[str] | None = None) -> Probe:
+    """Factors 1: the same network with plain convolutions.
+
+    Args:
+        blocks: names such as "layer2.0"; None for all.
+    """
+    return Intervention(lambda _, m: m.with_factors(torch.ones_like(m.factors)), _names(blocks))
+
+
+def frozen(modulations: Mapping[str, Modulation], blocks: Collection[str] | None = None) -> Probe:
+    """The factors of another pass.
+
+    Args:
+        modulations: by block name, as in `Inspection.modulations`; factors (N, C), or (1, C) of one
+            picture for every image of a batch.
+        blocks: those to freeze; None for all in `modulations`.
+
+    Raises:
+        ValueError: for a block without recorded factors, or (when the network runs) factors of
+            another shape than its own.
+    """
+    chosen = _names(modulations if blocks is None else blocks)
+    missing = chosen - set(modulations)
+    if missing:
+        raise ValueError(f"no recorded modulation for {_list(missing)}; there is one for {_list(modulations)}")
+    for block in chosen:
+        _require_finite(modulations[block].factors, f"the recorded factors of {block}")
+
+    def change(block: str, m: Modulation) -> Modulation:
+        recorded = modulations[block].factors
+        n, c = m.factors.shape
+        if recorded.shape not in {(n, c), (1, c)}:
+            raise ValueError(
+                f"the recorded factors of {block} have shape {tuple(recorded.shape)}; expected ({n}, {c}) or (1, {c})"
+            )
+        return m.with_factors(recorded.to(m.factors).expand(n, c))
+
+    return Intervention(change, chosen)
+
+
+def other_images(count: int, seed: int) -> Tensor:
+    """(count,) for every image the number of another: one random cycle through all of them.
+
+    Raises:
+        ValueError: for fewer than two images.
+    """
+    if count < 2:
+        raise ValueError(f"there is no other image to take factors from among {count}; give 2 at least")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    donors = torch.empty_like(order)
+    donors[order] = order.roll(1)
+    return donors
+
+
+def shuffled(seed: int, blocks: Collection[str] | None = None) -> Probe:
+    """Every image gets the factors of another image of its batch, in each block by a random cycle of its own.
+
+    Args:
+        seed: 0 or more; the same seed, block and batch size give the same cycle.
+
+    Raises:
+        ValueError: for another seed, or (when the network runs) a batch of one image.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; expected a whole number of at least 0")
+
+    def change(block: str, m: Modulation) -> Modulation:
+        # A block's own cycle, whatever the order or number of blocks: CRC, since hash() is salted
+        # and torch's generator looks at 32 bits of its seed.
+        donors = other_images(len(m.factors), zlib.crc32(f"{seed} {block}".encode()))
+        return m.with_factors(m.factors[donors.to(m.factors.device)])
+
+    return Intervention(change, _names(blocks))
+
+
+def scaled(strength: float, blocks: Collection[str] | None = None) -> Probe:
+    """Factors ``1 + s·tanh(m)``: 0 removes the modulation, 1 leaves it, more exaggerates it.
+
+    Args:
+        strength: ``s``, any finite number.
+    """
+    _require_number(strength, "strength")
+    # lerp, because 1 + 1·(f - 1) can differ from f in the last bit and lerp's end point cannot.
+    return Intervention(
+        lambda _, m: m.with_factors(torch.ones_like(m.factors).lerp(m.factors, strength)), _names(blocks)
+    )
+
+
+def gates(block: str, weights: Tensor | Sequence[float]) -> Probe:
+    """Other gate weights in one block, the same equation otherwise.
+
+    Args:
+        block: such as "layer2.0".
+        weights: (K,) for every image, or (N, K); each row sums to 1.
+
+    Raises:
+        ValueError: for weights that are no numbers, not finite or do not sum to 1, and (when the network runs) for
+            a block without gates or another number of them.
+    """
+    try:
+        alpha = torch.atleast_2d(torch.as_tensor(weights, dtype=torch.float32))
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # all of them PyTorch's, for no numbers
+        raise ValueError(f"the gate weights of {block} are {weights!r}; expected K numbers that sum to 1") from error
+    if alpha.dim() != 2 or alpha.numel() == 0:
+        raise ValueError(f"gate weights have shape {tuple(alpha.shape)}; expected (K,) or (N, K)")
+    _require_finite(alpha, f"the gate weights of {block}")
+    sums = alpha.sum(dim=1)
+    if (sums - 1).abs().max() > SUM_TOLERANCE:
+        worst = sums[(sums - 1).abs().argmax()].item()
+        raise ValueError(f"the gate weights of {block} sum to {worst:.6g}; expected 1")
+
+    return _regated(lambda _: alpha, [block])
+
+
+def uniform_gates(blocks: Collection[str] | None = None) -> Probe:
+    """Every bias vector with the weight 1/K.
+
+    Args:
+        blocks: names such as "layer2.0"; None for all.
+
+    Raises:
+        ValueError: (when the network runs) for a block without gates.
+    """
+    return _regated(lambda own: torch.full_like(own, 1 / own.shape[1]), blocks)
+
+
+def only_vector(index: int, blocks: Collection[str] | None = None) -> Probe:
+    """The whole weight on one bias vector, as if the gates had chosen it alone.
+
+    Args:
+        index: in [0, K).
+        blocks: names such as "layer2.0"; None for all.
+
+    Raises:
+        ValueError: for no whole number, and (when the network runs) for a bank without that vector, or a block
+            without gates.
+    """
+    _require_whole(index, "bias vector")
+
+    def one(own: Tensor) -> Tensor:
+        if not 0 <= index < own.shape[1]:
+            raise ValueError(f"there is no bias vector {index}; the bank has vectors 0 to {own.shape[1] - 1}")
+        return torch.zeros_like(own).index_fill(1, torch.tensor(index, device=own.device), 1)
+
+    return _regated(one, blocks)
+
+
+def without_bank(blocks: Collection[str] | None = None) -> Probe:
+    """Factors ``1 + tanh(W c)``: the equation without its bias term.
+
+    Args:
+        blocks: names such as "layer2.0"; None for all.
+
+    Raises:
+        ValueError: (when the network runs) for a block without gates.
+    """
+    return _regated(torch.zeros_like, blocks)
+
+
+def channel(block: str, index: int, factor: float) -> Probe:
+    """Another factor in one channel, for every image.
+
+    Args:
+        block: such as "layer2.0".
+        index: in [0, C).
+        factor: any finite number; 1 takes the channel's modulation away, 0 silences its convolution.
+    """
+    _require_number(factor, "factor")
+    _require_whole(index, "channel")
+
+    def change(name: str, m: Modulation) -> Modulation:
+        channels = m.factors.shape[1]
+        if not 0 <= index < channels:
+            raise ValueError(f"{name} has no channel {index}; it has channels 0 to {channels - 1}")
+        factors = m.factors.clone()
+        factors[:, index] = factor
+        return m.with_factors(factors)
+
+    return Intervention(change, frozenset({block}))
+
+
+def compose(*probes: Probe) -> Probe:
+    """One probe that asks several from left to right, each seeing the last one's answer."""
+
+    def change(block: str, modulation: Modulation) -> Modulation:
+        for probe in probes:
+            modulation = probe(block, modulation)
+        return modulation
+
+    named = [probe.blocks for probe in probes if getattr(probe, "blocks", None) is not None]
+    return _Composed(change, frozenset().union(*named) if named else None)
+
+
+@dataclass(frozen=True)
+class _Composed(Intervention):
+    """Names its parts' blocks, but asks every part about every block: some have no list."""
+
+    def __call__(self, block: str, modulation: Modulation) -> Modulation:
+        return self.change(block, modulation)
+
+
+def _regated(weights: Callable[[Tensor], Tensor], blocks: Collection[str] | None) -> Probe:
+    """The same equation with the gate weights that `weights` makes of a block's own (N, K)."""
+
+    def change(name: str, m: Modulation) -> Modulation:
+        if not m.has_parts:
+            raise ValueError(f"{name} is static: it has no gates to change")
+        return m.with_gates(weights(m.gate_weights))
+
+    return Intervention(change, _names(blocks))
+
+
+def _names(blocks: Collection[str] | None) -> frozenset[str] | None:
+    if blocks is None:
+        return None
+    if isinstance(blocks, str):
+        raise ValueError(f"blocks is {blocks!r}; expected a list of names, such as [{blocks!r}]")
+    return frozenset(blocks)
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _require_number(value: float, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}; expected a finite number")
+
+
+def _require_whole(value: int, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} is {value!r}; expected a whole number")
+
+
+def _require_finite(values: Tensor, name: str) -> None:
+    wrong = values[~torch.isfinite(values)]
+    if len(wrong):
+        raise ValueError(f"{name} hold {wrong[0].item()}; expected finite numbers")

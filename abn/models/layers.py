@@ -1,0 +1,231 @@
+"""Dynamic multi-bias modulation: the equation, the layer, and what a pass shows of it.
+
+The mechanism of "Beyond Static Bias" (Z. M. Tahir). With ``x`` the input of a convolution and
+``c = mean_{h,w} x``:
+
+    α = softmax(G c + g)            gate weights    (N, K)
+    m = W c + B α                   pre-activation  (N, C_out)
+    f = 1 + tanh(m)                 factors         (N, C_out), in (0, 2); 1 changes nothing
+    y = f ⊙ Conv(x)
+
+``B`` (C_out, K) is the bias bank. Axes: N images, C channels, K bias vectors, H × W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Modulation:
+    """How one block's channels are rescaled, for every image of a batch.
+
+    Attributes:
+        factors: (N, C) in force, float32 also under autocast.
+        response: (N, C) mean over the pixels of the second convolution's output, before the factors.
+        linear_term: (N, C) ``W c``, or None where the block computes no such part.
+        gate_weights: (N, K) ``α``, rows that sum to 1 as the network computes them.
+        bias_bank: (C, K) ``B``, the same for every image.
+    """
+
+    factors: Tensor
+    response: Tensor
+    linear_term: Tensor | None = None
+    gate_weights: Tensor | None = None
+    bias_bank: Tensor | None = None
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether the factors come from a linear term and gated biases; False for a static block."""
+        return self.linear_term is not None
+
+    @property
+    def bias_terms(self) -> Tensor:
+        """(N, C, K) signed parts ``α_k B_ik`` of every channel's pre-activation."""
+        self._require_parts()
+        return self.gate_weights[:, None, :] * self.bias_bank
+
+    @property
+    def preactivation(self) -> Tensor:
+        """(N, C) ``m = W c + B α``, of the parts held here (a probe may have replaced the factors)."""
+        self._require_parts()
+        return preactivation(self.linear_term, self.gate_weights, self.bias_bank)
+
+    def with_factors(self, factors: Tensor) -> Modulation:
+        """The same modulation with other factors in force; the parts stay as they were computed."""
+        return replace(self, factors=factors)
+
+    def with_gates(self, gate_weights: Tensor) -> Modulation:
+        """The same equation with other gate weights.
+
+        Args:
+            gate_weights: (N, K), or (1, K) for every image. ``α_k = 0`` removes bias vector k.
+
+        Raises:
+            ValueError: for a block without gates, or weights of another shape.
+        """
+        self._require_parts()
+        num_images, num_biases = self.gate_weights.shape
+        if gate_weights.shape not in {(num_images, num_biases), (1, num_biases)}:
+            raise ValueError(
+                f"gate weights have shape {tuple(gate_weights.shape)}; "
+                f"this block takes ({num_images}, {num_biases}) or (1, {num_biases})"
+            )
+        gate_weights = gate_weights.to(self.gate_weights).expand(num_images, num_biases)
+        m = preactivation(self.linear_term, gate_weights, self.bias_bank)
+        return replace(self, gate_weights=gate_weights, factors=factors_of(m))
+
+    def _require_parts(self) -> None:
+        if not self.has_parts:
+            raise ValueError(
+                "this block is static: it has no linear term, gate weights or bias bank; ask `has_parts` first"
+            )
+
+
+def joined(parts: Sequence[Modulation]) -> Modulation:
+    """The modulations of one block for the parts of a batch, as one of the whole batch."""
+    first = parts[0]
+    return Modulation(
+        torch.cat([part.factors for part in parts]),
+        torch.cat([part.response for part in parts]),
+        torch.cat([part.linear_term for part in parts]) if first.has_parts else None,
+        torch.cat([part.gate_weights for part in parts]) if first.has_parts else None,
+        first.bias_bank,
+    )
+
+
+def preactivation(linear_term: Tensor, gate_weights: Tensor, bias_bank: Tensor) -> Tensor:
+    """``m = W c + B α``: (N, C) and (N, K) and (C, K) → (N, C), never in bfloat16 by autocast."""
+    with torch.autocast(linear_term.device.type, enabled=False):
+        return torch.addmm(linear_term, gate_weights, bias_bank.t())
+
+
+def factors_of(m: Tensor) -> Tensor:
+    """``f = 1 + tanh(m)``: the factors, in (0, 2), same shape as `m`."""
+    return 1 + torch.tanh(m)
+
+
+def require_positive(**sizes: int) -> None:
+    """Raise ValueError that names the first size that is not a whole number of at least 1."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} is {size!r}; expected a whole number of at least 1")
+
+
+class DynamicMultiBiasLinear(nn.Module):
+    """A linear layer whose bias is mixed, for every input, from a bank of K vectors.
+
+    Attributes:
+        weight: (C_out, C_in) ``W``, initialised as `nn.Linear` does (Kaiming uniform, a = √5).
+        biases: (C_out, K) ``B``, zero at the start.
+        gate_fc: linear layer ``G, g`` with K outputs.
+    """
+
+    def __init__(self, in_features: int, out_features: int, num_biases: int = 4) -> None:
+        """
+        Raises:
+            ValueError: for a size below 1.
+        """
+        super().__init__()
+        require_positive(in_features=in_features, out_features=out_features, num_biases=num_biases)
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.biases = nn.Parameter(torch.zeros(out_features, num_biases))
+        self.gate_fc = nn.Linear(in_features, num_biases)
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+
+    @property
+    def num_biases(self) -> int:
+        """K, the number of vectors in the bank."""
+        return self.biases.shape[1]
+
+    def parts(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C_in) → the linear term ``W c`` (N, C_out) and the gate weights ``α`` (N, K)."""
+        return nn.functional.linear(c, self.weight), torch.softmax(self.gate_fc(c), dim=1)
+
+    def forward(self, c: Tensor) -> Tensor:
+        """(N, C_in) → (N, C_out): ``W c + B α``."""
+        linear_term, gate_weights = self.parts(c)
+        return preactivation(linear_term, gate_weights, self.biases)
+
+
+class _PixelSum(torch.autograd.Function):
+    """(N, C, H, W) → (N, C), the sum over the pixels in `dtype`.
+
+    PyTorch's own writes the gradient out for every pixel, and not in channels_last, where `dtype` is not that of `x`;
+    this one's is a view of (N, C) numbers.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, dtype: torch.dtype) -> Tensor:
+        return x.sum(dim=(2, 3), dtype=dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, torch.dtype], output: Tensor) -> None:
+        ctx.shape, ctx.dtype = inputs[0].shape, inputs[0].dtype
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.to(ctx.dtype)[:, :, None, None].expand(ctx.shape), None
+
+
+class DynamicModulatedConv2d(nn.Module):
+    """A convolution whose output channels are rescaled for every image: ``f ⊙ Conv(x)``.
+
+    Works alone, as a layer in any network; `abn.models.resnet` uses its two halves apart, so that a probe
+    can stand between them.
+
+    Attributes:
+        conv: the convolution, with a bias of its own.
+        gate_dmb: the `DynamicMultiBiasLinear` that computes the pre-activation from the pooled input.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        padding: int = 1,
+        num_biases: int = 4,
+    ) -> None:
+        """
+        Raises:
+            ValueError: for a size below 1.
+        """
+        super().__init__()
+        require_positive(in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size, stride=stride)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding)
+        self.gate_dmb = DynamicMultiBiasLinear(in_channels, out_channels, num_biases)
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C_in, H, W) → linear term (N, C_out) and gate weights (N, K), both float32.
+
+        Autocast is off here: the factors of a trained network vary by about 0.01 between images,
+        and bfloat16 steps by 0.008 above 1.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            precision = torch.promote_types(x.dtype, torch.float32)
+            return self.gate_dmb.parts(_PixelSum.apply(x, precision) / (x.shape[2] * x.shape[3]))
+
+    def factors(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) → (N, C_out) factors in (0, 2), float32 also under autocast."""
+        return factors_of(preactivation(*self.parts(x), self.gate_dmb.biases))
+
+    def modulation(self, x: Tensor, response: Tensor) -> Modulation:
+        """The factors and their parts, for a probe; `response` (N, C_out) is the caller's to measure."""
+        linear_term, gate_weights = self.parts(x)
+        bank = self.gate_dmb.biases
+        factors = factors_of(preactivation(linear_term, gate_weights, bank))
+        return Modulation(factors, response, linear_term, gate_weights, bank)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) → (N, C_out, H', W')."""
+        return self.factors(x)[:, :, None, None] * self.conv(x)

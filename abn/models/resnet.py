@@ -1,0 +1,225 @@
+"""ResNet-S and ResNet-DMB, the two networks of "Beyond Static Bias" for 32 × 32 pictures.
+
+A 3×3 stem, three stages of two basic blocks with 64, 128 and 256 channels, global average pooling
+and a linear head. In ResNet-DMB the second convolution of every block is modulated
+(`abn.models.layers.DynamicModulatedConv2d`); in ResNet-S it is a plain one. The state-dict names are those
+of the official implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from abn.models.layers import DynamicModulatedConv2d, Modulation, require_positive
+
+Probe = Callable[[str, Modulation], Modulation]
+"""Shown ("layer2.0", the modulation as computed); answers with the one to use."""
+
+
+class BasicBlock(nn.Module):
+    """conv1 → bn1 → ReLU → conv2 → bn2, plus a shortcut, then ReLU. Static: every factor is 1."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        require_positive(in_channels=in_channels, channels=channels, stride=stride)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.add_second_convolution(channels)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    @property
+    def channels(self) -> int:
+        """C, the number of output channels, so of factors."""
+        return self.bn2.num_features
+
+    num_biases: int | None = None
+    """K of the block's bias bank; None where it has none."""
+
+    def add_second_convolution(self, channels: int) -> None:
+        """Register the second convolution; what other channel modulators override."""
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def convolve(self, h: Tensor) -> Tensor:
+        """The second convolution without its factors: (N, C, H, W) → (N, C, H, W)."""
+        return self.conv2(h)
+
+    def factors(self, h: Tensor, z: Tensor) -> Tensor | None:
+        """(N, C) factors for input `h` and output `z` of the second convolution; None means 1 throughout."""
+        return None
+
+    def modulation(self, h: Tensor, response: Tensor) -> Modulation:
+        """What a probe is shown: a static block answers with factors 1 and no parts."""
+        return Modulation(torch.ones_like(response), response)
+
+    def forward(self, x: Tensor, name: str = "", probe: Probe | None = None) -> Tensor:
+        """(N, C_in, H, W) → (N, C, H / stride, W / stride)."""
+        h = F.relu(self.bn1(self.conv1(x)))
+        z = self.convolve(h)
+        if probe is None:
+            factors = self.factors(h, z)
+        else:
+            precision = torch.promote_types(z.dtype, torch.float32)
+            shown = self.modulation(h, z.mean(dim=(2, 3), dtype=precision))
+            factors = _answer(probe, name, shown)
+        return self.finish(z, factors, self.shortcut(x))
+
+    def finish(self, z: Tensor, factors: Tensor | None, shortcut: Tensor) -> Tensor:
+        """Scale by the factors, bn2, add the shortcut, ReLU.
+
+        In eval mode bn2 is one multiplication and one addition a channel, and the factors fold into
+        the multiplication: modulating costs no pass over the activations.
+        """
+        bn = self.bn2
+        if bn.training:
+            if factors is not None:
+                # Promoted first: a product of two precisions takes eager PyTorch several times as long on a CPU.
+                z = (z.to(factors.dtype) * factors[:, :, None, None]).to(z.dtype)
+            return F.relu(bn(z) + shortcut)
+        scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
+        shift = bn.bias - bn.running_mean * scale
+        scale = scale[None] if factors is None else scale * factors
+        normalised = torch.addcmul(shift[:, None, None], z, scale[:, :, None, None])
+        return F.relu(normalised.to(z.dtype) + shortcut)
+
+
+class DMBBlock(BasicBlock):
+    """A basic block whose second convolution is modulated from a bank of `num_biases` vectors."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1, num_biases: int = 4) -> None:
+        self.num_biases = num_biases
+        super().__init__(in_channels, channels, stride)
+
+    def add_second_convolution(self, channels: int) -> None:
+        self.conv2_dmb = DynamicModulatedConv2d(channels, channels, num_biases=self.num_biases)
+
+    def convolve(self, h: Tensor) -> Tensor:
+        return self.conv2_dmb.conv(h)
+
+    def factors(self, h: Tensor, z: Tensor) -> Tensor:
+        return self.conv2_dmb.factors(h)
+
+    def modulation(self, h: Tensor, response: Tensor) -> Modulation:
+        return self.conv2_dmb.modulation(h, response)
+
+
+def _answer(probe: Probe, name: str, shown: Modulation) -> Tensor:
+    """Ask the probe, and refuse an answer the block cannot use."""
+    answer = probe(name, shown)
+    if not isinstance(answer, Modulation):
+        raise TypeError(f"the probe answered {type(answer).__name__} for {name}; expected a Modulation")
+    if answer.factors.shape != shown.factors.shape:
+        raise ValueError(
+            f"the probe answered factors of shape {tuple(answer.factors.shape)} for {name}; "
+            f"expected {tuple(shown.factors.shape)}"
+        )
+    return answer.factors
+
+
+class ResNet(nn.Module):
+    """A list of named blocks between a stem and a head.
+
+    A caller may walk `blocks()` itself, to start or stop in the middle.
+    """
+
+    def __init__(
+        self, make_block: Callable[[int, int, int], BasicBlock], architecture: str, num_classes: int = 10
+    ) -> None:
+        """
+        Args:
+            make_block: called with (input channels, channels, stride) for each of the six blocks.
+            architecture: the name under which `abn.checkpoints.store` builds it anew, e.g. "resnet-s".
+
+        Raises:
+            ValueError: for fewer than one class.
+        """
+        super().__init__()
+        require_positive(num_classes=num_classes)
+        self.architecture = architecture
+        self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.layer1 = nn.Sequential(make_block(64, 64, 1), make_block(64, 64, 1))
+        self.layer2 = nn.Sequential(make_block(64, 128, 2), make_block(128, 128, 1))
+        self.layer3 = nn.Sequential(make_block(128, 256, 2), make_block(256, 256, 1))
+        self.linear = nn.Linear(256, num_classes)
+
+    @property
+    def num_classes(self) -> int:
+        return self.linear.out_features
+
+    @property
+    def num_biases(self) -> int | None:
+        """K of the bias banks, or None for a network without any."""
+        return next(block.num_biases for _, block in self.blocks())
+
+    def blocks(self) -> Iterator[tuple[str, BasicBlock]]:
+        """("layer1.0", block) … in the order of computation."""
+        for stage_name in self.stages():
+            for index, block in enumerate(getattr(self, stage_name)):
+                yield f"{stage_name}.{index}", block
+
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, from fine to coarse."""
+        return ("layer1", "layer2", "layer3")
+
+    def stem(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) → (N, 64, H, W)."""
+        return F.relu(self.bn1(self.conv1(images)))
+
+    def head(self, features: Tensor) -> Tensor:
+        """(N, 256, h, w) → logits (N, num_classes)."""
+        return self.linear(features.mean(dim=(2, 3)))
+
+    def forward(self, images: Tensor, probe: Probe | None = None) -> Tensor:
+        """Normalised images (N, 3, 32, 32) → logits (N, num_classes).
+
+        Args:
+            probe: is shown each block's `Modulation`, and answers with the one to use. A probe that
+                raises leaves the network as it was: nothing is stored on it.
+
+        Raises:
+            ValueError: for a probe that names blocks (`probe.blocks`) this network does not have.
+        """
+        if probe is not None:
+            self.require_blocks(getattr(probe, "blocks", None))
+        x = self.stem(images)
+        for name, block in self.blocks():
+            x = block(x, name, probe)
+        return self.head(x)
+
+    def require_blocks(self, named: frozenset[str] | None) -> None:
+        """Raise ValueError, with what there is, for names that are not this network's blocks; None is all."""
+        there = [name for name, _ in self.blocks()]
+        unknown = sorted(set(named or ()) - set(there))
+        if unknown:
+            raise ValueError(f"this network has no block {', '.join(unknown)}; it has {', '.join(there)}")
+
+
+def resnet_s(num_classes: int = 10) -> ResNet:
+    """The static network: 2,777,674 parameters with ten classes."""
+    return ResNet(BasicBlock, "resnet-s", num_classes)
+
+
+def resnet_dmb(num_classes: int = 10, num_biases: int = 4) -> ResNet:
+    """The modulated network: 2,957,794 parameters with ten classes and K = 4.
+
+    Raises:
+        ValueError: for fewer than one class or bias vector.
+    """
+
+    def block(in_channels: int, channels: int, stride: int) -> DMBBlock:
+        return DMBBlock(in_channels, channels, stride, num_biases)
+
+    return ResNet(block, "resnet-dmb", num_classes)
+
+
+ARCHITECTURES: dict[str, Callable[..., ResNet]] = {"resnet-s": resnet_s, "resnet-dmb": resnet_dmb}
+"""Name in a checkpoint → what builds the network, from `num_classes` and, with bias banks, `num_biases`."""

@@ -1,0 +1,161 @@
+"""ResNet-DMB with one part of its mechanism changed: the controls that tell which part makes a difference.
+
+Each is a block that differs from ResNet-DMB's in one place. With ``m`` the pre-activation and ``f`` the factors:
+
+    bank only   m = B α                     the paper's own idea alone, W = 0
+    no gates    m = W c + b                 a static bias in the bank's place
+    SE          f = sigmoid(W₂ relu(W₁ r + b₁) + b₂): squeeze-and-excitation (Hu et al. 2018); r is the convolution's
+                                            output averaged over the pixels
+    awake       α = softmax((G ĉ + g) / T)  ĉ is c standardised, so that the gates can tell images apart
+
+A factor that is the same for every image needs no variant: the batch normalisation behind it absorbs it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import SqueezeExcitation
+
+from abn.models.layers import DynamicMultiBiasLinear, Modulation
+from abn.models.resnet import BasicBlock, DMBBlock, ResNet
+
+SQUEEZE_CHANNELS = {64: 36, 128: 68, 256: 132}
+"""Channels → squeeze width of the SE variant, by which its parameters are nearest to ResNet-DMB's in number."""
+
+
+class BankOnlyLinear(DynamicMultiBiasLinear):
+    """``m = B α``: no linear term, and no weight for one."""
+
+    def __init__(self, in_features: int, out_features: int, num_biases: int = 4) -> None:
+        super().__init__(in_features, out_features, num_biases)
+        self.weight = None
+
+    def parts(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        return c.new_zeros(len(c), len(self.biases)), torch.softmax(self.gate_fc(c), dim=1)
+
+
+class StaticBiasLinear(DynamicMultiBiasLinear):
+    """``m = W c + b``: a bank of one vector, whose gate weight is 1 for every image, and no gates' parameters."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, num_biases=1)
+        self.gate_fc = None
+
+    def parts(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        return nn.functional.linear(c, self.weight), c.new_ones(len(c), 1)
+
+
+class AwakeLinear(DynamicMultiBiasLinear):
+    """Gates that look at a standardised input.
+
+    Args:
+        standardise: give the gates ``ĉ``: every component of `c` minus its mean, over its standard deviation, both of
+            the batch in training and running averages afterwards (`nn.BatchNorm1d` without parameters), or for an
+            image alone.
+        temperature: the gates' logits are divided by it.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        num_biases: int = 4,
+        *,
+        standardise: bool = True,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(in_features, out_features, num_biases)
+        self.standardise = nn.BatchNorm1d(in_features, affine=False) if standardise else nn.Identity()
+        self.temperature = temperature
+
+    def parts(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.gate_fc(self._standardised(c)) / self.temperature
+        return nn.functional.linear(c, self.weight), torch.softmax(logits, dim=1)
+
+    def _standardised(self, c: Tensor) -> Tensor:
+        norm = self.standardise
+        if self.training and len(c) == 1 and isinstance(norm, nn.BatchNorm1d):  # one differs from nothing
+            return nn.functional.batch_norm(c, norm.running_mean, norm.running_var, eps=norm.eps)
+        return norm(c)
+
+
+class SEBlock(BasicBlock):
+    """A basic block with squeeze-and-excitation between its second convolution and bn2."""
+
+    def add_second_convolution(self, channels: int) -> None:
+        super().add_second_convolution(channels)
+        self.excitation = SqueezeExcitation(channels, SQUEEZE_CHANNELS[channels])
+
+    def factors(self, h: Tensor, z: Tensor) -> Tensor:
+        return self.factors_of_response(z.mean(dim=(2, 3), dtype=torch.promote_types(z.dtype, torch.float32)))
+
+    def modulation(self, h: Tensor, response: Tensor) -> Modulation:
+        return Modulation(self.factors_of_response(response), response)
+
+    def factors_of_response(self, response: Tensor) -> Tensor:
+        """(N, C) mean outputs of the second convolution → (N, C) factors in (0, 1), never in bfloat16 by autocast."""
+        squeeze = self.excitation
+        with torch.autocast(response.device.type, enabled=False):
+            hidden = squeeze.activation(squeeze.fc1(response[:, :, None, None]))
+            return squeeze.scale_activation(squeeze.fc2(hidden)).flatten(1)
+
+
+class BankOnlyBlock(DMBBlock):
+    """A modulated block without the linear term."""
+
+    def add_second_convolution(self, channels: int) -> None:
+        super().add_second_convolution(channels)
+        self.conv2_dmb.gate_dmb = BankOnlyLinear(channels, channels, self.num_biases)
+
+
+class NoGatesBlock(DMBBlock):
+    """A modulated block with a static bias in the bank's place."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
+        super().__init__(in_channels, channels, stride, num_biases=1)
+
+    def add_second_convolution(self, channels: int) -> None:
+        super().add_second_convolution(channels)
+        self.conv2_dmb.gate_dmb = StaticBiasLinear(channels, channels)
+
+
+def bank_only() -> ResNet:
+    """ResNet-DMB with ``m = B α``."""
+    return ResNet(BankOnlyBlock, "bank-only")
+
+
+def no_gates() -> ResNet:
+    """ResNet-DMB with ``m = W c + b``."""
+    return ResNet(NoGatesBlock, "no-gates")
+
+
+def se() -> ResNet:
+    """ResNet-S with squeeze-and-excitation after the convolutions that ResNet-DMB modulates: 2,958,242 parameters."""
+    return ResNet(SEBlock, "se")
+
+
+def awake(standardise: bool = True, temperature: float = 1.0) -> ResNet:
+    """ResNet-DMB whose gates see a standardised input, see `AwakeLinear`."""
+
+    class AwakeBlock(DMBBlock):
+        def add_second_convolution(self, channels: int) -> None:
+            super().add_second_convolution(channels)
+            self.conv2_dmb.gate_dmb = AwakeLinear(
+                channels, channels, self.num_biases, standardise=standardise, temperature=temperature
+            )
+
+    return ResNet(AwakeBlock, "awake")
+
+
+def gate_parameters_apart(model: ResNet, **options: float) -> list[dict]:
+    """Two groups for an optimiser: all else, and banks and gates (``B``, ``G``, ``g``) with `options` of their own.
+
+    Args:
+        options: `weight_decay`, or `lr_scale`, a multiple of the recipe's learning rate.
+    """
+    names = ("gate_dmb.biases", "gate_fc.weight", "gate_fc.bias")
+    gates, others = [], []
+    for name, parameter in model.named_parameters():
+        (gates if name.endswith(names) else others).append(parameter)
+    return [{"params": others}, {"params": gates, **options}]
