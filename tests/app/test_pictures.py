@@ -34,7 +34,7 @@ from abn.app.pictures.fitting import (
 from abn.app.pictures.headers import HeaderError, tamed
 from abn.common.data import CLASS_NAMES
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 pytestmark = pytest.mark.filterwarnings(
     "ignore:::PIL"

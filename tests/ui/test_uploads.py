@@ -18,7 +18,7 @@ def start(tmp_path, then):
     """A process with an upload folder of its own, and that folder."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER.format(then=then)], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}, cwd=Path(__file__).parents[1],
+        env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     return process, Path(process.stdout.readline().strip())
 
@@ -70,7 +70,7 @@ def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "GRADIO_TEMP_DIR"}
     said = subprocess.run(
         [sys.executable, "-c", code], env={**environment, "TMPDIR": str(tmp_path)}, capture_output=True, text=True,
-        cwd=Path(__file__).parents[1], check=True,
+        cwd=Path(__file__).parents[2], check=True,
     )  # fmt: skip
     own = Path(said.stdout.strip())
     assert own.parent.parent == tmp_path

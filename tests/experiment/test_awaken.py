@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from abn.experiment import awaken
-from tests.test_training import pictures
+from tests.training.test_training import pictures
 
 
 def test_the_verdict_names_the_first_change_that_reaches_the_threshold():

@@ -22,7 +22,7 @@ from abn.training.batches import Augmentation, Batches, Split, split_data
 from abn.training.recipes import RECIPES, Recipe
 from abn.training.run import Run, TrainingError, Variant, evaluate, train
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 
 

@@ -13,7 +13,7 @@ from abn.training import run_state
 from abn.training.epoch import make_optimizer
 from abn.training.recipes import RECIPES
 from abn.training.run import Run
-from tests.test_training import pictures
+from tests.training.test_training import pictures
 
 RECIPE = replace(RECIPES["strong"], epochs=2)
 
@@ -72,7 +72,7 @@ def test_what_is_no_finished_run_of_an_arm_on_this_data_is_refused(tmp_path, dat
     (tmp_path / "damaged" / "state.pt").write_bytes(b"PK\x03\x04 cut short")
     refused("damaged", "state.pt is damaged or no state of a run; name a run's folder, such as")
     store(tmp_path / "early", data, "awake", epochs=1)
-    refused("early", "early has 1 of 2 epochs; finish it with abn.experiment.reproduce")
+    refused("early", "early has 1 of 2 epochs; finish it")
     store(tmp_path / "other", data, "se", architecture="vgg")
     refused("other", "other is a run of vgg; expected one of resnet-s, ")
     store(tmp_path / "changed", data, "awake", variant="awake(temperature=2)")

@@ -8,7 +8,7 @@ import pytest
 from abn.app import figures
 from abn.app.figures import ArmRuns
 from abn.app.figures.results import PAPER_LABEL
-from tests.test_figures import texts
+from tests.app.test_figures import texts
 
 ARMS = [
     ArmRuns("resnet-s", "ResNet-S", {0: 90.0, 1: 91.0}, {0: ([1, 2], [50.0, 90.0]), 1: ([1, 2], [52.0, 91.0])}),

@@ -23,7 +23,7 @@ from abn.training import run as training
 from abn.training.recipes import RECIPES, Recipe
 from abn.training.run import TrainingError, Variant
 from abn.training.run_state import DivergedError
-from tests.test_training import pictures, tiny_network
+from tests.training.test_training import pictures, tiny_network
 
 RECIPE = Recipe("paper", epochs=2, schedule="cosine", batch_size=8)
 

@@ -33,7 +33,7 @@ from tests.hub_server import FILES, REPO, TOKEN, Repository, left_over, status, 
 
 REQUIRED = ("config.json", "model.safetensors")
 OPTIONAL = ("reference.safetensors",)
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def get(

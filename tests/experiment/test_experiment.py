@@ -361,7 +361,7 @@ def test_an_audit_that_cannot_be_used_is_told(tmp_path, values, said):
     write_json(write_results(tmp_path) / "audit" / "resnet-dmb.json", values)
     results = read_results(tmp_path)
     assert results.audits == () and len(results.groups) == 1
-    assert said in results.problems[0] and "abn.experiment.audit_command" in results.problems[0]
+    assert said in results.problems[0] and "abn audit" in results.problems[0]
 
 
 def test_a_folder_of_another_name_is_told(tmp_path):

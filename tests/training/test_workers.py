@@ -24,7 +24,7 @@ from abn.training.batches import Batches, split_data
 from abn.training.evaluation import evaluate
 from abn.training.run_state import TrainingError
 from abn.training.workers import ALONE, Workers, joined
-from tests.test_training import CPU, environment, explode, go, pictures, same_weights, tiny_network, tiny_run
+from tests.training.test_training import CPU, environment, explode, go, pictures, same_weights, tiny_network, tiny_run
 
 HERE = Path(__file__).parent
 # 21 images in batches of 8: shares of 4 and 4, twice, then of 2 and 3. 7 test images: 3 and 4.
@@ -93,7 +93,7 @@ import torch
 
 torch.set_num_threads(1)
 from abn.training import run as training
-from tests import test_workers
+from tests.training import test_workers
 
 training.ARCHITECTURES["tiny"] = test_workers.tiny_network
 training.RECIPES["paper"] = test_workers.tiny_run().recipe

@@ -14,7 +14,7 @@ from abn.common import devices
 from abn.common.devices import alone_on, choose_device, describe_hardware, keep_freed_memory, share_memory_pools
 from abn.interpret.attribution.attribute import Attribution
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # 100 buffers of 10 MB are written and freed: how many MB of them are still there?
 LEFT = """
 import torch

@@ -13,7 +13,7 @@ import torch
 from abn.training import run as training
 from abn.training.batches import Batches
 from abn.training.run import TrainingError
-from tests.test_training import go, python, same_weights, tiny, tiny_network, tiny_run
+from tests.training.test_training import go, python, same_weights, tiny, tiny_network, tiny_run
 
 __all__ = ["tiny", "tiny_network"]  # a fixture for every test here, and what the killed processes take
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 from abn.experiment import recipe_search
 from abn.training.recipes import RECIPES
 from tests.conftest import HOME
-from tests.test_training import pictures
+from tests.training.test_training import pictures
 
 
 @pytest.fixture

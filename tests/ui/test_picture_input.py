@@ -374,7 +374,7 @@ def test_a_larger_upload_is_stopped(app):
     [
         ("abn.ui.page.picture_input.keep", "see"),  # a picture that comes in
         ("abn.ui.hardening.kept_files.keep", "echo"),  # one that goes out
-        ("tests.test_picture_input.see", "file"),  # a file that is made
+        ("tests.ui.test_picture_input.see", "file"),  # a file that is made
     ],
 )
 def test_a_full_disk_is_told_as_such(app, monkeypatch, writes, name):
