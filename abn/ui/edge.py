@@ -1,4 +1,4 @@
-"""Where expected errors become what a person reads."""
+"""Expected errors of the library as `gr.Error`, which the page shows and a client receives."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ def refuse(message: str) -> gr.Error:
     return gr.Error(html.escape(message, quote=False), duration=None, print_exception=False)
 
 
-def told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the library's errors that are written for people into Gradio's errors."""
+def as_gradio_error(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate an event's function: its `ValueError` or `DeviceMemoryError` reaches the page as a `gr.Error`.
+
+    These are the library's errors with messages for people; any other exception is a fault and passes unchanged.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:

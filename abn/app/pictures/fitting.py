@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from abn.app.pictures.headers import HeaderError, Sparing, orientation, tamed
+from abn.app.pictures.headers import HeaderError, ReadBudget, orientation, tamed
 from abn.common.data import IMAGE_SIZE
 
 ACCEPTED = "PNG, JPEG, WebP, GIF, BMP or TIFF"
@@ -124,7 +124,7 @@ def _open(data: bytes) -> Image.Image:
             raise _damaged(_FORMATS[name]) from error
         raise PictureError(f"The {name} {error}; save it anew, or send another picture as {ACCEPTED}.") from error
     with _any_failure_means(_damaged(_FORMATS[name])):
-        picture = factory(Sparing(data) if name == "TIFF" else io.BytesIO(data), "")
+        picture = factory(ReadBudget(data) if name == "TIFF" else io.BytesIO(data), "")
     if exif:
         picture.info["exif"] = exif
     width, height = picture.size

@@ -80,8 +80,12 @@ def orientation(exif: bytes) -> int | None:
     return None
 
 
-class Sparing(io.BytesIO):
-    """A TIFF's bytes, which may be read `MOST_COPIES` times over and no more."""
+class ReadBudget(io.BytesIO):
+    """A TIFF's bytes as a stream with a read budget: `MOST_COPIES` times its size, plus a million bytes.
+
+    Raises:
+        HeaderError: by `read`, once more has been read; a small TIFF may name the same bytes countless times.
+    """
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)

@@ -12,7 +12,7 @@ from abn.app.inspector import changes
 from abn.app.inspector.changes import Change
 from abn.app.inspector.inspector import Inspector
 from abn.app.pictures.fitting import FITS, fit
-from abn.ui.edge import refuse, told
+from abn.ui.edge import as_gradio_error, refuse
 from abn.ui.page.picture_input import PictureInput
 from abn.ui.tabs import attribution_controls
 from abn.ui.tabs.whole_number import WholeNumber
@@ -32,12 +32,12 @@ def add_endpoints(own: Inspector) -> None:
         answer = gr.JSON(label="result")
         inspect_button, attribute_button, intervene_button = gr.Button(), gr.Button(), gr.Button()
 
-    @told
+    @as_gradio_error
     def inspect_picture(image, fit_mode="crop") -> dict[str, Any]:
         fitted = fit(required(image), fit_mode)
         return {"picture": picture(fitted)} | own.inspect(fitted.pixels).as_dict()
 
-    @told
+    @as_gradio_error
     def attribute_picture(image, fit_mode, *values) -> dict[str, Any]:
         fitted = fit(required(image), fit_mode)
         target, against, method, options = controls.read(values)
@@ -46,7 +46,7 @@ def add_endpoints(own: Inspector) -> None:
         pair = own.attribute(fitted.pixels, target, against, method, options)
         return {"picture": picture(fitted), "options": options} | pair.as_dict()
 
-    @told
+    @as_gradio_error
     def intervene_on_picture(image, fit_mode, block, *values) -> dict[str, Any]:
         fitted = fit(required(image), fit_mode)
         wanted = Change(None if block == EVERY_BLOCK else block, *values)

@@ -21,7 +21,7 @@ from abn.common.texts import escape
 from abn.interpret.attribution.methods import Option
 from abn.interpret.reference.file import ReferenceFileError
 from abn.ui import about
-from abn.ui.edge import told
+from abn.ui.edge import as_gradio_error
 from abn.ui.events import HIDDEN
 from abn.ui.page.latest import Latest, Superseded
 from abn.ui.page.picture_column import Origins
@@ -202,7 +202,7 @@ def build(
             gr.Warning(html.escape(said, quote=False))
         yield [loaded, chosen, *pair_marks(chosen), *refit.update(compared)]
 
-    @told
+    @as_gradio_error
     def open_link(request: gr.Request, own_picture: Any, seen: Shown | None, pair: Pair) -> list[Any]:
         refused, values = [], []
         inspector = pairs.inspector(pair, at_hand=True)

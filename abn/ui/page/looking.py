@@ -17,7 +17,7 @@ from abn.app.inspector.results import NetworkResult, PictureResult
 from abn.app.inspector.visitors import OWN, Pair, Pairs
 from abn.app.pictures.fitting import describe, enlarge, fit, show_used_part
 from abn.ui import about, words
-from abn.ui.edge import refuse, told
+from abn.ui.edge import as_gradio_error, refuse
 from abn.ui.events import HIDDEN
 from abn.ui.page import link
 from abn.ui.page.latest import Latest, Superseded
@@ -113,7 +113,7 @@ def build(
             labels = refit.update(compared_networks(pairs.inspector(pair, at_hand=True), own=pair == OWN))
         return [*present(seen, origins), describe(used), show_used_part(picture, used), *labels]
 
-    @told
+    @as_gradio_error
     def look(
         request: gr.Request,
         picture: Image.Image | None,

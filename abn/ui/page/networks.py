@@ -10,7 +10,7 @@ import gradio as gr
 from abn.app.inspector.visitors import OWN, Pairs
 from abn.common.texts import escape
 from abn.ui import about
-from abn.ui.edge import told
+from abn.ui.edge import as_gradio_error
 from abn.ui.events import HIDDEN
 from abn.ui.page.latest import Latest, Superseded
 from abn.ui.page.link import pair_marks
@@ -47,7 +47,7 @@ def build(
         back = gr.Button("Reset", min_width=80)
     status = gr.Markdown(elem_id="networks-status")
 
-    @told
+    @as_gradio_error
     def choose(request: gr.Request, baseline: str, dmb: str, seen: Shown | None):
         number = choices.begin(request.session_hash)
         chosen = pairs.choose(baseline, dmb)

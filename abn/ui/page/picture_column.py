@@ -19,7 +19,7 @@ from abn.app.pictures.fitting import FITS, fit, read_file, read_picture
 from abn.common.data import CLASS_NAMES, Cifar10
 from abn.common.texts import whole_number
 from abn.ui import words
-from abn.ui.edge import refuse, told
+from abn.ui.edge import as_gradio_error, refuse
 from abn.ui.events import EVERY_CLICK, HIDDEN
 from abn.ui.page.latest import Latest, Superseded
 from abn.ui.page.picture_input import PictureInput
@@ -181,7 +181,7 @@ def _test_image_buttons(
         wanted.begin(request.session_hash)
         return data.x_test[np.random.default_rng().integers(len(data.x_test))]
 
-    @told
+    @as_gradio_error
     def disagreement(request: gr.Request, pair: Pair):
         number = wanted.begin(request.session_hash)
 

@@ -15,7 +15,7 @@ from abn.app.inspector.inspector import AttributionPair
 from abn.common.texts import escape
 from abn.interpret.attribution.methods import Method
 from abn.ui import about, words
-from abn.ui.edge import told
+from abn.ui.edge import as_gradio_error
 from abn.ui.events import HIDDEN
 from abn.ui.page.latest import Latest, Superseded
 from abn.ui.page.shown import Shown
@@ -59,7 +59,7 @@ def build(
 
     latest = Latest()
 
-    @told
+    @as_gradio_error
     def follow(request: gr.Request, seen: Shown | None, *values):
         """A change of picture or settings: fast methods answer it, slow ones say what they would take."""
         number = latest.begin(request.session_hash)
@@ -77,7 +77,7 @@ def build(
             "settings."
         )
 
-    @told
+    @as_gradio_error
     def start(request: gr.Request, seen: Shown | None, *values, progress=gr.Progress()):  # noqa: B008
         """The button: any method, with progress; given up as soon as the visitor changes something."""
         number = latest.begin(request.session_hash)

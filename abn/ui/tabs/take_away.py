@@ -17,7 +17,7 @@ from abn.app.inspector.visitors import OWN, Pairs
 from abn.common.texts import escape
 from abn.interpret.attribution.methods import Method
 from abn.ui import about
-from abn.ui.edge import told
+from abn.ui.edge import as_gradio_error
 from abn.ui.events import HIDDEN
 from abn.ui.hardening.kept_files import keep
 from abn.ui.page.latest import Latest
@@ -104,7 +104,7 @@ def build(
             return about.WITHOUT_MAPS
         return about.WITH_MAPS.format(method=methods[pair.method].label, target=escape(pair.target))
 
-    @told
+    @as_gradio_error
     def open_result(request: gr.Request, data: bytes | None):
         if data is None:
             raise ValueError("No file was sent: choose a result.json.")
@@ -116,7 +116,7 @@ def build(
 
     for button, each in zip(buttons, taken, strict=True):
         filled = button.click(
-            told(partial(make, button.value, each)), [shown, maps], each, concurrency_limit=2, concurrency_id=QUEUE,
+            as_gradio_error(partial(make, button.value, each)), [shown, maps], each, concurrency_limit=2, concurrency_id=QUEUE,
             api_visibility="private", show_progress_on=holds,
         )  # fmt: skip
         filled.success(None, None, None, js=PRESS.format(taken=each.elem_id), api_visibility="private")
