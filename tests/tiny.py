@@ -37,9 +37,9 @@ class Tiny(nn.Module):
     def require_blocks(self, named):
         assert named is None or named <= {"only"}
 
-    def forward(self, images, probe=None):
+    def forward(self, images, hook=None):
         self.passes += 1
-        out = self.block(images, "only", probe).mean(dim=(2, 3))
+        out = self.block(images, "only", hook).mean(dim=(2, 3))
         return torch.stack([out[:, 0] + 0.01, 1.2 * out[:, 1]], dim=1)
 
     @classmethod

@@ -1,7 +1,7 @@
 """The conditions under which the audit runs a network: what each holds fixed, and the passes that try them.
 
 Factors are recorded once, from the free network with its statistics as trained; frozen conditions use those. A
-condition is asked for a probe for given images, so that an image's factors follow it into whatever batch it is in.
+condition is asked for a hook for given images, so that an image's factors follow it into whatever batch it is in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from abn.interpret.inspection import inspect
 from abn.interpret.interventions import compose, frozen, gates, neutral, other_images, uniform_gates, without_bank
 from abn.interpret.recalibration import reestimated
 from abn.models.layers import Modulation, joined
-from abn.models.resnet import Probe, ResNet
+from abn.models.resnet import Hook, ResNet
 
 REESTIMATION_BATCH = 250
 """Images at once while bn2 is re-estimated, whatever `--batch` says: the statistics depend on it a little."""
@@ -58,12 +58,12 @@ class Condition:
     Attributes:
         name: in the results, e.g. "class_mean".
         label: for people.
-        probe: (numbers of the images, their labels) → the probe for them, or None for the free network.
+        hook: (numbers of the images, their labels) → the hook for them, or None for the free network.
     """
 
     name: str
     label: str
-    probe: Callable[[Tensor, Tensor], Probe | None]
+    hook: Callable[[Tensor, Tensor], Hook | None]
 
 
 def conditions(recorded: Recorded, labels: Tensor, seed: int = 0) -> tuple[Condition, ...]:
@@ -84,7 +84,7 @@ def conditions(recorded: Recorded, labels: Tensor, seed: int = 0) -> tuple[Condi
     of_class = {name: _class_means(m.factors, labels) for name, m in recorded.items()}
     donors = other_images(len(labels), seed)
 
-    def rows(factors: Mapping[str, Tensor], chosen: Tensor) -> Probe:
+    def rows(factors: Mapping[str, Tensor], chosen: Tensor) -> Hook:
         return frozen({name: recorded[name].with_factors(factors[name][chosen]) for name in recorded})
 
     own = {name: m.factors for name, m in recorded.items()}
@@ -135,7 +135,7 @@ def correct(model: ResNet, images: Images, condition: Condition, batch: int, bar
     """(N,) bool: which images a network classifies correctly under a condition."""
     answers = []
     for numbers, labels, pictures in images.batches(batch, _device(model)):
-        logits = inspect(model, pictures, condition.probe(numbers, labels)).logits
+        logits = inspect(model, pictures, condition.hook(numbers, labels)).logits
         answers.append((logits.argmax(dim=1).cpu() == labels.cpu()).numpy())
         bar.update(len(pictures))
     return np.concatenate(answers)
@@ -144,9 +144,9 @@ def correct(model: ResNet, images: Images, condition: Condition, batch: int, bar
 def adapted(model: ResNet, images: Images, condition: Condition, bar: tqdm) -> ResNet:
     """A copy whose bn2 statistics are those of training images, under the same condition."""
 
-    def batches() -> Iterator[tuple[Tensor, Probe | None]]:
+    def batches() -> Iterator[tuple[Tensor, Hook | None]]:
         for numbers, labels, pictures in images.batches(REESTIMATION_BATCH, _device(model)):
-            yield pictures, condition.probe(numbers, labels)
+            yield pictures, condition.hook(numbers, labels)
             bar.update(len(pictures))
 
     return reestimated(model, batches())

@@ -10,7 +10,7 @@ from torch import Tensor
 from abn.common.memory import in_parts_that_fit
 from abn.interpret.interventions import compose
 from abn.models.layers import Modulation, joined
-from abn.models.resnet import Probe, ResNet
+from abn.models.resnet import Hook, ResNet
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Inspection:
         return self.logits.softmax(dim=1)
 
 
-def recorder(modulations: dict[str, Modulation]) -> Probe:
-    """A probe that keeps what it is shown in `modulations`, and changes nothing."""
+def recorder(modulations: dict[str, Modulation]) -> Hook:
+    """A hook that keeps what it is shown in `modulations`, and changes nothing."""
 
     def record(block: str, modulation: Modulation) -> Modulation:
         modulations[block] = modulation
@@ -49,17 +49,17 @@ def require_evaluation_mode(model: torch.nn.Module) -> None:
 
 
 @torch.no_grad()
-def inspect(model: ResNet, images: Tensor, probe: Probe | None = None) -> Inspection:
+def inspect(model: ResNet, images: Tensor, hook: Hook | None = None) -> Inspection:
     """Run a network once and keep each block's modulation.
 
     Args:
         model: in eval mode; left as it is.
         images: (N, 3, 32, 32), normalised as the network's checkpoint says (`abn.common.data.normalise`).
-        probe: an intervention (`abn.interpret.interventions`), asked about the N images together; what is recorded is
+        hook: an intervention (`abn.interpret.interventions`), asked about the N images together; what is recorded is
             its answer. Without one, a batch that the device's memory does not hold is split.
 
     Raises:
-        ValueError: for a network in training mode, or a probe that does not fit the network.
+        ValueError: for a network in training mode, or a hook that does not fit the network.
         DeviceMemoryError: where the device's memory is full even for the smallest batch.
     """
     require_evaluation_mode(model)
@@ -67,13 +67,13 @@ def inspect(model: ResNet, images: Tensor, probe: Probe | None = None) -> Inspec
     def run(start: int, size: int) -> Inspection:
         modulations: dict[str, Modulation] = {}
         record = recorder(modulations)
-        logits = model(images[start : start + size], record if probe is None else compose(probe, record))
+        logits = model(images[start : start + size], record if hook is None else compose(hook, record))
         return Inspection(logits, modulations)
 
     count = len(images)
     if count == 0:
         return run(0, 0)
-    return _joined(in_parts_that_fit(run, count, count, images.device, smallest=1 if probe is None else count))
+    return _joined(in_parts_that_fit(run, count, count, images.device, smallest=1 if hook is None else count))
 
 
 def _joined(parts: list[Inspection]) -> Inspection:

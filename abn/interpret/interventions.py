@@ -1,7 +1,11 @@
-"""Probes that change a network's factors or gates while it runs.
+"""Hooks that change a network's factors or gates while it runs.
 
-Each function returns a probe for `model(images, probe)`. A probe names the blocks it is meant for, so
+Each function returns a hook for `model(images, hook)`. A hook names the blocks it is meant for, so
 that a network can refuse one that names a block it does not have, before it computes anything.
+
+In the standard terms of the field: `neutral` is identity ablation; `frozen` is activation patching with the factors
+of another image, and mean ablation with their mean over a data set; `shuffled` is resample ablation; `without_bank`
+is zero ablation of the bias term.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import torch
 from torch import Tensor
 
 from abn.models.layers import Modulation
-from abn.models.resnet import Probe
+from abn.models.resnet import Hook
 
 SUM_TOLERANCE = 1e-4  # float32 weights of a softmax, rounded to a few digits by a person or a slider
 
@@ -38,8 +42,8 @@ class Intervention:
         return self.change(block, modulation)
 
 
-def neutral(blocks: Collection[str] | None = None) -> Probe:
-    """Factors 1: the same network with plain convolutions.
+def neutral(blocks: Collection[str] | None = None) -> Hook:
+    """Identity ablation: factors 1, so the same network with plain convolutions.
 
     Args:
         blocks: names such as "layer2.0"; None for all.
@@ -47,8 +51,10 @@ def neutral(blocks: Collection[str] | None = None) -> Probe:
     return Intervention(lambda _, m: m.with_factors(torch.ones_like(m.factors)), _names(blocks))
 
 
-def frozen(modulations: Mapping[str, Modulation], blocks: Collection[str] | None = None) -> Probe:
-    """The factors of another pass.
+def frozen(modulations: Mapping[str, Modulation], blocks: Collection[str] | None = None) -> Hook:
+    """The factors of another pass: activation patching.
+
+    With the mean factors of many images it is mean ablation, as in `abn.experiment.audit_conditions`.
 
     Args:
         modulations: by block name, as in `Inspection.modulations`; factors (N, C), or (1, C) of one
@@ -92,8 +98,10 @@ def other_images(count: int, seed: int) -> Tensor:
     return donors
 
 
-def shuffled(seed: int, blocks: Collection[str] | None = None) -> Probe:
-    """Every image gets the factors of another image of its batch, in each block by a random cycle of its own.
+def shuffled(seed: int, blocks: Collection[str] | None = None) -> Hook:
+    """Resample ablation: every image gets the factors of another image of its batch.
+
+    Which other is a random cycle through the batch, another one in each block.
 
     Args:
         seed: 0 or more; the same seed, block and batch size give the same cycle.
@@ -113,7 +121,7 @@ def shuffled(seed: int, blocks: Collection[str] | None = None) -> Probe:
     return Intervention(change, _names(blocks))
 
 
-def scaled(strength: float, blocks: Collection[str] | None = None) -> Probe:
+def scaled(strength: float, blocks: Collection[str] | None = None) -> Hook:
     """Factors ``1 + s·tanh(m)``: 0 removes the modulation, 1 leaves it, more exaggerates it.
 
     Args:
@@ -126,7 +134,7 @@ def scaled(strength: float, blocks: Collection[str] | None = None) -> Probe:
     )
 
 
-def gates(block: str, weights: Tensor | Sequence[float]) -> Probe:
+def gates(block: str, weights: Tensor | Sequence[float]) -> Hook:
     """Other gate weights in one block, the same equation otherwise.
 
     Args:
@@ -152,7 +160,7 @@ def gates(block: str, weights: Tensor | Sequence[float]) -> Probe:
     return _regated(lambda _: alpha, [block])
 
 
-def uniform_gates(blocks: Collection[str] | None = None) -> Probe:
+def uniform_gates(blocks: Collection[str] | None = None) -> Hook:
     """Every bias vector with the weight 1/K.
 
     Args:
@@ -164,7 +172,7 @@ def uniform_gates(blocks: Collection[str] | None = None) -> Probe:
     return _regated(lambda own: torch.full_like(own, 1 / own.shape[1]), blocks)
 
 
-def only_vector(index: int, blocks: Collection[str] | None = None) -> Probe:
+def only_vector(index: int, blocks: Collection[str] | None = None) -> Hook:
     """The whole weight on one bias vector, as if the gates had chosen it alone.
 
     Args:
@@ -185,8 +193,8 @@ def only_vector(index: int, blocks: Collection[str] | None = None) -> Probe:
     return _regated(one, blocks)
 
 
-def without_bank(blocks: Collection[str] | None = None) -> Probe:
-    """Factors ``1 + tanh(W c)``: the equation without its bias term.
+def without_bank(blocks: Collection[str] | None = None) -> Hook:
+    """Zero ablation of the bias term: factors ``1 + tanh(W c)``.
 
     Args:
         blocks: names such as "layer2.0"; None for all.
@@ -197,7 +205,7 @@ def without_bank(blocks: Collection[str] | None = None) -> Probe:
     return _regated(torch.zeros_like, blocks)
 
 
-def channel(block: str, index: int, factor: float) -> Probe:
+def channel(block: str, index: int, factor: float) -> Hook:
     """Another factor in one channel, for every image.
 
     Args:
@@ -219,15 +227,15 @@ def channel(block: str, index: int, factor: float) -> Probe:
     return Intervention(change, frozenset({block}))
 
 
-def compose(*probes: Probe) -> Probe:
-    """One probe that asks several from left to right, each seeing the last one's answer."""
+def compose(*hooks: Hook) -> Hook:
+    """One hook that asks several from left to right, each seeing the last one's answer."""
 
     def change(block: str, modulation: Modulation) -> Modulation:
-        for probe in probes:
-            modulation = probe(block, modulation)
+        for hook in hooks:
+            modulation = hook(block, modulation)
         return modulation
 
-    named = [probe.blocks for probe in probes if getattr(probe, "blocks", None) is not None]
+    named = [hook.blocks for hook in hooks if getattr(hook, "blocks", None) is not None]
     return _Composed(change, frozenset().union(*named) if named else None)
 
 
@@ -239,7 +247,7 @@ class _Composed(Intervention):
         return self.change(block, modulation)
 
 
-def _regated(weights: Callable[[Tensor], Tensor], blocks: Collection[str] | None) -> Probe:
+def _regated(weights: Callable[[Tensor], Tensor], blocks: Collection[str] | None) -> Hook:
     """The same equation with the gate weights that `weights` makes of a block's own (N, K)."""
 
     def change(name: str, m: Modulation) -> Modulation:

@@ -1,7 +1,7 @@
 """Batch normalisation's running statistics, estimated anew for a network whose factors were changed.
 
 bn2 stands behind the factors and keeps the mean and variance they led to in training. A network whose factors are
-held by a probe has others; what it then loses may be the modulation's doing, or only the old statistics'.
+held by a hook has others; what it then loses may be the modulation's doing, or only the old statistics'.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from abn.interpret.inspection import require_evaluation_mode
-from abn.models.resnet import Probe, ResNet
+from abn.models.resnet import Hook, ResNet
 
 
 @torch.no_grad()
-def reestimated(model: ResNet, batches: Iterable[tuple[Tensor, Probe | None]]) -> ResNet:
+def reestimated(model: ResNet, batches: Iterable[tuple[Tensor, Hook | None]]) -> ResNet:
     """A copy of a network, whose bn2 statistics in every block are those of the images given.
 
     A cumulative average over the batches, each of which counts by its number of images; in a batch a block sees what
@@ -26,7 +26,7 @@ def reestimated(model: ResNet, batches: Iterable[tuple[Tensor, Probe | None]]) -
 
     Args:
         model: in eval mode; left as it is.
-        batches: (N, 3, 32, 32) normalised images, best of all classes, each with the probe
+        batches: (N, 3, 32, 32) normalised images, best of all classes, each with the hook
             under which they pass, or None.
 
     Returns:
@@ -43,11 +43,11 @@ def reestimated(model: ResNet, batches: Iterable[tuple[Tensor, Probe | None]]) -
         norm.reset_running_stats()
         norm.train()
     seen = 0
-    for images, probe in batches:
+    for images, hook in batches:
         seen += len(images)
         for norm in norms:
             norm.momentum = len(images) / seen  # PyTorch's own cumulative average takes no notice of a batch's size
-        adapted(images, probe)
+        adapted(images, hook)
     if seen == 0:
         raise ValueError("there is no batch to estimate bn2's statistics on; give one at least")
     for norm, momentum in zip(norms, momenta, strict=True):

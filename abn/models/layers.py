@@ -53,7 +53,7 @@ class Modulation:
 
     @property
     def preactivation(self) -> Tensor:
-        """(N, C) ``m = W c + B α``, of the parts held here (a probe may have replaced the factors)."""
+        """(N, C) ``m = W c + B α``, of the parts held here (a hook may have replaced the factors)."""
         self._require_parts()
         return preactivation(self.linear_term, self.gate_weights, self.bias_bank)
 
@@ -179,7 +179,7 @@ class _PixelSum(torch.autograd.Function):
 class DynamicModulatedConv2d(nn.Module):
     """A convolution whose output channels are rescaled for every image: ``f ⊙ Conv(x)``.
 
-    Works alone, as a layer in any network; `abn.models.resnet` uses its two halves apart, so that a probe
+    Works alone, as a layer in any network; `abn.models.resnet` uses its two halves apart, so that a hook
     can stand between them.
 
     Attributes:
@@ -220,7 +220,7 @@ class DynamicModulatedConv2d(nn.Module):
         return factors_of(preactivation(*self.parts(x), self.gate_dmb.biases))
 
     def modulation(self, x: Tensor, response: Tensor) -> Modulation:
-        """The factors and their parts, for a probe; `response` (N, C_out) is the caller's to measure."""
+        """The factors and their parts, for a hook; `response` (N, C_out) is the caller's to measure."""
         linear_term, gate_weights = self.parts(x)
         bank = self.gate_dmb.biases
         factors = factors_of(preactivation(linear_term, gate_weights, bank))

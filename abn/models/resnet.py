@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from abn.models.layers import DynamicModulatedConv2d, Modulation, require_positive
 
-Probe = Callable[[str, Modulation], Modulation]
+Hook = Callable[[str, Modulation], Modulation]
 """Shown ("layer2.0", the modulation as computed); answers with the one to use."""
 
 
@@ -57,19 +57,19 @@ class BasicBlock(nn.Module):
         return None
 
     def modulation(self, h: Tensor, response: Tensor) -> Modulation:
-        """What a probe is shown: a static block answers with factors 1 and no parts."""
+        """What a hook is shown: a static block answers with factors 1 and no parts."""
         return Modulation(torch.ones_like(response), response)
 
-    def forward(self, x: Tensor, name: str = "", probe: Probe | None = None) -> Tensor:
+    def forward(self, x: Tensor, name: str = "", hook: Hook | None = None) -> Tensor:
         """(N, C_in, H, W) → (N, C, H / stride, W / stride)."""
         h = F.relu(self.bn1(self.conv1(x)))
         z = self.convolve(h)
-        if probe is None:
+        if hook is None:
             factors = self.factors(h, z)
         else:
             precision = torch.promote_types(z.dtype, torch.float32)
             shown = self.modulation(h, z.mean(dim=(2, 3), dtype=precision))
-            factors = _answer(probe, name, shown)
+            factors = _answer(hook, name, shown)
         return self.finish(z, factors, self.shortcut(x))
 
     def finish(self, z: Tensor, factors: Tensor | None, shortcut: Tensor) -> Tensor:
@@ -111,14 +111,14 @@ class DMBBlock(BasicBlock):
         return self.conv2_dmb.modulation(h, response)
 
 
-def _answer(probe: Probe, name: str, shown: Modulation) -> Tensor:
-    """Ask the probe, and refuse an answer the block cannot use."""
-    answer = probe(name, shown)
+def _answer(hook: Hook, name: str, shown: Modulation) -> Tensor:
+    """Ask the hook, and refuse an answer the block cannot use."""
+    answer = hook(name, shown)
     if not isinstance(answer, Modulation):
-        raise TypeError(f"the probe answered {type(answer).__name__} for {name}; expected a Modulation")
+        raise TypeError(f"the hook answered {type(answer).__name__} for {name}; expected a Modulation")
     if answer.factors.shape != shown.factors.shape:
         raise ValueError(
-            f"the probe answered factors of shape {tuple(answer.factors.shape)} for {name}; "
+            f"the hook answered factors of shape {tuple(answer.factors.shape)} for {name}; "
             f"expected {tuple(shown.factors.shape)}"
         )
     return answer.factors
@@ -178,21 +178,21 @@ class ResNet(nn.Module):
         """(N, 256, h, w) → logits (N, num_classes)."""
         return self.linear(features.mean(dim=(2, 3)))
 
-    def forward(self, images: Tensor, probe: Probe | None = None) -> Tensor:
+    def forward(self, images: Tensor, hook: Hook | None = None) -> Tensor:
         """Normalised images (N, 3, 32, 32) → logits (N, num_classes).
 
         Args:
-            probe: is shown each block's `Modulation`, and answers with the one to use. A probe that
+            hook: is shown each block's `Modulation`, and answers with the one to use. A hook that
                 raises leaves the network as it was: nothing is stored on it.
 
         Raises:
-            ValueError: for a probe that names blocks (`probe.blocks`) this network does not have.
+            ValueError: for a hook that names blocks (`hook.blocks`) this network does not have.
         """
-        if probe is not None:
-            self.require_blocks(getattr(probe, "blocks", None))
+        if hook is not None:
+            self.require_blocks(getattr(hook, "blocks", None))
         x = self.stem(images)
         for name, block in self.blocks():
-            x = block(x, name, probe)
+            x = block(x, name, hook)
         return self.head(x)
 
     def require_blocks(self, named: frozenset[str] | None) -> None:

@@ -1,4 +1,4 @@
-"""A change in plain values is the probe it says, and nothing else."""
+"""A change in plain values is the hook it says, and nothing else."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def images():
 
 def test_no_change_changes_nothing(model, images):
     free = inspect(model, images)
-    seen = inspect(model, images, Change().probe(model))
+    seen = inspect(model, images, Change().hook(model))
     assert torch.equal(seen.logits, free.logits)
     for name, modulation in free.modulations.items():
         assert torch.equal(seen.modulations[name].factors, modulation.factors)
 
 
 @pytest.mark.parametrize(
-    ("change", "probe"),
+    ("change", "hook"),
     [
         (Change(strength=0), interventions.neutral()),
         (Change("layer2.0", strength=0), interventions.neutral(["layer2.0"])),
@@ -54,8 +54,8 @@ def test_no_change_changes_nothing(model, images):
         ),
     ],
 )
-def test_a_change_is_the_probe_it_says(model, images, change, probe):
-    expected, seen = inspect(model, images, probe), inspect(model, images, change.probe(model))
+def test_a_change_is_the_hook_it_says(model, images, change, hook):
+    expected, seen = inspect(model, images, hook), inspect(model, images, change.hook(model))
     for name, modulation in expected.modulations.items():
         torch.testing.assert_close(seen.modulations[name].factors, modulation.factors)
     torch.testing.assert_close(seen.logits, expected.logits)
@@ -64,7 +64,7 @@ def test_a_change_is_the_probe_it_says(model, images, change, probe):
 
 def test_without_the_bank_only_the_linear_term_is_left(model, images):
     for block in (None, "layer1.1"):
-        seen = inspect(model, images, Change(block, "no bank").probe(model)).modulations
+        seen = inspect(model, images, Change(block, "no bank").hook(model)).modulations
         for name, modulation in seen.items():
             bank = 0 if block in (None, name) else modulation.gate_weights @ modulation.bias_bank.t()
             torch.testing.assert_close(modulation.factors, 1 + torch.tanh(modulation.linear_term + bank))
@@ -98,17 +98,17 @@ ONE_CHANNEL = "to change one channel, name its block, such as layer2.0, the chan
 )
 def test_a_change_that_does_not_fit_is_refused_before_the_network_runs(model, change, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        change.probe(model)
+        change.hook(model)
 
 
 def test_numbers_may_be_numpys(model):
     change = Change("layer1.0", "one vector", np.float32(1), np.int64(0), np.int64(63), np.float64(0))
-    assert change.probe(model).blocks == {"layer1.0"}
+    assert change.hook(model).blocks == {"layer1.0"}
 
 
 def test_a_static_network_has_nothing_to_change():
     with pytest.raises(ValueError, match="this network is static: it has no gates or factors to change"):
-        Change().probe(awake("resnet-s"))
+        Change().hook(awake("resnet-s"))
 
 
 def test_the_picture_is_looked_at_before_and_after(inspector, pictures):

@@ -134,7 +134,7 @@ def test_an_answer_that_overflowed_is_told_and_not_shown_as_the_first_class(chec
 
 def test_a_change_that_overflows_is_not_the_weights_fault(checkpoints, pictures, monkeypatch):
     inspector = Inspector(*(load_network(None, checkpoints / name) for name in ("resnet-s", "resnet-dmb")), CPU)
-    monkeypatch.setattr(Change, "probe", lambda self, model: lambda name, m: m.with_factors(m.factors * 1e38))
+    monkeypatch.setattr(Change, "hook", lambda self, model: lambda name, m: m.with_factors(m.factors * 1e38))
     with pytest.raises(ValueError, match="with this change its numbers overflow; choose a smaller change"):
         inspector.intervene(pictures[0], Change())
 

@@ -145,11 +145,11 @@ def test_one_image_in_many_copies_is_split_too(images):
     torch.testing.assert_close(alone.values, whole.values, rtol=1e-6, atol=1e-9)
 
 
-def test_what_a_probe_is_asked_about_is_not_split(images):
+def test_what_a_hook_is_asked_about_is_not_split(images):
     model = network()
     sizes = short_of_memory(model, 2)
     with pytest.raises(DeviceMemoryError, match="even for 5 images at a time"):
-        inspect(model, images, probe=interventions.neutral())
+        inspect(model, images, hook=interventions.neutral())
     assert sizes == [5]
     with pytest.raises(DeviceMemoryError, match="even for 5 images at a time"):
         attribute(model, images, 3, "smoothgrad", interventions.neutral(), samples=2)

@@ -106,9 +106,9 @@ def test_every_condition_holds_what_it_says():
     shown = _modulation([[0.1], [0.2], [0.6]], [[0.5, 0.5], [0.9, 0.1], [1.0, 0.0]], [[1.0, -0.5]])
     labels = torch.tensor([0, 0, 1])
     numbers = torch.arange(3)
-    found = {c.name: c.probe(numbers, labels) for c in conditions({"a": shown}, labels)}
+    found = {c.name: c.hook(numbers, labels) for c in conditions({"a": shown}, labels)}
     assert found.pop("free") is None
-    factors = {name: probe("a", shown).factors for name, probe in found.items()}
+    factors = {name: hook("a", shown).factors for name, hook in found.items()}
     f = shown.factors
     expected = {
         "neutral": torch.ones(3, 1),
@@ -129,11 +129,11 @@ def test_an_images_frozen_factors_follow_it_into_any_batch():
     labels = torch.tensor([1, 0, 1])
     found = {c.name: c for c in conditions({"a": shown}, labels)}
     alone = replace(shown, factors=torch.zeros(1, 1), linear_term=torch.zeros(1, 1))
-    own = found["shuffled"].probe(torch.tensor([2]), labels[2:])("a", alone).factors
+    own = found["shuffled"].hook(torch.tensor([2]), labels[2:])("a", alone).factors
     assert torch.equal(own, shown.factors[other_images(3, 0)[2:]])
-    beyond = found["shuffled"].probe(torch.tensor([5]), labels[2:])("a", alone).factors  # a training image
+    beyond = found["shuffled"].hook(torch.tensor([5]), labels[2:])("a", alone).factors  # a training image
     assert torch.equal(beyond, own)
-    of_class = found["class_mean"].probe(torch.tensor([2]), torch.tensor([0]))("a", alone).factors
+    of_class = found["class_mean"].hook(torch.tensor([2]), torch.tensor([0]))("a", alone).factors
     assert torch.equal(of_class, shown.factors[1:2])
 
 
@@ -207,8 +207,8 @@ def test_factors_that_are_constant_are_a_rescale_and_freezing_them_changes_no_lo
     assert found["answers"][0]["answer"].startswith("Just a rescale: every factor is the same for every image")
     (numbers, labels, images), *_ = test.batches(6, torch.device("cpu"))
     seen = inspect(model, images)
-    probe = {c.name: c.probe for c in conditions(seen.modulations, test.labels)}["mean"](numbers, labels)
-    assert torch.equal(inspect(model, images, probe).logits, seen.logits)
+    hook = {c.name: c.hook for c in conditions(seen.modulations, test.labels)}["mean"](numbers, labels)
+    assert torch.equal(inspect(model, images, hook).logits, seen.logits)
 
 
 def test_bn2_is_re_estimated_under_the_condition_and_absorbs_whatever_factors_are_constant():
@@ -222,7 +222,7 @@ def test_bn2_is_re_estimated_under_the_condition_and_absorbs_whatever_factors_ar
     assert networks["neutral"].block.bn2.running_mean[1].item() == pytest.approx(0.9, abs=1e-4)
     assert networks["free"].block.bn2.running_mean[1].item() > 0.91
     neutral, at_mean = (
-        inspect(networks[name], normalised, tried[name].probe(numbers, labels)).logits for name in ("neutral", "mean")
+        inspect(networks[name], normalised, tried[name].hook(numbers, labels)).logits for name in ("neutral", "mean")
     )
     torch.testing.assert_close(neutral, at_mean, atol=0.01, rtol=0)
 

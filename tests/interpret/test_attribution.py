@@ -36,7 +36,7 @@ class Polynomial(nn.Module):
         self.power = power
         self.num_classes = len(weights)
 
-    def forward(self, images, probe=None):
+    def forward(self, images, hook=None):
         return torch.einsum("nchw,kchw->nk", images**self.power, self.weights)
 
 
@@ -286,12 +286,12 @@ def test_the_gradient_runs_through_the_gates_unless_the_factors_are_frozen(preci
     frozen = interventions.frozen(inspect(precise, picture).modulations)
     direction = randn(1, 3, 8, 8, seed=8).double()
     slopes = []
-    for probe in (None, frozen):
-        found = attribute(precise, picture, 0, "saliency", probe=probe)
+    for hook in (None, frozen):
+        found = attribute(precise, picture, 0, "saliency", hook=hook)
         slopes.append((found.values * direction).sum())
         step = 1e-6 * direction
         with torch.no_grad():
-            rise = precise(picture + step, probe)[0, 0] - precise(picture - step, probe)[0, 0]
+            rise = precise(picture + step, hook)[0, 0] - precise(picture - step, hook)[0, 0]
         torch.testing.assert_close(slopes[-1], rise / 2e-6, rtol=1e-4, atol=1e-7)
     assert abs(slopes[0] - slopes[1]) > 0.01 * abs(slopes[1])
 
@@ -313,7 +313,7 @@ def test_an_image_gets_the_same_map_alone_and_in_a_batch(precise, method):
     assert len(together.problems) == 40
 
 
-# Probes
+# Hooks
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -326,7 +326,7 @@ def test_factors_recorded_for_n_images_fit_methods_that_evaluate_many_copies(pre
 
 
 @pytest.mark.parametrize(
-    "probe",
+    "hook",
     [
         interventions.shuffled(1),
         interventions.compose(
@@ -335,10 +335,10 @@ def test_factors_recorded_for_n_images_fit_methods_that_evaluate_many_copies(pre
     ],
     ids=["shuffled", "gates and channel"],
 )
-def test_a_probe_means_the_same_to_copies_as_to_the_images(precise, images, probe):
+def test_a_hook_means_the_same_to_copies_as_to_the_images(precise, images, hook):
     images = images.double()
-    copies = attribute(precise, images, 2, "smoothgrad", probe, samples=4, noise_level=0)
-    once = attribute(precise, images, 2, "saliency", probe)
+    copies = attribute(precise, images, 2, "smoothgrad", hook, samples=4, noise_level=0)
+    once = attribute(precise, images, 2, "saliency", hook)
     assert_same(copies.values, once.values)
     assert not torch.allclose(once.values, attribute(precise, images, 2, "saliency").values)
 
@@ -354,7 +354,7 @@ def test_factors_recorded_in_inference_mode_can_be_frozen(model, images, method)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_probe_for_a_block_that_is_not_there_is_refused(model, images, method):
+def test_a_hook_for_a_block_that_is_not_there_is_refused(model, images, method):
     with pytest.raises(ValueError, match="no block layer9.0"):
         attribute(model, images, 2, method, interventions.neutral(["layer9.0"]), **SMALL[method])
 
@@ -364,10 +364,10 @@ def test_a_target_may_read_the_modulations(model, images):
         return modulations["layer2.0"].factors[:, 7]
 
     factor.reads_modulations = True
-    probe = interventions.channel("layer2.0", 7, 0.25)
+    hook = interventions.channel("layer2.0", 7, 0.25)
     for given, expected in (
         (None, inspect(model, images).modulations["layer2.0"].factors[:, 7]),
-        (probe, 0.25),
+        (hook, 0.25),
     ):
         score = Score(model, factor, given, num_images=3, per_pass=8)
         value = score(torch.cat([images, images]))
@@ -478,7 +478,7 @@ def test_broken_weights_are_named_as_the_cause(images):
 
 def test_an_overflow_of_the_gradient_alone_is_told_apart(pictures):
     class Root(Polynomial):
-        def forward(self, images, probe=None):
+        def forward(self, images, hook=None):
             return super().forward(images).sqrt()
 
     root = Root(torch.zeros(1, 3, 4, 4)).eval()  # √0: a finite target of infinite slope
@@ -684,13 +684,13 @@ def test_threads_get_what_they_would_get_alone(model):
     asked = []
     for number, (method, options) in enumerate(SMALL.items()):
         picture = randn(1 + number % 2, 3, 8, 8, seed=20 + number)
-        probe = interventions.scaled(number / 2) if number % 2 else None
+        hook = interventions.scaled(number / 2) if number % 2 else None
         options = options | ({"seed": number} if method == "smoothgrad" else {})
-        asked.append((picture, number, method, probe, options))
+        asked.append((picture, number, method, hook, options))
 
     def answer(request):
-        picture, target, method, probe, options = request
-        return attribute(model, picture, target, method, probe, **options)
+        picture, target, method, hook, options = request
+        return attribute(model, picture, target, method, hook, **options)
 
     alone = [answer(request) for request in asked]
     random_state = torch.get_rng_state()

@@ -122,7 +122,7 @@ def test_channel_sets_one_factor_and_no_other(model, images, plain):
     assert torch.equal(factors, expected)
 
 
-def test_probes_compose_left_to_right():
+def test_hooks_compose_left_to_right():
     shown = Modulation(torch.full((1, 2), 0.5), torch.zeros(1, 2))
     halve_then_set = interventions.compose(interventions.scaled(0.5), interventions.channel("a", 0, 3.0))
     set_then_halve = interventions.compose(interventions.channel("a", 0, 3.0), interventions.scaled(0.5))

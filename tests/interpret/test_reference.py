@@ -33,11 +33,11 @@ class _Stub(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(self, images, probe=None):
+    def forward(self, images, hook=None):
         v = images.mean(dim=(2, 3)).round(decimals=3)
         gates = torch.stack([v[:, 0] / 100, 1 - v[:, 0] / 100], dim=1)
-        probe("a", Modulation(v, -v, v, gates, torch.zeros(3, 2)))
-        probe("b", Modulation(torch.ones(len(v), 2), v[:, :2] * 2))
+        hook("a", Modulation(v, -v, v, gates, torch.zeros(3, 2)))
+        hook("b", Modulation(torch.ones(len(v), 2), v[:, :2] * 2))
         return v
 
 
@@ -93,10 +93,10 @@ def test_gates_and_responses_are_measured_and_a_static_block_has_neither(small):
 class _Constant(_Stub):
     """Modulated and static blocks whose factors are 1 for every picture."""
 
-    def forward(self, images, probe=None):
+    def forward(self, images, hook=None):
         ones, gates = torch.ones(len(images), 2), torch.full((len(images), 4), 0.25)
-        probe("modulated", Modulation(ones, ones, 0 * ones, gates, torch.zeros(2, 4)))
-        probe("static", Modulation(ones, ones))
+        hook("modulated", Modulation(ones, ones, 0 * ones, gates, torch.zeros(2, 4)))
+        hook("static", Modulation(ones, ones))
 
 
 def test_a_block_is_static_by_its_kind_and_not_by_its_factors():

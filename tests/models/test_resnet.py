@@ -51,7 +51,7 @@ def images():
 
 
 class Recorder:
-    """A probe that keeps what it sees and changes nothing."""
+    """A hook that keeps what it sees and changes nothing."""
 
     def __init__(self):
         self.seen = {}
@@ -239,28 +239,28 @@ def test_neutral_factors_equal_plain_convolutions_bit_for_bit(modulated, images,
             assert torch.equal(value, statistics[name.replace("conv2_dmb.conv", "conv2")]), name
 
 
-# --- the probe ---
+# --- the hook ---
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_recording_probe_changes_nothing_bit_for_bit(model, images, batch, layout):
+def test_a_recording_hook_changes_nothing_bit_for_bit(model, images, batch, layout):
     pictures = images[:batch].contiguous(memory_format=layout)
     with torch.no_grad():
         assert torch.equal(model(pictures, Recorder()), model(pictures))
 
 
-def test_a_recording_probe_changes_nothing_in_training_either(model, images):
+def test_a_recording_hook_changes_nothing_in_training_either(model, images):
     states = []
-    for probe in (None, Recorder()):
+    for hook in (None, Recorder()):
         twin = {"resnet-s": resnet_s, "resnet-dmb": resnet_dmb}[model.architecture]()
         twin.load_state_dict(model.state_dict())
-        twin.train()(images, probe).logsumexp(dim=1).sum().backward()
+        twin.train()(images, hook).logsumexp(dim=1).sum().backward()
         states.append([*twin.state_dict().values(), *(p.grad for p in twin.parameters())])
     assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 
 
-def test_the_probe_sees_every_block_in_order(model, images):
+def test_the_hook_sees_every_block_in_order(model, images):
     recorder = Recorder()
     with torch.no_grad():
         model(images, recorder)
@@ -338,7 +338,7 @@ def test_a_static_network_can_be_rescaled_too(static, images):
         assert not torch.allclose(static(images), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_raising_probe_leaves_the_network_as_it_was(model, images):
+def test_a_raising_hook_leaves_the_network_as_it_was(model, images):
     state = {name: value.clone() for name, value in model.state_dict().items()}
     attributes = {name: set(vars(module)) for name, module in model.named_modules()}
     with torch.no_grad():
@@ -372,9 +372,9 @@ def test_factors_of_another_shape_are_refused(model, images, shape):
         model(images, answer)
 
 
-def test_without_a_probe_nothing_is_recorded(model, images, monkeypatch):
+def test_without_a_hook_nothing_is_recorded(model, images, monkeypatch):
     def refuse(*_, **__):
-        raise AssertionError("computed without a probe")
+        raise AssertionError("computed without a hook")
 
     for kind in (BasicBlock, DMBBlock, DynamicModulatedConv2d):
         monkeypatch.setattr(kind, "modulation", refuse)
@@ -383,11 +383,11 @@ def test_without_a_probe_nothing_is_recorded(model, images, monkeypatch):
         assert model(images[:1]).shape == (1, 10)
 
 
-def test_gradients_flow_through_a_recording_probe_to_the_pictures(model, images):
+def test_gradients_flow_through_a_recording_hook_to_the_pictures(model, images):
     gradients = []
-    for probe in (None, Recorder()):
+    for hook in (None, Recorder()):
         pictures = images.clone().requires_grad_()
-        gradients.append(torch.autograd.grad(model(pictures, probe)[:, 3].sum(), pictures)[0])
+        gradients.append(torch.autograd.grad(model(pictures, hook)[:, 3].sum(), pictures)[0])
     assert torch.equal(*gradients)
     assert gradients[0].abs().sum() > 0
 

@@ -1,4 +1,4 @@
-"""What a person changes of a network's modulation, in plain values, and the probe that does it."""
+"""What a person changes of a network's modulation, in plain values, and the hook that does it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from abn.app.inspector.results import NetworkResult
 from abn.interpret import interventions
-from abn.models.resnet import Probe, ResNet
+from abn.models.resnet import Hook, ResNet
 
 OWN, UNIFORM, NO_BANK, ONE_VECTOR = "own", "uniform", "no bank", "one vector"
 GATES = {
@@ -43,8 +43,8 @@ class Change:
     channel: int | None = None
     factor: float | None = None
 
-    def probe(self, model: ResNet) -> Probe:
-        """The probe that does it, for that network.
+    def hook(self, model: ResNet) -> Hook:
+        """The hook that does it, for that network.
 
         Raises:
             ValueError: for a network without bias banks; a block, vector or channel that it does not have; a value
@@ -56,7 +56,7 @@ class Change:
         chosen = None if self.block is None else [self.block]
         model.require_blocks(None if chosen is None else frozenset(chosen))
         _require_between("strength", self.strength, STRONGEST)
-        probes = [*self._gates(model.num_biases, chosen), interventions.scaled(float(self.strength), chosen)]
+        hooks = [*self._gates(model.num_biases, chosen), interventions.scaled(float(self.strength), chosen)]
         if self.channel is not None or self.factor is not None:
             if self.block is None or self.channel is None or self.factor is None:
                 raise ValueError(
@@ -65,10 +65,10 @@ class Change:
                 )
             _require_between("factor", self.factor, LARGEST_FACTOR)
             _require_index("channel", self.channel, blocks[self.block].channels)
-            probes.append(interventions.channel(self.block, int(self.channel), float(self.factor)))
-        return interventions.compose(*probes)
+            hooks.append(interventions.channel(self.block, int(self.channel), float(self.factor)))
+        return interventions.compose(*hooks)
 
-    def _gates(self, num_biases: int, blocks: list[str] | None) -> list[Probe]:
+    def _gates(self, num_biases: int, blocks: list[str] | None) -> list[Hook]:
         if self.gates not in list(GATES):  # a list, so that what cannot be hashed is refused too
             raise ValueError(f"the gates cannot be {self.gates!r}; choose one of {', '.join(GATES)}")
         if (self.gates == ONE_VECTOR) != (self.vector is not None):

@@ -24,7 +24,7 @@ from abn.common.texts import one_line
 from abn.interpret.attribution.attribute import METHODS, attribute
 from abn.interpret.inspection import Inspection, inspect
 from abn.interpret.reference.usual import Reference
-from abn.models.resnet import Probe, ResNet
+from abn.models.resnet import Hook, ResNet
 
 SEARCH_BATCH = 64  # images looked through at once for a disagreement
 
@@ -160,8 +160,8 @@ class Inspector:
         Raises:
             ValueError: for a change that does not fit the network.
         """
-        probe = change.probe(self.dmb.model)
-        before, after = (self._results(self.dmb, pixels[None], each)[0] for each in (None, probe))
+        hook = change.hook(self.dmb.model)
+        before, after = (self._results(self.dmb, pixels[None], each)[0] for each in (None, hook))
         return Intervened(change, before, after)
 
     def goal(self, target: str, against: str | None) -> int | tuple[int, int]:
@@ -230,13 +230,13 @@ class Inspector:
             )
         return self.class_names.index(name)
 
-    def _results(self, network: Network, pixels: np.ndarray, probe: Probe | None = None) -> list[NetworkResult]:
+    def _results(self, network: Network, pixels: np.ndarray, hook: Hook | None = None) -> list[NetworkResult]:
         with alone_on(self.device):
-            seen = inspect(network.model, self._images(network, pixels), probe)
+            seen = inspect(network.model, self._images(network, pixels), hook)
             blocks, all_probabilities = _block_results(seen, network.reference), seen.probabilities.cpu().numpy()
         if not np.isfinite(all_probabilities).all():
             why, remedy = "its weights are so large that they overflow", "another network, or another picture"
-            if probe is not None:
+            if hook is not None:
                 why, remedy = "with this change its numbers overflow", "a smaller change"
             raise ValueError(f"{network.label} answers this picture with NaN or infinity: {why}; choose {remedy}")
         return [

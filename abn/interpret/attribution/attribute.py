@@ -5,7 +5,7 @@
 An attribution is signed: positive where a pixel speaks for the target, negative where it speaks against; a
 gradient (Saliency, SmoothGrad) says instead whether a brighter pixel would raise the target or lower it. The
 gradient runs through the factors ``f = 1 + tanh(W c + B α)`` too, so that what a pixel does by way of the gates
-counts; with factors frozen by a probe it does not.
+counts; with factors frozen by a hook it does not.
 
 DeepLift and LRP are not offered. Both hand relevance back layer by layer, and Captum's rules are for layers
 with one variable input; in ``f ⊙ Conv(x)`` both sides depend on the picture. Rules for products exist, and
@@ -26,7 +26,7 @@ from abn.interpret.attribution.captum_methods import Map
 from abn.interpret.attribution.methods import METHODS, Method, Option, Value, find_method
 from abn.interpret.attribution.targets import Score, Target, as_target
 from abn.interpret.inspection import require_evaluation_mode
-from abn.models.resnet import Probe, ResNet
+from abn.models.resnet import Hook, ResNet
 
 __all__ = ["METHODS", "Attribution", "Method", "Option", "attribute"]
 
@@ -69,7 +69,7 @@ def attribute(
     images: Tensor,
     target: int | tuple[int, int] | Target,
     method: str,
-    probe: Probe | None = None,
+    hook: Hook | None = None,
     *,
     progress: Callable[[float], None] | None = None,
     **options: Value,
@@ -87,7 +87,7 @@ def attribute(
         target: a class index; a pair (a, b) for the logit of a minus that of b; or any other number an image, such as
             a factor (`abn.interpret.attribution.targets.Target`).
         method: a name in `METHODS`.
-        probe: an intervention under which the network runs (`abn.interpret.interventions`). It is asked about the
+        hook: an intervention under which the network runs (`abn.interpret.interventions`). It is asked about the
             N images together, as often as the method needs; without one, large batches are split, and
             split again where the device's memory runs out.
         progress: called with the share done, 0 to 1, by the thread that computes. Raise from it to stop.
@@ -109,11 +109,11 @@ def attribute(
         # Colours innermost: convolutions are faster so, forward and back. Every method keeps it.
         leaf = images[start : start + per_pass].detach().clone(memory_format=torch.channels_last).requires_grad_()
         report = _share(progress, start, len(leaf), len(images))
-        part = chosen.run(Score(model, goal, probe, len(leaf), report, per_pass=per_pass), leaf, settings)
-        return part, _problems(part, Score(model, goal, probe, len(leaf), per_pass=per_pass), leaf.detach())
+        part = chosen.run(Score(model, goal, hook, len(leaf), report, per_pass=per_pass), leaf, settings)
+        return part, _problems(part, Score(model, goal, hook, len(leaf), per_pass=per_pass), leaf.detach())
 
     per_pass, smallest = images_at_once(images.device, otherwise=128), 1
-    if probe is not None:  # it is meant for these N together
+    if hook is not None:  # it is meant for these N together
         per_pass, smallest = max(per_pass, len(images)), len(images)
     # Gradients even where the caller has switched them off, and without a caller's autocast.
     with (

@@ -37,14 +37,14 @@ def grad_cam(score: Score, images: Tensor, stage: str) -> Tensor:
 
     def through_identity(x: Tensor) -> Tensor:
         modulations: dict[str, Modulation] = {}
-        probe = score.probe(modulations)
-        model.require_blocks(getattr(probe, "blocks", None))
+        hook = score.hook(modulations)
+        model.require_blocks(getattr(hook, "blocks", None))
         with torch.no_grad():  # nothing before the stage is differentiated
             x = model.stem(x)
         before = True
         for name, block in model.blocks():
             with torch.set_grad_enabled(not before):
-                x = block(x, name, probe)
+                x = block(x, name, hook)
             if name == last_block:
                 x = identity(x)
                 before = False

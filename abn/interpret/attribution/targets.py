@@ -1,7 +1,7 @@
 """What an attribution is towards: one number for every image, of what the network answered.
 
 A target is a function of the logits and of the modulations recorded on the way, so that a factor or a
-gate can stand where a class does. `Score` joins it with a network and a probe to the function
+gate can stand where a class does. `Score` joins it with a network and a hook to the function
 ``images → (N,)`` that a method differentiates or perturbs.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from abn.interpret.inspection import recorder
 from abn.interpret.interventions import compose
 from abn.models.layers import Modulation, joined
-from abn.models.resnet import Probe, ResNet
+from abn.models.resnet import Hook, ResNet
 
 
 class Target(Protocol):
@@ -85,16 +85,16 @@ def _class_index(value: int, model: ResNet) -> int:
 class Score:
     """The function ``images (k·N, 3, H, W) → (k·N,)`` of one request; knows its share done.
 
-    A method evaluates k altered copies of the N images in one pass, copy after copy. The probe is asked
+    A method evaluates k altered copies of the N images in one pass, copy after copy. The hook is asked
     about N images at a time all the same, so that one meant for these N pictures (frozen factors, a
-    shuffle among them) means what it does in `model(images, probe)`.
+    shuffle among them) means what it does in `model(images, hook)`.
     """
 
     def __init__(
         self,
         model: ResNet,
         target: Target,
-        probe: Probe | None,
+        hook: Hook | None,
         num_images: int,
         progress: Callable[[float], None] | None = None,
         *,
@@ -109,7 +109,7 @@ class Score:
         self.model = model
         self.target = target
         self.per_pass = per_pass
-        self._probe = None if probe is None else _PerCopy(probe, num_images)
+        self._hook = None if hook is None else _PerCopy(hook, num_images)
         self._progress = progress
         self._expected = num_images
         self._done = 0
@@ -123,31 +123,31 @@ class Score:
             self._progress(min(1.0, self._done / self._expected))
         self._done += len(images)
         modulations: dict[str, Modulation] = {}
-        logits = self.model(images, self.probe(modulations))
+        logits = self.model(images, self.hook(modulations))
         return self.target(logits, modulations)
 
-    def probe(self, modulations: dict[str, Modulation]) -> Probe | None:
+    def hook(self, modulations: dict[str, Modulation]) -> Hook | None:
         """What one pass is to be given; it leaves in `modulations` what the target reads."""
         if not self.target.reads_modulations:
-            return self._probe
+            return self._hook
         record = recorder(modulations)
-        return record if self._probe is None else compose(self._probe, record)
+        return record if self._hook is None else compose(self._hook, record)
 
 
 class _PerCopy:
-    """A probe for N images, asked about k·N: once for each copy, its answers joined."""
+    """A hook for N images, asked about k·N: once for each copy, its answers joined."""
 
-    def __init__(self, probe: Probe, num_images: int) -> None:
-        self.probe = probe
+    def __init__(self, hook: Hook, num_images: int) -> None:
+        self.hook = hook
         self.num_images = num_images
-        self.blocks = getattr(probe, "blocks", None)  # the blocks an intervention names
+        self.blocks = getattr(hook, "blocks", None)  # the blocks an intervention names
 
     def __call__(self, block: str, modulation: Modulation) -> Modulation:
         num_copies = len(modulation.factors) // self.num_images
         if num_copies == 1:
-            return _differentiable(self.probe(block, modulation))
+            return _differentiable(self.hook(block, modulation))
         n = self.num_images
-        answers = [self.probe(block, _rows(modulation, i * n, i * n + n)) for i in range(num_copies)]
+        answers = [self.hook(block, _rows(modulation, i * n, i * n + n)) for i in range(num_copies)]
         return joined(answers)
 
 
