@@ -1,4 +1,4 @@
-"""A checkpoint as it is looked into: the network, what is usual for it, and what people call it."""
+"""A checkpoint as it is looked into: the network, its reference statistics, and what people call it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from abn.checkpoints.info import CheckpointError
 from abn.checkpoints.sources import HubSource, locate
 from abn.checkpoints.store import MOST_BYTES, MOST_SECONDS, load_checkpoint
 from abn.interpret.reference.file import REFERENCE_FILE, REMEDY, ReferenceFileError, load_reference
-from abn.interpret.reference.usual import Reference
+from abn.interpret.reference.statistics import Reference
 from abn.models.resnet import ResNet
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
@@ -31,7 +31,7 @@ class Network:
 
     Attributes:
         label: for people, e.g. "ResNet-DMB".
-        reference: what is usual over the data set; None where the checkpoint carries none.
+        reference: statistics over the data set; None where the checkpoint carries none.
         notice: what a person should know about how it was loaded, or None; `public_notice` is the same without
             remedies on this machine, for a page that strangers reach.
         stands_in: whether it is a bundled one in place of another that was named.

@@ -3,7 +3,7 @@
     model.safetensors       the weights, under the official implementation's names (`abn.checkpoints.weights`)
     config.json             what they are (`abn.checkpoints.info`); without it nothing loads
     README.md               a model card
-    reference.safetensors   what is usual over the data set (`abn.cli.reference`), where it was measured
+    reference.safetensors   reference statistics over a data set (`abn reference`), where they were measured
     log.jsonl               a line an epoch, where this project's training made the weights
 
     abn push FOLDER user/repo

@@ -23,7 +23,7 @@ from abn.interpret.reference.measure import compute_reference
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="abn reference",
-        description="Measure what is usual for a checkpoint over CIFAR-10's test images.",
+        description="Measure a checkpoint's reference statistics over CIFAR-10's test images.",
     )
     parser.add_argument("checkpoint", type=Path, help="a checkpoint's folder; the reference is written into it")
     parser.add_argument("--data", required=True, type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10")

@@ -9,7 +9,7 @@ from typing import Any
 from abn.common.texts import percentage
 from abn.experiment.audit_statistics import choice
 from abn.experiment.numbers import percentages, signed
-from abn.interpret.reference.usual import RESOLUTION
+from abn.interpret.reference.statistics import RESOLUTION
 
 COLLAPSED = 0.99
 """Gates whose mean entropy is this share of log K or more count as uniform: with K = 4, weights of 0.25 ± 0.04.

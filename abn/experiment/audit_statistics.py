@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from abn.interpret.reference.usual import entropy_share
+from abn.interpret.reference.statistics import entropy_share
 
 CONFIDENCE = 0.95
 INTERVAL = "95 %, adjusted Wald for paired proportions (Bonett & Price 2012)"

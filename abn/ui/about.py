@@ -98,7 +98,7 @@ Each network's five highest classes, by **raw softmax**. Choose a class to make 
 FACTORS = _with_note(
     """
 Each cell is one channel of one block; its colour shows the **factor** that the channel was multiplied with, by default as
-its distance from what is usual for the channel over the data set. Choose a cell, a row of a table, or a block and a channel
+its distance from the channel's mean over the data set. Choose a cell, a row of a table, or a block and a channel
 below to see the exact sum behind the factor. Drag along narrow cells to widen them; a double click shows all again.
 """,
     notes.FACTORS,

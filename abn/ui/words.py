@@ -76,8 +76,8 @@ def own_share(network: NetworkResult) -> str:
 
 def missing_reference(network: NetworkResult) -> str:
     return (
-        f"This checkpoint of {escape(network.label)} carries no `reference.safetensors`, so what is usual over the "
-        "data set is not known: deviations and percentiles cannot be shown, only raw values. "
+        f"This checkpoint of {escape(network.label)} carries no `reference.safetensors`, so its reference statistics "
+        "over the data set are not known: deviations and percentiles cannot be shown, only raw values. "
         "`abn reference CHECKPOINT --data DIR` makes one."
     )
 

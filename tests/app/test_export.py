@@ -88,13 +88,13 @@ def test_what_is_usual_comes_back_for_the_pictures_own_values(export):
     back = read_export(to_json(export)).result.dmb
     predicted = export.result.dmb.predicted
     for block, same in zip(export.result.dmb.blocks, back.blocks, strict=True):
-        factors = same.usual.factors
-        assert np.array_equal(factors.mean, block.usual.factors.mean)
+        factors = same.reference.factors
+        assert np.array_equal(factors.mean, block.reference.factors.mean)
         np.testing.assert_allclose(
-            factors.percentile(same.factors, predicted), block.usual.factors.percentile(block.factors, predicted)
+            factors.percentile(same.factors, predicted), block.reference.factors.percentile(block.factors, predicted)
         )
-        gates = same.usual.gates
-        assert np.array_equal(gates.quantiles[95], block.usual.gates.quantiles[95])
+        gates = same.reference.gates
+        assert np.array_equal(gates.quantiles[95], block.reference.gates.quantiles[95])
         with pytest.raises(ValueError, match="nothing else; ask the checkpoint's reference"):
             factors.percentile(same.factors + 1)
         with pytest.raises(ValueError, match="nothing else"):

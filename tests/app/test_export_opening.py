@@ -24,7 +24,7 @@ from abn.app.inspector.attribution_pair import AttributionPair
 from abn.app.inspector.results import BlockResult, NetworkResult, PictureResult
 from abn.checkpoints.info import MOST_CLASSES, CheckpointError, parse_config
 from abn.interpret.attribution.attribute import Attribution
-from abn.interpret.reference.usual import BlockReference, Statistics
+from abn.interpret.reference.statistics import BlockReference, Statistics
 
 NAMES = ("ship", "truck")
 
@@ -43,10 +43,11 @@ def small() -> Export:
     pixels = np.arange(32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
 
     def block(name, size, parts=()):
-        usual = BlockReference(
+        reference = BlockReference(
             *([statistics(size), statistics(2)] if parts else [None] * 2), f([0] * size), f([1] * size)
         )
-        return BlockResult(name, f([0.5] * size) if parts else f([1] * size), f([-0.25] * size), *parts, usual=usual)
+        factors = f([0.5] * size) if parts else f([1] * size)
+        return BlockResult(name, factors, f([-0.25] * size), *parts, reference=reference)
 
     parts = [(f([0.1] * c), f([0.25, 0.75]), f([[1, -1]] * c)) for c in (3, 2)]
     static = NetworkResult("S", "resnet-s", NAMES, f([0.25, 0.75]), (block("b1", 3), block("b2", 2)))
@@ -360,7 +361,7 @@ def test_numbers_that_could_not_be_read_again_are_refused_with_their_place(small
         with pytest.raises(
             ExportError, match=f"^dmb.blocks.b1.{name} holds {written}, .* Take the other kinds of file"
         ):
-            to_json(with_blocks(small, usual=None, **{name: array}))
+            to_json(with_blocks(small, reference=None, **{name: array}))
     dmb = dataclasses.replace(small.result.dmb, probabilities=f([value, 0]))
     with pytest.raises(ExportError, match=f"^dmb.raw_softmax holds {written}, and a result.json"):
         to_json(dataclasses.replace(small, result=PictureResult(small.result.pixels, small.result.baseline, dmb)))
@@ -394,7 +395,7 @@ def test_banks_too_large_to_be_opened_again_are_not_written(small, bank, k):
         f"up to K = {k} vectors, .* more than the 8,000,000 bytes that can be opened again. Take the other kinds"
     )
     with pytest.raises(ExportError, match=message):
-        to_json(with_blocks(small, usual=None, bias_bank=bank, gate_weights=np.zeros(bank.shape[1], np.float32)))
+        to_json(with_blocks(small, reference=None, bias_bank=bank, gate_weights=np.zeros(bank.shape[1], np.float32)))
 
 
 @pytest.mark.parametrize("versions", [{}, {"abn": None}])

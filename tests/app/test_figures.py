@@ -14,7 +14,7 @@ import pytest
 from abn.app import figures
 from abn.app.figures import BlockFactors
 from abn.app.figures.words import ordinal
-from abn.interpret.reference.usual import entropy_share
+from abn.interpret.reference.statistics import entropy_share
 
 WIDTHS = (64, 64, 128, 128, 256, 256)
 NAMES = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1)]

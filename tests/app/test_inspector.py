@@ -65,7 +65,7 @@ def test_a_static_block_and_a_missing_channel_have_no_sum(result):
 
 def test_own_share_is_the_pictures_part_of_all_distances(result):
     share = result.dmb.own_share()
-    means = np.concatenate([block.usual.factors.mean for block in result.dmb.blocks])
+    means = np.concatenate([block.reference.factors.mean for block in result.dmb.blocks])
     factors = np.concatenate([block.factors for block in result.dmb.blocks])
     assert share.common == pytest.approx(np.abs(means - 1).mean(), rel=1e-5)
     assert share.own == pytest.approx(np.abs(factors - means).mean(), rel=1e-5)

@@ -125,14 +125,14 @@ def test_what_a_visitor_keeps_of_other_networks_does_not_keep_them(own, second, 
     kept = without_network(whole)
     export = [to_json(export_of(inspector, result)) for result in (whole, kept)]
     assert export[0] == export[1]
-    network = [weakref.ref(block.usual.factors.quantiles) for block in whole.dmb.blocks]
+    network = [weakref.ref(block.reference.factors.quantiles) for block in whole.dmb.blocks]
     network += [weakref.ref(block.bias_bank) for block in whole.dmb.blocks]
     del inspector, whole
     own._loaded.clear()
     gc.collect()
     assert all(part() is None for part in network)
     block = kept.dmb.blocks[0]
-    assert block.usual.factors.percentile(block.factors).shape == (64,)
+    assert block.reference.factors.percentile(block.factors).shape == (64,)
 
 
 def test_many_at_once_load_once(own, second, loads):

@@ -1,4 +1,4 @@
-"""A checkpoint with what is usual for it, by folder or Hub id."""
+"""A checkpoint with its reference statistics, by folder or Hub id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from abn.checkpoints.info import CheckpointError
 from abn.checkpoints.network import BASELINE, DMB, load_network, open_network
 from abn.checkpoints.store import load_checkpoint, save_checkpoint
 from abn.interpret.reference.file import ReferenceFileError, save_reference
-from abn.interpret.reference.usual import Statistics
+from abn.interpret.reference.statistics import Statistics
 from tests.conftest import HOME, awake
 
 

@@ -375,7 +375,7 @@ def test_two_modulated_networks_of_other_classes(two_modulated, album, tmp_path)
     assert {"factors-baseline.png", "factors-dmb.png"} <= {path.name for path in folder.iterdir()}
     page = (folder / "report.html").read_text()
     assert 'id="gates-baseline"' in page and 'id="gates-dmb"' in page
-    assert "What is usual over the data set is not known" in page
+    assert "The reference statistics of this checkpoint are not known" in page
 
 
 def test_it_starts_as_a_module(checkpoints, album, tmp_path):

@@ -15,7 +15,7 @@ from abn.cli import reference as module
 from abn.common.data import CLASS_NAMES
 from abn.interpret.reference.file import REFERENCE_FILE, ReferenceFileError, load_reference, save_reference
 from abn.interpret.reference.measure import compute_reference
-from abn.interpret.reference.usual import QUANTILES, Statistics
+from abn.interpret.reference.statistics import QUANTILES, Statistics
 from abn.models.layers import Modulation
 from abn.models.resnet import resnet_dmb, resnet_s
 

@@ -178,7 +178,7 @@ Quantity = Callable[[BlockResult, BlockResult, int], np.ndarray | None]
 
 def _usual(part: str, field: str) -> Quantity:
     def of(block: BlockResult, then: BlockResult, predicted: int) -> np.ndarray | None:
-        known = block.usual and getattr(block.usual, part)
+        known = block.reference and getattr(block.reference, part)
         return (
             np.stack([known.quantiles[LOW], known.quantiles[HIGH]])
             if known and field == "quantiles"
@@ -192,7 +192,7 @@ def _ranks(part: str, values: str, in_class: bool) -> Quantity:
     """Where the picture's values of then stand: a rank of others would differ by rounding where they hardly vary."""
 
     def of(block: BlockResult, then: BlockResult, predicted: int) -> np.ndarray | None:
-        known, ranked = block.usual and getattr(block.usual, part), getattr(then, values)
+        known, ranked = block.reference and getattr(block.reference, part), getattr(then, values)
         if not known or ranked is None:
             return None
         if len(known.mean) != len(ranked):
@@ -219,8 +219,8 @@ _BLOCK_QUANTITIES: Mapping[str, Quantity] = {
     "gates' sd": _usual("gates", "sd"),
     "gates' 5 and 95 %": _usual("gates", "quantiles"),
     "gates' percentiles": _ranks("gates", "gate_weights", in_class=False),
-    "usual responses": lambda block, *_: block.usual and block.usual.response_mean,
-    "responses' sd": lambda block, *_: block.usual and block.usual.response_sd,
+    "usual responses": lambda block, *_: block.reference and block.reference.response_mean,
+    "responses' sd": lambda block, *_: block.reference and block.reference.response_sd,
 }
 
 

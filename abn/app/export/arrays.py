@@ -19,7 +19,7 @@ from abn.app.inspector.results import NetworkResult
 def to_npz(export: Export) -> bytes:
     """All arrays: pixels, class names and, for each side, probabilities, every block's parts, and attribution.
 
-    "SIDE/BLOCK/…" has factors, response, linear_term, gate_weights and bias_bank, and what is usual as
+    "SIDE/BLOCK/…" has factors, response, linear_term, gate_weights and bias_bank, and the reference statistics as
     usual_factors/… and usual_gates/… (mean, sd, low and high for 5 % and 95 %, percentile, percentile_in_class);
     "SIDE/attribution" is (3, H, W), or (1, H, W) for a method with one value for all colours.
     """
@@ -46,13 +46,13 @@ def _network(network: NetworkResult) -> dict[str, np.ndarray]:
             array = getattr(block, name)
             if array is not None:
                 found[f"{block.name}/{name}"] = array
-        if block.usual is None:
+        if block.reference is None:
             continue
-        found[f"{block.name}/usual_response/mean"] = block.usual.response_mean
-        found[f"{block.name}/usual_response/sd"] = block.usual.response_sd
+        found[f"{block.name}/usual_response/mean"] = block.reference.response_mean
+        found[f"{block.name}/usual_response/sd"] = block.reference.response_sd
         for part, statistics, values in (
-            ("usual_factors", block.usual.factors, block.factors),
-            ("usual_gates", block.usual.gates, block.gate_weights),
+            ("usual_factors", block.reference.factors, block.factors),
+            ("usual_gates", block.reference.gates, block.gate_weights),
         ):
             if statistics is not None:
                 kept = stored.arrays(stored.store(statistics, values, network.predicted))

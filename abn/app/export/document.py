@@ -149,15 +149,15 @@ def _block(block: BlockResult, predicted: int, where: str) -> dict[str, Any]:
     if block.is_modulated:
         for name in ("gate_weights", "linear_term", "bias_term", "bias_bank"):
             written[name] = numbers(getattr(block, name), f"{where}.{name}")
-    if block.usual is not None:
-        usual = block.usual
+    if block.reference is not None:
+        reference = block.reference
         written["usual_response"] = {
-            "mean": numbers(usual.response_mean, f"{where}.usual_response.mean"),
-            "sd": numbers(usual.response_sd, f"{where}.usual_response.sd"),
+            "mean": numbers(reference.response_mean, f"{where}.usual_response.mean"),
+            "sd": numbers(reference.response_sd, f"{where}.usual_response.sd"),
         }
         for part, statistics, values in (
-            ("usual_factors", usual.factors, block.factors),
-            ("usual_gates", usual.gates, block.gate_weights),
+            ("usual_factors", reference.factors, block.factors),
+            ("usual_gates", reference.gates, block.gate_weights),
         ):
             if statistics is not None:
                 known = stored.arrays(stored.store(statistics, values, predicted))

@@ -12,7 +12,7 @@ from abn.app import figures
 from abn.app.figures.in_numbers import REGION_COLUMNS, RESPONSE_COLUMNS, region_rows, response_rows
 from abn.app.inspector.results import NetworkResult, PictureResult
 from abn.interpret.attribution.methods import Method
-from abn.interpret.reference.usual import entropy_share
+from abn.interpret.reference.statistics import entropy_share
 
 TOP = 5  # classes shown of each network
 MOST_GATES = 8
@@ -50,7 +50,7 @@ def own_share(network: NetworkResult) -> str:
     """How much of the picture's modulation is its own."""
     share = network.own_share()
     if share is None:
-        return "<p>What is usual over the data set is not known for this checkpoint, so plain factors are shown.</p>"
+        return "<p>The reference statistics of this checkpoint are not known, so plain factors are shown.</p>"
     return (
         f"<p>Factors are moved away from 1 by {share.common:.3f} on average for every picture; this one adds "
         f"{share.own:.3f} of its own: <strong>{100 * share.share:.1f} % of its modulation is its own</strong>.</p>"

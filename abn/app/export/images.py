@@ -154,7 +154,7 @@ def _pixel_axes(draw: ImageDraw.ImageDraw, left: int, top: int, rows: int, colum
 
 
 def _factors(export: Export, network: NetworkResult) -> Image.Image:
-    """Blocks × channels: deviations from what is usual, or plain factors where that is not known."""
+    """Blocks × channels: deviations from the reference means, or plain factors where that is not known."""
     mode = "deviation" if network.has_reference else "raw"
     scale: Scale = SCALES[mode]
     blocks = drawing.block_factors(network)

@@ -14,7 +14,7 @@ from abn.app.inspector.results import BlockResult, NetworkResult, PictureResult
 from abn.checkpoints.info import MOST_CLASSES
 from abn.common.data import IMAGE_SIZE
 from abn.interpret.attribution.attribute import Attribution
-from abn.interpret.reference.usual import BlockReference
+from abn.interpret.reference.statistics import BlockReference
 
 MOST_BLOCKS = 32  # of a network; ours have six
 MOST_CHANNELS = 4096  # of a block; ours have up to 256
@@ -96,7 +96,7 @@ def _read_block(part: Part, name: str, predicted: int) -> BlockResult:
     size = len(factors)
     _require_at_most(MOST_CHANNELS, size, "channels", part)
     response = part.part("response").array(size, gaps=True)
-    linear_term = gate_weights = bias_bank = None
+    linear_term = gate_weights = bias_bank = reference = None
     if part.optional("linear_term") is not None:
         linear_term = part.part("linear_term").array(size)
         gate_weights = part.part("gate_weights").array(None, low=0, high=1)
@@ -105,15 +105,15 @@ def _read_block(part: Part, name: str, predicted: int) -> BlockResult:
     usual = part.optional("usual_response")
     if usual is not None:
         gates = None if gate_weights is None else read_stored(part.optional("usual_gates"), gate_weights, predicted)
-        usual = BlockReference(
+        reference = BlockReference(
             read_stored(part.optional("usual_factors"), factors, predicted),
             gates,
             usual.part("mean").array(size),
             usual.part("sd").array(size, low=0),
         )
-        if linear_term is not None and (usual.factors is None or gates is None):
+        if linear_term is not None and (reference.factors is None or gates is None):
             raise ExportError(f"{part.where} lacks usual_factors or usual_gates; it is no whole export.")
-    return BlockResult(name, factors, response, linear_term, gate_weights, bias_bank, usual)
+    return BlockResult(name, factors, response, linear_term, gate_weights, bias_bank, reference)
 
 
 def _require_at_most(most: int, found: int, what: str, part: Part) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from abn.app.export.parts import ExportError, Part
 from abn.app.inspector.results import BlockResult, PictureResult
-from abn.interpret.reference.usual import BlockReference, Statistics
+from abn.interpret.reference.statistics import BlockReference, Statistics
 
 LOW, HIGH = 5, 95
 """The quantiles, in percent, between which a value counts as usual."""
@@ -71,12 +71,14 @@ def without_network(result: PictureResult) -> PictureResult:
 
     def kept(block: BlockResult, predicted: int) -> BlockResult:
         bank = None if block.bias_bank is None else block.bias_bank.copy()
-        if block.usual is None:
+        if block.reference is None:
             return replace(block, bias_bank=bank)
-        parts = ((block.usual.factors, block.factors), (block.usual.gates, block.gate_weights))
+        parts = ((block.reference.factors, block.factors), (block.reference.gates, block.gate_weights))
         of_parts = (None if part is None else store(part, values, predicted) for part, values in parts)
         return replace(
-            block, bias_bank=bank, usual=BlockReference(*of_parts, block.usual.response_mean, block.usual.response_sd)
+            block,
+            bias_bank=bank,
+            reference=BlockReference(*of_parts, block.reference.response_mean, block.reference.response_sd),
         )
 
     networks = (

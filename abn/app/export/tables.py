@@ -29,7 +29,7 @@ def to_csv(export: Export, name: str = "picture") -> dict[str, bytes]:
 
     probabilities.csv: side, network, class, raw softmax and rank; factors.csv: every channel of every block of both
     networks; gate_weights.csv: every gate; attribution.csv, where there is one: every pixel. What does not exist (a
-    static block's linear term, what is usual for a checkpoint without a reference) is an empty field.
+    static block's linear term, the statistics of a checkpoint without a reference) is an empty field.
 
     Args:
         name: of the picture, for the first column.
@@ -105,9 +105,11 @@ def _gates(export: Export) -> Iterator[tuple[Any, ...]]:
 
 
 def _block_gates(block: BlockResult) -> Iterator[tuple[Any, ...]]:
-    usual = None if block.usual is None else block.usual.gates
-    known = [] if usual is None else [usual.mean, usual.sd, usual.quantiles[5], usual.quantiles[95]]
-    known += [] if usual is None else [usual.percentile(block.gate_weights)]
+    statistics = None if block.reference is None else block.reference.gates
+    known = []
+    if statistics is not None:
+        low, high = statistics.quantiles[5], statistics.quantiles[95]
+        known = [statistics.mean, statistics.sd, low, high, statistics.percentile(block.gate_weights)]
     for gate, weight in enumerate(block.gate_weights):
         yield gate, weight, *((values[gate] for values in known) if known else (None,) * 5)
 

@@ -1,4 +1,4 @@
-"""One block's factors for one picture, beside what is usual for each channel."""
+"""One block's factors for one picture, beside the reference statistics of each channel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from abn.interpret.reference.usual import RESOLUTION
+from abn.interpret.reference.statistics import RESOLUTION
 
 # Below this a standard deviation of factors is float32 rounding, and dividing by it makes noise look unusual.
 SMALLEST_SD = RESOLUTION
@@ -15,7 +15,7 @@ SMALLEST_SD = RESOLUTION
 
 @dataclass(frozen=True)
 class BlockFactors:
-    """One block's factors for one picture, and what is usual for each channel.
+    """One block's factors for one picture, and each channel's reference statistics.
 
     Attributes:
         name: the block, e.g. "layer2.0".

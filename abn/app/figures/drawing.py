@@ -17,22 +17,22 @@ def block_factors(network: NetworkResult) -> list[figures.BlockFactors]:
 
 
 def _one_block(block: BlockResult, network: NetworkResult) -> figures.BlockFactors:
-    if block.usual is None or block.usual.factors is None:
+    if block.reference is None or block.reference.factors is None:
         return figures.BlockFactors(block.name, block.factors)
-    usual = block.usual.factors
+    statistics = block.reference.factors
     return figures.BlockFactors(
         block.name,
         block.factors,
-        mean=usual.mean,
-        sd=usual.sd,
-        percentile=usual.percentile(block.factors),
-        class_percentile=usual.percentile(block.factors, network.predicted),
+        mean=statistics.mean,
+        sd=statistics.sd,
+        percentile=statistics.percentile(block.factors),
+        class_percentile=statistics.percentile(block.factors, network.predicted),
         class_name=network.predicted_name,
     )
 
 
 def gate_weights(network: NetworkResult, side: str = "dmb") -> go.Figure:
-    """The gate weights of a modulated network's blocks, beside what is usual where that is known.
+    """The gate weights of a modulated network's blocks, beside the reference statistics where there are any.
 
     Args:
         side: "baseline" or "dmb", which has a colour of its own.
@@ -48,14 +48,14 @@ def gate_weights(network: NetworkResult, side: str = "dmb") -> go.Figure:
     colour = figures.BASELINE_COLOUR if side == "baseline" else figures.DMB_COLOUR
     if not network.has_reference:
         return figures.gate_weights(names, weights, colour=colour)
-    usual = [block.usual.gates for block in blocks]
+    statistics = [block.reference.gates for block in blocks]
     return figures.gate_weights(
         names,
         weights,
-        mean=np.stack([known.mean for known in usual]),
-        low=np.stack([known.quantiles[5] for known in usual]),
-        high=np.stack([known.quantiles[95] for known in usual]),
-        percentile=np.stack([known.percentile(row) for known, row in zip(usual, weights, strict=True)]),
+        mean=np.stack([known.mean for known in statistics]),
+        low=np.stack([known.quantiles[5] for known in statistics]),
+        high=np.stack([known.quantiles[95] for known in statistics]),
+        percentile=np.stack([known.percentile(row) for known, row in zip(statistics, weights, strict=True)]),
         colour=colour,
     )
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from abn.app.figures.style import DMB_COLOUR, NEUTRAL_COLOUR, annotation, axis, new_figure, plain, signed, subscript
 from abn.app.figures.words import percentile_words
-from abn.interpret.reference.usual import entropy_share
+from abn.interpret.reference.statistics import entropy_share
 
 THOUSANDTHS = 1000.0
 ROW_HEIGHT = 18  # pixels
@@ -24,7 +24,7 @@ def gate_weights(
     percentile: np.ndarray | None = None,
     colour: str = DMB_COLOUR,
 ) -> go.Figure:
-    """Blocks × K gate weights as distances from 1/K, in thousandths, beside what is usual for each.
+    """Blocks × K gate weights as distances from 1/K, in thousandths, beside the reference statistics of each.
 
     Args:
         names: (blocks,).
@@ -41,8 +41,8 @@ def gate_weights(
     weights = np.asarray(weights, np.float64)
     if weights.ndim != 2 or len(weights) != len(names) or weights.size == 0:
         raise ValueError(f"weights have shape {weights.shape}; expected ({len(names)}, K), a row for each block")
-    usual = {"mean": mean, "low": low, "high": high, "percentile": percentile}
-    for field, array in usual.items():
+    statistics = {"mean": mean, "low": low, "high": high, "percentile": percentile}
+    for field, array in statistics.items():
         if array is not None and np.shape(array) != weights.shape:
             raise ValueError(f"{field} has shape {np.shape(array)}; expected {weights.shape}")
 
@@ -86,7 +86,7 @@ def gate_weights(
         mode="markers",
         marker={"color": colour, "size": 9},
         name="this picture",
-        text=_hover_texts(names, weights, usual),
+        text=_hover_texts(names, weights, statistics),
         hovertemplate="%{text}<extra></extra>",
     )
     headings = [
@@ -118,11 +118,11 @@ def _thousandths(distance: np.ndarray) -> np.ndarray:
     return (THOUSANDTHS * np.asarray(distance, np.float64)).ravel().astype(np.float32)
 
 
-def _hover_texts(names: Sequence[str], weights: np.ndarray, usual: dict[str, np.ndarray | None]) -> list[str]:
+def _hover_texts(names: Sequence[str], weights: np.ndarray, statistics: dict[str, np.ndarray | None]) -> list[str]:
     k = weights.shape[1]
     texts = []
     for (block, index), weight in np.ndenumerate(weights):
-        here = {field: None if array is None else array[block][index] for field, array in usual.items()}
+        here = {field: None if array is None else array[block][index] for field, array in statistics.items()}
         text = f"<b>{plain(names[block])} α{subscript(index)} = {weight:.5f}</b>"
         text += f"<br>1/{k} {signed(THOUSANDTHS * (weight - 1 / k), '.2f')} thousandths"
         if here["mean"] is not None:

@@ -13,7 +13,7 @@ from abn.app.figures.blocks import BlockFactors
 
 @dataclass(frozen=True)
 class UnusualChannel:
-    """One channel of one picture, and what is usual for it.
+    """One channel of one picture, and its reference statistics.
 
     Attributes:
         block: the block's name.
@@ -101,10 +101,10 @@ def sentence_of_unusual(rows: Sequence[UnusualChannel]) -> str:
     distance = f"{abs(first.deviation):.1f} standard deviations {'above' if first.deviation > 0 else 'below'}"
     if first.deviation == 0:
         distance = "at"
-    usual = percentile_words(first.percentile, first.class_percentile, first.class_name)
+    ranks = percentile_words(first.percentile, first.class_percentile, first.class_name)
     sentence = (
         f"The most unusual factor is that of {first.block} channel {first.channel}: {first.factor:.4f}, "
-        f"{distance} its mean of {first.mean:.4f} over the data set{f' ({usual})' if usual else ''}."
+        f"{distance} its mean of {first.mean:.4f} over the data set{f' ({ranks})' if ranks else ''}."
     )
     if len(rows) == 1:
         return sentence

@@ -23,7 +23,7 @@ from abn.common.memory import ANOTHER_DEVICE, DeviceMemoryError, in_parts_that_f
 from abn.common.texts import one_line
 from abn.interpret.attribution.attribute import METHODS, attribute
 from abn.interpret.inspection import Inspection, inspect
-from abn.interpret.reference.usual import Reference
+from abn.interpret.reference.statistics import Reference
 from abn.models.resnet import Hook, ResNet
 
 SEARCH_BATCH = 64  # images looked through at once for a disagreement
@@ -263,9 +263,9 @@ def _block_results(seen: Inspection, reference: Reference | None) -> list[tuple[
             for values in (m.factors, m.response, m.linear_term, m.gate_weights)
         )
         bank = None if m.bias_bank is None else m.bias_bank.detach().cpu().numpy()
-        usual = None if reference is None else reference.blocks[name]
+        known = None if reference is None else reference.blocks[name]
         rows = zip(factors, response, linear_term, gate_weights, strict=False)  # absent parts repeat without end
-        of_block.append([BlockResult(name, *row, bank, usual) for row in rows])
+        of_block.append([BlockResult(name, *row, bank, known) for row in rows])
     return list(zip(*of_block, strict=True))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from abn.interpret.reference.usual import BlockReference
+from abn.interpret.reference.statistics import BlockReference
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BlockResult:
         factors: (C,) in force.
         response: (C,) mean output of the second convolution, before the factors.
         linear_term, gate_weights, bias_bank: (C,), (K,), (C, K); None in a static block.
-        usual: what is usual for this block over the data set, where the checkpoint carries it.
+        reference: its statistics over the data set, where the checkpoint carries them.
     """
 
     name: str
@@ -56,7 +56,7 @@ class BlockResult:
     linear_term: np.ndarray | None = None
     gate_weights: np.ndarray | None = None
     bias_bank: np.ndarray | None = None
-    usual: BlockReference | None = None
+    reference: BlockReference | None = None
 
     @property
     def is_modulated(self) -> bool:
@@ -87,11 +87,11 @@ class BlockResult:
 
     def as_dict(self) -> dict[str, Any]:
         values = {"factors": self.factors, "response": self.response}
-        if self.usual is not None and self.usual.factors is not None:
+        if self.reference is not None and self.reference.factors is not None:
             values |= {
-                "usual_mean": self.usual.factors.mean,
-                "usual_sd": self.usual.factors.sd,
-                "percentile": self.usual.factors.percentile(self.factors),
+                "usual_mean": self.reference.factors.mean,
+                "usual_sd": self.reference.factors.sd,
+                "percentile": self.reference.factors.percentile(self.factors),
             }
         if self.is_modulated:
             values |= {
@@ -151,7 +151,7 @@ class NetworkResult:
 
     @property
     def has_reference(self) -> bool:
-        return all(block.usual is not None and block.usual.factors is not None for block in self.blocks)
+        return all(block.reference is not None and block.reference.factors is not None for block in self.blocks)
 
     def block(self, name: str) -> BlockResult:
         """
@@ -167,7 +167,7 @@ class NetworkResult:
         """None for a checkpoint without a reference."""
         if not self.has_reference:
             return None
-        means = np.concatenate([block.usual.factors.mean for block in self.blocks])
+        means = np.concatenate([block.reference.factors.mean for block in self.blocks])
         factors = np.concatenate([block.factors for block in self.blocks])
         return OwnShare(float(np.abs(means - 1).mean()), float(np.abs(factors - means).mean()))
 

@@ -1,4 +1,4 @@
-"""`reference.safetensors`: what is usual for a checkpoint, in its folder, tied to its weights by their hash."""
+"""`reference.safetensors`: a checkpoint's reference statistics, in its folder, tied to its weights by their hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safetensors.numpy import save as serialize
 
 from abn.common.files import LONGEST_HEADER, header_length, replace_file
 from abn.common.texts import one_line, whole_number
-from abn.interpret.reference.usual import QUANTILES, BlockReference, Reference, Statistics
+from abn.interpret.reference.statistics import QUANTILES, BlockReference, Reference, Statistics
 
 REFERENCE_FILE = "reference.safetensors"
 FORMAT = "abn-reference"

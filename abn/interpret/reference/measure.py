@@ -14,7 +14,7 @@ from tqdm import tqdm
 from abn.common.data import MEAN, STD, normalise
 from abn.common.devices import images_at_once
 from abn.interpret.inspection import inspect, require_evaluation_mode
-from abn.interpret.reference.usual import QUANTILES, BlockReference, Reference, Statistics
+from abn.interpret.reference.statistics import QUANTILES, BlockReference, Reference, Statistics
 from abn.models.resnet import ResNet
 
 

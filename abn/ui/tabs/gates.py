@@ -7,7 +7,7 @@ import numpy as np
 from gradio.components import Component
 
 from abn.app.figures import drawing
-from abn.interpret.reference.usual import entropy_share
+from abn.interpret.reference.statistics import entropy_share
 from abn.ui import about, words
 from abn.ui.page.shown import Compared, Refit, Shown
 from abn.ui.tabs.factors import modulated_side

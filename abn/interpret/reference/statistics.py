@@ -1,4 +1,4 @@
-"""What is usual for a checkpoint over a data set, as arrays: distributions, and where a value stands in them."""
+"""Reference statistics of a checkpoint over a data set: distributions, and where a value stands in them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class BlockReference:
-    """What is usual for one block.
+    """Reference statistics of one block.
 
     Attributes:
         factors: of C channels; None for a static block, which modulates nothing.
@@ -99,7 +99,7 @@ class BlockReference:
 
 @dataclass(frozen=True)
 class Reference:
-    """What is usual for a checkpoint.
+    """Reference statistics of a checkpoint.
 
     Attributes:
         weights_sha256: hash of the weights that were measured.
