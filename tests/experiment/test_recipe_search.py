@@ -70,11 +70,11 @@ def test_data_that_is_not_there_is_named(folder):
         recipe_search.main([*ARGUMENTS, str(folder / "nowhere")])
 
 
-def test_the_strong_recipe_is_what_the_search_chose_and_readme_shows_it():
+def test_the_strong_recipe_is_what_the_search_chose_and_the_documentation_shows_it():
     found = json.loads((HOME / "results" / recipe_search.FILE).read_text())
     rows = found["candidates"]
     assert [row["candidate"] for row in rows] == list(recipe_search.CANDIDATES)
     assert recipe_search.best(rows)["recipe_sha256"] == RECIPES["strong"].sha256
     for row, candidate in zip(rows, recipe_search.CANDIDATES.values(), strict=True):
         assert row["recipe_sha256"] == replace(candidate, epochs=found["epochs"]).sha256
-    assert recipe_search.markdown(found) in (HOME / "README.md").read_text()
+    assert recipe_search.markdown(found) in (HOME / "docs" / "training.md").read_text()
