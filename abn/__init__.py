@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from abn.checkpoints.store import load_checkpoint, save_checkpoint
+    from abn.interpret import interventions
     from abn.interpret.attribution.attribute import attribute
     from abn.interpret.inspection import inspect
     from abn.models.layers import DynamicModulatedConv2d, DynamicMultiBiasLinear, Modulation
@@ -20,6 +21,7 @@ _HOME = {
     "load_checkpoint": "abn.checkpoints.store",
     "save_checkpoint": "abn.checkpoints.store",
     "inspect": "abn.interpret.inspection",
+    "interventions": "abn.interpret.interventions",
     "DynamicModulatedConv2d": "abn.models.layers",
     "DynamicMultiBiasLinear": "abn.models.layers",
     "Modulation": "abn.models.layers",
@@ -32,4 +34,5 @@ __all__ = list(_HOME)
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'abn' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    home = import_module(_HOME[name])
+    return home if name == "interventions" else getattr(home, name)  # which is a module
