@@ -116,8 +116,8 @@ def build(
 
     for button, each in zip(buttons, taken, strict=True):
         filled = button.click(
-            as_gradio_error(partial(make, button.value, each)), [shown, maps], each, concurrency_limit=2, concurrency_id=QUEUE,
-            api_visibility="private", show_progress_on=holds,
+            as_gradio_error(partial(make, button.value, each)), [shown, maps], each,
+            concurrency_limit=2, concurrency_id=QUEUE, api_visibility="private", show_progress_on=holds,
         )  # fmt: skip
         filled.success(None, None, None, js=PRESS.format(taken=each.elem_id), api_visibility="private")
     gr.on([shown.change, maps.change], say, [shown, maps], holds, **HIDDEN)
