@@ -34,6 +34,9 @@ class Tiny(nn.Module):
     def blocks(self):
         yield "only", self.block
 
+    def stem(self, images):
+        return images
+
     def require_blocks(self, named):
         assert named is None or named <= {"only"}
 

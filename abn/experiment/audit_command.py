@@ -30,7 +30,7 @@ from abn.common.devices import choose_device, compute_in_full_float32, describe_
 from abn.common.files import replace_file
 from abn.common.memory import DeviceMemoryError
 from abn.common.options import require_at_least_one
-from abn.experiment.audit_conditions import REESTIMATION_BATCH, Images
+from abn.experiment.audit_conditions import Images
 from abn.experiment.audit_report import tables
 from abn.experiment.audit_run import audit, require_bank
 from abn.experiment.audit_statistics import INTERVAL
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
         _require_place(path, info.weights_sha256)
         settings = {
             "weights_sha256": info.weights_sha256, "images": len(test), "reestimation_images": len(train),
-            "reestimation_batch": REESTIMATION_BATCH,
+            "reestimation": "pooled over all images, block by block",
         }  # fmt: skip
         store = Store(args.out / f".{name}.partial", settings | {"data": data.fingerprint})
         made_with = store.history(device=describe_hardware(device), torch=str(torch.__version__))

@@ -21,9 +21,6 @@ from abn.interpret.recalibration import reestimated
 from abn.models.layers import Modulation, joined
 from abn.models.resnet import Hook, ResNet
 
-REESTIMATION_BATCH = 250
-"""Images at once while bn2 is re-estimated, whatever `--batch` says: the statistics depend on it a little."""
-
 Recorded = Mapping[str, Modulation]
 """By block name, of all N test images, on the CPU."""
 
@@ -141,15 +138,18 @@ def correct(model: ResNet, images: Images, condition: Condition, batch: int, bar
     return np.concatenate(answers)
 
 
-def adapted(model: ResNet, images: Images, condition: Condition, bar: tqdm) -> ResNet:
+def adapted(model: ResNet, images: Images, condition: Condition, batch: int, bar: tqdm) -> ResNet:
     """A copy whose bn2 statistics are those of training images, under the same condition."""
+    start = bar.n
 
-    def batches() -> Iterator[tuple[Tensor, Hook | None]]:
-        for numbers, labels, pictures in images.batches(REESTIMATION_BATCH, _device(model)):
-            yield pictures, condition.hook(numbers, labels)
-            bar.update(len(pictures))
+    def progress(share: float) -> None:
+        bar.update(start + round(share * len(images)) - bar.n)
 
-    return reestimated(model, batches())
+    batches = (
+        (pictures, condition.hook(numbers, labels))
+        for numbers, labels, pictures in images.batches(batch, _device(model))
+    )
+    return reestimated(model, batches, progress=progress)
 
 
 def _device(model: ResNet) -> torch.device:

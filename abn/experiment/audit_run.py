@@ -93,7 +93,7 @@ def _correct(
         name = f"{condition.name}-{key}"
         found[key] = store.answers(name)
         if found[key] is None:
-            network = model if key == "trained" else audit_conditions.adapted(model, train, condition, bar)
+            network = model if key == "trained" else audit_conditions.adapted(model, train, condition, batch, bar)
             found[key] = audit_conditions.correct(network, test, condition, batch, bar)
             store.keep_answers(name, found[key])
     return found

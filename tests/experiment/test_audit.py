@@ -218,7 +218,7 @@ def test_bn2_is_re_estimated_under_the_condition_and_absorbs_whatever_factors_ar
     seen = inspect(model, normalised)
     tried = {condition.name: condition for condition in conditions(seen.modulations, labels)}
     assert seen.modulations["only"].factors[:, 1].mean() > 1.1
-    networks = {name: adapted(model, images, tried[name], bar) for name in ("free", "neutral", "mean")}
+    networks = {name: adapted(model, images, tried[name], 3, bar) for name in ("free", "neutral", "mean")}
     assert networks["neutral"].block.bn2.running_mean[1].item() == pytest.approx(0.9, abs=1e-4)
     assert networks["free"].block.bn2.running_mean[1].item() > 0.91
     neutral, at_mean = (
