@@ -30,9 +30,9 @@ from abn.common.devices import DeviceError, choose_device, share_memory_pools
 from abn.common.memory import DeviceMemoryError
 from abn.experiment.folder import read_results
 from abn.interpret.reference.file import ReferenceFileError
-from abn.ui.hardening.serving import serve
-from abn.ui.hardening.uploads import use_own_folder
 from abn.ui.page.build import KEEP_SECONDS, build_page
+from abn.ui.serving import serve
+from abn.ui.upload_folder import use_own_folder
 
 HOME = Path(__file__).resolve().parent
 
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     local = args.host in ("127.0.0.1", "localhost") and not args.public and "SPACE_ID" not in os.environ
     pairs = Pairs(inspector, folders=local, scratch=scratch)
     page = build_page(pairs, examples, data, args.keep, read_results(HOME / "results"))
-    serve(page, args.host, args.port, mcp=args.mcp)
+    serve(page, args.host, args.port, mcp=args.mcp, public=not local)
 
 
 if __name__ == "__main__":

@@ -131,14 +131,14 @@ def url(inspector, examples, pictures, labels, tmp_path_factory) -> str:
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
     from abn.app.inspector.visitors import Pairs
     from abn.experiment.folder import read_results
-    from abn.ui.hardening.serving import free_port, launch
     from abn.ui.page.build import build_page
+    from abn.ui.serving import free_port, launch
     from tests.results_files import write_results
 
     data = Cifar10(pictures, labels, pictures, labels)
     results = read_results(write_results(tmp_path_factory.mktemp("results")))
     page = build_page(Pairs(inspector, folders=True), examples, data, results=results)
-    yield launch(page, "127.0.0.1", free_port("127.0.0.1"))
+    yield launch(page, "127.0.0.1", free_port("127.0.0.1"), public=True)
     page.close()
 
 

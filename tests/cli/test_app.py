@@ -12,9 +12,9 @@ from urllib.request import urlopen
 import pytest
 
 import app
-from abn.ui.hardening import serving
-from abn.ui.hardening.serving import FIRST_PORT, free_port
+from abn.ui import serving
 from abn.ui.page.picture_input import GuardedBlocks
+from abn.ui.serving import FIRST_PORT, free_port
 from tests.conftest import HOME
 
 

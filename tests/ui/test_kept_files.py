@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from abn.ui.hardening.kept_files import KeptImage, keep
+from abn.ui.page.kept_files import KeptImage, keep
 from abn.ui.page.picture_input import PictureInput
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)

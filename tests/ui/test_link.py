@@ -17,8 +17,7 @@ from abn.app.inspector.visitors import OWN, BusyError, Choice, Pair, Pairs
 from abn.app.pictures.fitting import read_picture
 from abn.checkpoints.sources import HubSource
 from abn.common.data import Cifar10
-from abn.ui import about
-from abn.ui.hardening import serving
+from abn.ui import about, serving
 from abn.ui.page import link
 from abn.ui.page.build import build_page
 from abn.ui.page.picture_column import Origins

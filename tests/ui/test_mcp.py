@@ -18,7 +18,7 @@ from abn.app.inspector.visitors import Pairs
 from abn.app.pictures.fitting import fit, read_picture
 from abn.common.data import CLASS_NAMES
 from abn.interpret.attribution.attribute import METHODS
-from abn.ui.hardening import serving
+from abn.ui import serving
 from abn.ui.page.build import build_page
 from tests.conftest import HOME
 

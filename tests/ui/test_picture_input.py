@@ -21,8 +21,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from abn.ui.hardening.kept_files import KeptImage
 from abn.ui.page import picture_input
+from abn.ui.page.kept_files import KeptImage
 from abn.ui.page.picture_input import GuardedBlocks, PictureInput
 
 META = {"_type": "gradio.FileData"}
@@ -373,7 +373,7 @@ def test_a_larger_upload_is_stopped(app):
     ("writes", "name"),
     [
         ("abn.ui.page.picture_input.keep", "see"),  # a picture that comes in
-        ("abn.ui.hardening.kept_files.keep", "echo"),  # one that goes out
+        ("abn.ui.page.kept_files.keep", "echo"),  # one that goes out
         ("tests.ui.test_picture_input.see", "file"),  # a file that is made
     ],
 )

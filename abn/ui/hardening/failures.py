@@ -1,4 +1,4 @@
-"""What fails beneath the page, in words for whoever asked and in few lines for whoever runs the server."""
+"""What fails beneath the page: a sentence for whoever asked, a bounded number of log lines for the host."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ import logging
 import time
 from collections import deque
 
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from abn.ui.hardening.limits import RequestTooLarge
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 
 FULL = "The server has no room for this file; try again later, or tell whoever runs this page."
 FAILED = "The server could not answer this request."
 MOST_LINES = 20  # a minute
+LOGGERS = (__name__, "uvicorn.error", "abn.ui.page.picture_input")
 _LOG = logging.getLogger(__name__)
 
 
-class Few(logging.Filter):
-    """So many records a minute, however many requests fail: nobody fills the host's disk with them."""
+class RateLimit(logging.Filter):
+    """So many records a minute, however many requests fail: strangers cannot fill the host's disk with them."""
 
     def __init__(self, most: int = MOST_LINES, seconds: float = 60.0) -> None:
         super().__init__()
@@ -40,44 +37,23 @@ class Few(logging.Filter):
         return True
 
 
-_LOG.addFilter(Few())
-logging.getLogger("uvicorn.error").addFilter(Few())
+def limit_logs() -> None:
+    """Bound what `LOGGERS` write; once, however often it is called."""
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, RateLimit) for each in logger.filters):
+            logger.addFilter(RateLimit())
 
 
-class TellFailures:
-    """ASGI middleware: what is raised beneath it is logged, with its traceback, and answered with a sentence.
+def answer_failure(request: Request, error: Exception) -> Response:
+    """507 where the disk is full (Gradio's own route for uploads says "Internal Server Error"), 500 otherwise."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _LOG.error("%r could not be stored: %s", request.url.path, error.strerror)
+        return JSONResponse({"error": FULL}, status_code=507)
+    if not isinstance(error, ClientDisconnect):
+        _LOG.error("%r failed", request.url.path, exc_info=error)
+    return JSONResponse({"error": FAILED}, status_code=500)
 
-    A disk that is full is answered with 507: Gradio's own route for uploads says "Internal Server Error".
-    """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        answered = False
-
-        async def noted(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
-
-        try:
-            await self.app(scope, receive, noted)
-        except RequestTooLarge:  # which the middleware around this one answers
-            raise
-        except ClientDisconnect:  # who was to be answered has gone
-            return
-        except Exception as error:
-            if isinstance(error.__cause__, HTTPException):  # a stream that began, of a session that is gone
-                return
-            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-            if full:
-                _LOG.error("%r could not be stored: %s", scope["path"], error.strerror)
-            else:
-                _LOG.error("%r failed", scope["path"], exc_info=error)
-            if not answered:
-                said, status = (FULL, 507) if full else (FAILED, 500)
-                await JSONResponse({"error": said}, status_code=status)(scope, receive, send)
+EXCEPTION_HANDLERS = {OSError: answer_failure, ClientDisconnect: answer_failure}
+"""For `app_kwargs`. Any other exception is answered with 500 by Starlette and logged by uvicorn, as it is anyway."""

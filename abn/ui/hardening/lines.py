@@ -12,8 +12,6 @@ from gradio import route_utils
 from abn.ui.hardening.limits import SMALL
 from abn.ui.hardening.queue_guard import waiting
 
-MOST_IN_ALL = 200
-"""Events that may wait: each keeps what was sent with it in memory."""
 MOST_IN_LINE = 40
 MOST_BYTES = 200_000_000
 """That all requests that wait may have sent together."""

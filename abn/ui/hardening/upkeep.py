@@ -1,7 +1,8 @@
-"""What Gradio would keep for as long as the server runs, and what is done about it.
+"""What Gradio would keep for as long as the server runs, deleted in one sweep after the other.
 
-Gradio deletes the files it remembers to have stored. It leaves their empty folders, the parts of uploads that broke
-off or were too large, the names of uploads, and answers that nobody reads.
+`delete_cache` deletes the files that Gradio remembers to have stored. It leaves their empty folders, the parts of
+uploads that broke off or were too large, the names of uploads, unread answers, and every session until there are more
+than its capacity.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from gradio.routes import file_upload_statuses
 from gradio.utils import get_upload_folder
 
 from abn.ui.hardening.queue_guard import waiting
-from abn.ui.hardening.sessions import forget_sessions
 
 MOST_UPLOADS = 1000  # whose progress is kept note of
 _LOG = logging.getLogger(__name__)
@@ -87,6 +88,20 @@ def forget_names(page: gr.Blocks) -> None:
     for names in page.temp_file_sets:
         there = list(names)  # at once: other threads add to them while files are looked for
         names.difference_update([name for name in there if not os.path.lexists(name)])
+
+
+def forget_sessions(page: gr.Blocks, age: float) -> None:
+    """Forget the sessions that were not used for `age` seconds; not those that wait for an answer.
+
+    A session holds a copy of the page's configuration, about 0.2 MB.
+    """
+    holder = page.state_holder
+    oldest = datetime.now() - timedelta(seconds=age)
+    kept = waiting(page._queue)
+    for session in [name for name, used in list(holder.time_last_used.items()) if used < oldest]:
+        if session not in kept:
+            holder.session_data.pop(session, None)
+            holder.time_last_used.pop(session, None)
 
 
 def forget_unread(page: gr.Blocks, before: Collection[str]) -> set[str]:

@@ -14,8 +14,8 @@ from abn.common.texts import escape
 from abn.experiment.folder import Results
 from abn.ui import about
 from abn.ui.events import EVERY_CLICK, HIDDEN
-from abn.ui.hardening.kept_files import KeptImage
 from abn.ui.page import api, link, looking, networks, picture_column
+from abn.ui.page.kept_files import KeptImage
 from abn.ui.page.latest import Latest
 from abn.ui.page.looking import Answer, present
 from abn.ui.page.picture_column import Origins

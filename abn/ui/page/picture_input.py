@@ -28,9 +28,7 @@ from PIL import Image
 
 from abn.app.pictures.fitting import PictureError, read_picture
 from abn.ui.edge import refuse
-from abn.ui.hardening.failures import Few
-from abn.ui.hardening.kept_files import KeptImage, keep
-from abn.ui.hardening.sessions import forget_session
+from abn.ui.page.kept_files import KeptImage, keep
 
 MAX_BYTES = 20_000_000
 """The largest file read; give it to `launch(max_file_size=…)` too, which stops a larger one as it is sent."""
@@ -44,7 +42,6 @@ _DISK = "The server's disk is full, or cannot be written to; try again later, or
 _UNFIT = "This request does not fit: a value is missing, or of another kind than this endpoint takes."
 _LONGEST_MESSAGE = 500
 _LOG = logging.getLogger(__name__)
-_LOG.addFilter(Few())
 _LARGEST_VALUE = 10_000  # characters and parts of what is sent for anything but a picture
 _DEEPEST = 100  # levels of nested JSON; beyond about 1000, Gradio's own walk through it fails
 
@@ -175,7 +172,9 @@ class GuardedBlocks(gr.Blocks):
             raise refuse(sentence) from None
         finally:
             if (session := kwargs.get("session_hash")) is not None and session == kwargs.get("event_id"):
-                forget_session(self, session)  # Gradio made it for this one call, whose caller named none
+                # Gradio made it for this one call, whose caller named none.
+                self.state_holder.session_data.pop(session, None)
+                self.state_holder.time_last_used.pop(session, None)
 
 
 def _admit_all(block_fn: Any, inputs: list[Any]) -> list[Any]:

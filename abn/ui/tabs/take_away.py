@@ -19,7 +19,7 @@ from abn.interpret.attribution.methods import Method
 from abn.ui import about
 from abn.ui.edge import as_gradio_error
 from abn.ui.events import HIDDEN
-from abn.ui.hardening.kept_files import keep
+from abn.ui.page.kept_files import keep
 from abn.ui.page.latest import Latest
 from abn.ui.page.shown import Shown
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from gradio.utils import get_upload_folder
 
-from abn.ui.hardening import uploads
+from abn.ui import upload_folder
 
 SERVER = (
-    "import sys, time; from abn.ui.hardening.uploads import use_own_folder; "
-    "print(use_own_folder(), flush=True); {then}"
+    "import sys, time; from abn.ui.upload_folder import use_own_folder; print(use_own_folder(), flush=True); {then}"
 )
 
 
@@ -33,21 +32,21 @@ def test_folders_of_servers_that_are_gone_are_swept_and_those_of_others_stay(tmp
         notes.mkdir()
         killed.kill()
         killed.wait()
-        uploads.sweep(left.parent)
+        upload_folder.sweep(left.parent)
         assert {path.name for path in left.parent.iterdir()} == {kept.name, f"{kept.name}.lock", "notes"}
         assert (kept / "picture.png").exists()
     finally:
         for process in (killed, alive):
             process.kill()
             process.wait()
-    uploads.sweep(left.parent)
+    upload_folder.sweep(left.parent)
     assert list(left.parent.iterdir()) == [notes]
 
 
 def test_a_lock_that_another_swept_before_it_was_held_is_not_relied_on(tmp_path, monkeypatch):
     taken = []
 
-    class Swept(uploads.FileLock):
+    class Swept(upload_folder.FileLock):
         def acquire(self, *arguments, **options):
             got = super().acquire(*arguments, **options)
             if not taken:
@@ -55,8 +54,8 @@ def test_a_lock_that_another_swept_before_it_was_held_is_not_relied_on(tmp_path,
             taken.append(self.lock_file)
             return got
 
-    monkeypatch.setattr(uploads, "FileLock", Swept)
-    own, lock = uploads._locked_folder(tmp_path)
+    monkeypatch.setattr(upload_folder, "FileLock", Swept)
+    own, lock = upload_folder._locked_folder(tmp_path)
     assert str(own) != taken[0].removesuffix(".lock")
     assert lock.is_locked and sorted(path.name for path in tmp_path.iterdir()) == [own.name, f"{own.name}.lock"]
     lock.release(force=True)
@@ -64,7 +63,7 @@ def test_a_lock_that_another_swept_before_it_was_held_is_not_relied_on(tmp_path,
 
 def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
     code = (
-        "import os; from abn.ui.hardening.uploads import use_own_folder; own = use_own_folder();"
+        "import os; from abn.ui.upload_folder import use_own_folder; own = use_own_folder();"
         "assert os.environ['GRADIO_TEMP_DIR'] == str(own / 'uploads') and own.is_dir(); print(own)"
     )
     environment = {key: value for key, value in os.environ.items() if key != "GRADIO_TEMP_DIR"}
@@ -79,9 +78,9 @@ def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
 
 def test_in_the_hosts_folder_it_takes_one_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(uploads.atexit, "register", lambda *args, **kwargs: None)
+    monkeypatch.setattr(upload_folder.atexit, "register", lambda *args, **kwargs: None)
     (tmp_path / "of another program").write_bytes(b"x")
-    own = uploads.use_own_folder()
+    own = upload_folder.use_own_folder()
     assert own.parent.parent == tmp_path
     assert get_upload_folder() == str(own / "uploads")
     assert list(own.rglob("*")) == [own / "uploads"]
@@ -91,23 +90,25 @@ def test_in_the_hosts_folder_it_takes_one_of_its_own(monkeypatch, tmp_path):
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="asks who owns a folder, in the way of POSIX")
 def test_a_folder_that_somebody_else_made_under_its_name_is_not_used(monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(uploads.atexit, "register", lambda *args, **kwargs: None)
+    monkeypatch.setattr(upload_folder.atexit, "register", lambda *args, **kwargs: None)
     (tmp_path / "elsewhere").mkdir()
     taken = tmp_path / f"adaptive-bias-networks-{os.getuid()}"
     taken.symlink_to(tmp_path / "elsewhere")
-    own = uploads.use_own_folder()
+    own = upload_folder.use_own_folder()
     assert own.parent not in (taken, tmp_path / "elsewhere") and own.parent.stat().st_mode & 0o077 == 0
     assert list((tmp_path / "elsewhere").iterdir()) == []
-    monkeypatch.setattr(uploads.os, "getuid", lambda: 4711)  # whose name is free, and whose folder is not theirs
+    monkeypatch.setattr(
+        upload_folder.os, "getuid", lambda: 4711
+    )  # whose name is free, and whose folder is not theirs
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     (tmp_path / "adaptive-bias-networks-4711").write_bytes(b"x")
-    other = uploads.use_own_folder()
+    other = upload_folder.use_own_folder()
     assert other.parent != tmp_path / "adaptive-bias-networks-4711"
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="asks who owns a folder, in the way of POSIX")
 def test_folders_made_for_want_of_the_usual_one_are_swept_too(monkeypatch, tmp_path):
-    monkeypatch.setattr(uploads.atexit, "register", lambda *args, **kwargs: None)
+    monkeypatch.setattr(upload_folder.atexit, "register", lambda *args, **kwargs: None)
     usual = tmp_path / f"adaptive-bias-networks-{os.getuid()}"
     usual.write_bytes(b"x")
     process, left = start(tmp_path, "time.sleep(600)")
@@ -115,7 +116,7 @@ def test_folders_made_for_want_of_the_usual_one_are_swept_too(monkeypatch, tmp_p
     process.kill()
     process.wait()
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    own = uploads.use_own_folder()
+    own = upload_folder.use_own_folder()
     assert {path.name for path in tmp_path.iterdir()} == {usual.name, own.parent.name} and not left.exists()
 
 
@@ -125,4 +126,4 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(monkeypatch, tmp_path):
     with pytest.raises(
         SystemExit, match=r"^app\.py: no upload folder .*file \(Not a directory\); let GRADIO_TEMP_DIR"
     ):
-        uploads.use_own_folder()
+        upload_folder.use_own_folder()

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from abn.ui import words
-from abn.ui.hardening import sessions, upkeep
+from abn.ui.hardening import upkeep
 from abn.ui.page.picture_input import GuardedBlocks
 from tests.conftest import run_apart
 
@@ -149,10 +149,10 @@ def test_a_call_that_names_no_session_leaves_none(page):
 def test_a_session_is_kept_while_it_is_used(page):
     call(page, session_hash="visitor")
     assert "visitor" in page.state_holder.session_data
-    sessions.forget_sessions(page, 60)
+    upkeep.forget_sessions(page, 60)
     assert "visitor" in page.state_holder.session_data
     page.state_holder.time_last_used["visitor"] = datetime.now() - timedelta(seconds=61)
-    sessions.forget_sessions(page, 60)
+    upkeep.forget_sessions(page, 60)
     assert page.state_holder.session_data == {}
 
 
@@ -160,10 +160,10 @@ def test_a_session_that_waits_for_an_answer_is_kept_however_long_it_takes(page):
     call(page, session_hash="waits")
     page.state_holder.time_last_used["waits"] = datetime.now() - timedelta(seconds=61)
     page._queue.event_ids_to_events["an-event"] = SimpleNamespace(session_hash="waits")
-    sessions.forget_sessions(page, 60)
+    upkeep.forget_sessions(page, 60)
     assert "waits" in page.state_holder.session_data
     del page._queue.event_ids_to_events["an-event"]
-    sessions.forget_sessions(page, 60)
+    upkeep.forget_sessions(page, 60)
     assert "waits" not in page.state_holder.session_data
 
 
@@ -187,7 +187,8 @@ def test_a_session_that_is_kept_keeps_its_messages(page):
     for _ in range(3):
         upkeep.forget_unread(page, set(messages))
         assert "visitor" in messages
-    sessions.forget_session(page, "visitor")
+    page.state_holder.session_data.clear()
+    page.state_holder.time_last_used.clear()
 
 
 def test_uploads_are_forgotten_the_oldest_first(monkeypatch):

@@ -7,22 +7,16 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
 from importlib.util import find_spec
 from urllib.request import getproxies, proxy_bypass
 
 import gradio as gr
-from gradio import route_utils
 from starlette.middleware import Middleware
 
-from abn.ui.hardening import mcp_tools
-from abn.ui.hardening.closed import CloseUnused
-from abn.ui.hardening.failures import TellFailures
-from abn.ui.hardening.limits import LimitRequests, UploadParser
-from abn.ui.hardening.lines import MOST_IN_ALL, keep_places
-from abn.ui.hardening.queue_guard import guard
-from abn.ui.hardening.sessions import MOST_SESSIONS, keep_sessions
-from abn.ui.hardening.upkeep import upkeep
+from abn.ui import mcp_tools
+from abn.ui.hardening.failures import EXCEPTION_HANDLERS
+from abn.ui.hardening.harden import harden
+from abn.ui.hardening.internals import NotHardenedError
 from abn.ui.names import NAMES
 from abn.ui.page import networks
 from abn.ui.page.link import MOST_LINKS
@@ -32,8 +26,9 @@ from abn.ui.tabs import take_away
 from abn.ui.tabs.attribution_controls import SLOW_QUEUE
 from abn.ui.theme import THEME
 
-MIDDLEWARE = [Middleware(CloseUnused), Middleware(LimitRequests), Middleware(TellFailures)]
 FIRST_PORT, PORTS = 7860, 100
+MOST_WAITING = 200  # events; each keeps what was sent with it in memory
+MOST_SESSIONS = 1000  # of about 0.2 MB, a copy of the page's configuration
 MOST_AT_ONCE = MOST_LINKS + 39
 """Events; any number but 40 gives them threads of their own, which are not those of other requests."""
 # After every event Gradio's queue would make a table of the last ten thousand, for a page that is switched off here.
@@ -65,49 +60,48 @@ def behind_proxy(host: str) -> bool:
     return bool(getproxies().keys() & {"http", "all"}) and not proxy_bypass(asked)
 
 
-def allow_many_files() -> None:
-    """As many open files as the system lets this process have: every part of an upload is one until it is whole."""
-    with suppress(ImportError, ValueError, OSError):  # elsewhere than on POSIX, or where "unlimited" is no number
-        import resource
+def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False, public: bool = False) -> str:
+    """Start serving in the background.
 
-        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        for wanted in (most, 10_240):  # macOS takes no "unlimited" here
-            with suppress(ValueError, OSError):
-                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if wanted == most else max(now, wanted), most))
-                break
+    Args:
+        public: strangers reach the page, which is hardened against them; otherwise plain Gradio serves it.
 
+    Returns:
+        The address.
 
-def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False) -> str:
-    """Start serving in the background; returns the address."""
+    Raises:
+        NotHardenedError: where `public` and Gradio is not as the hardening expects it.
+    """
     os.environ.update(NO_STATISTICS)
-    allow_many_files()
-    route_utils.GradioMultiPartParser = UploadParser
     # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
-    page.queue(api_open=False, default_concurrency_limit=4, max_size=MOST_IN_ALL)
-    guard(page)
-    keep_places(page, frozenset((SLOW_QUEUE, networks.QUEUE, take_away.QUEUE)))
+    page.queue(api_open=False, default_concurrency_limit=4, max_size=MOST_WAITING)
+    hardened = harden(page, (SLOW_QUEUE, networks.QUEUE, take_away.QUEUE)) if public else {}
+    if mcp:
+        hardened.setdefault("middleware", []).append(Middleware(mcp_tools.EitherSlash))
     _, address, _ = page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, share=False,
         css=CSS, head=HEAD, js=NAMES, theme=THEME, ssr_mode=False, footer_links=[], run_history=False,
         max_file_size=MAX_BYTES, state_session_capacity=MOST_SESSIONS, allowed_paths=[], mcp_server=mcp,
         enable_monitoring=False, max_threads=MOST_AT_ONCE,
-        app_kwargs={"middleware": MIDDLEWARE, "lifespan": upkeep(page)},
+        app_kwargs={"exception_handlers": EXCEPTION_HANDLERS, **hardened},
     )  # fmt: skip
     mcp_tools.adapt(page)
-    keep_sessions(page)
     return address
 
 
-def serve(page: gr.Blocks, host: str, port: int | None, *, mcp: bool = False) -> None:
+def serve(page: gr.Blocks, host: str, port: int | None, *, mcp: bool = False, public: bool = False) -> None:
     """Serve until interrupted.
 
     Args:
         port: None for the first free one.
+        public: as in `launch`.
     """
     if mcp and find_spec("mcp") is None:
         sys.exit("app.py: --mcp needs the package mcp; install it with: pip install 'gradio[mcp]'")
     try:
-        address = launch(page, host, free_port(host) if port is None else port, mcp=mcp)
+        address = launch(page, host, free_port(host) if port is None else port, mcp=mcp, public=public)
+    except NotHardenedError as error:
+        sys.exit(f"app.py: {error}")
     except OSError as error:
         wanted = f"{host}:{port}" if port is not None else host
         sys.exit(f"app.py: cannot listen on {wanted} ({error}); name another --port or --host")

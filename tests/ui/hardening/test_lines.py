@@ -13,7 +13,6 @@ import pytest
 from abn.ui.hardening import lines
 from abn.ui.hardening.lines import MOST_IN_LINE, keep_places
 from abn.ui.hardening.queue_guard import guard
-from abn.ui.hardening.serving import allow_many_files
 
 
 @pytest.fixture
@@ -113,14 +112,3 @@ def test_what_is_said_of_an_event_is_short(page):
     refused = click("x" * 20_000)
     assert refused.status_code == 400 and "too long" in refused.text
     assert click([1, 2]).status_code == 200
-
-
-def test_as_many_files_may_be_open_as_the_system_allows():
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, before[1]), before[1]))
-    try:
-        allow_many_files()
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] in (before[1], 10_240)  # the latter on macOS
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
