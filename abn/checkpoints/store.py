@@ -144,8 +144,8 @@ def load_checkpoint(
     """Load a network from a folder or from the Hub.
 
     Args:
-        source: a folder, or "user/repo" or "user/repo@revision" on the Hub. What exists here, is a path
-            object, starts with "/", "." or "~" or has more than one slash is a folder.
+        source: a folder, or "user/repo", "user/repo@revision" or the address of a repository's page on the Hub; see
+            `abn.checkpoints.sources.locate`.
         revision: branch, tag or commit of a Hub repository; "main" where none is given.
         timeout: seconds of silence after which the Hub counts as hanging.
         max_bytes: that are fetched from the Hub in all. A file that is announced larger is not begun, and one that
@@ -169,6 +169,7 @@ def load_checkpoint(
     place = locate(source, revision, hub_only=public_only)
     if isinstance(place, Path):
         return load_folder(place, name)
+    name = str(place)  # the id alone where the address of a page was given
     for option, seconds in (("timeout", timeout), ("max_seconds", max_seconds)):
         if not (isinstance(seconds, (int, float)) and 0 < seconds < math.inf):
             raise CheckpointError(f"{option} is {seconds!r}; expected a positive number of seconds", name)

@@ -317,10 +317,98 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         ("u-1/a.b_c", None, HubSource("u-1/a.b_c", "main")),
         ("user/repo@feature@2", None, HubSource("user/repo", "feature@2")),
         (HubSource("user/repo", "v1"), "v1", HubSource("user/repo", "v1")),
+        ("user/repo/", None, HubSource("user/repo", "main")),
+        ("user/repo/", "v1", HubSource("user/repo", "v1")),
     ],
 )
 def test_hub_ids(source, revision, expected):
     assert locate(source, revision) == expected
+
+
+@pytest.mark.parametrize("hub_only", [False, True])
+@pytest.mark.parametrize(
+    "host", ["https://huggingface.co", "http://huggingface.co", "https://hf.co", "huggingface.co", "hf.co",
+             "https://www.huggingface.co", "https://HuggingFace.co", " https://user:secret@hf.co"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "revision"),
+    [
+        ("user/repo", "main"),
+        ("user/repo/", "main"),
+        ("user/repo?library=true#readme", "main"),
+        ("user/repo/tree/main", "main"),
+        ("user/repo/tree/v1", "v1"),
+        ("user/repo/tree/v1/folder", "v1"),
+        ("user/repo/tree/", "main"),
+        ("user/repo/tree/feature%2Fx", "feature/x"),
+        ("user/repo/tree/refs%2Fpr%2F3", "refs/pr/3"),
+        ("user/repo/blob/refs/pr/3/config.json", "refs/pr/3"),
+        ("user/repo/blob/v1/model.safetensors", "v1"),
+        ("user/repo/resolve/main/model.safetensors?download=true", "main"),
+        ("user/repo/commit/" + "0" * 40, "0" * 40),
+        ("user/repo/discussions/3", "main"),
+        ("user/repo@v1", "v1"),
+    ],
+)
+def test_addresses_on_the_hub(host, path, revision, hub_only):
+    assert locate(f"{host}/{path}", hub_only=hub_only) == HubSource("user/repo", revision)
+
+
+def test_addresses_of_huggingface_hubs_own_scheme():
+    assert locate("hf://user/repo@v1") == locate("hf://models/user/repo@v1") == HubSource("user/repo", "v1")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://mirror.example:8443/hub", "https://me:secret@mirror.example:8443/hub/"]
+)
+def test_addresses_of_the_hub_that_is_set(monkeypatch, endpoint):
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    for address in (
+        "https://mirror.example:8443/hub/user/repo/tree/v1",
+        "mirror.example:8443/hub/user/repo/tree/v1",
+        "https://huggingface.co/user/repo/tree/v1",
+    ):
+        assert locate(address) == HubSource("user/repo", "v1")
+    assert "mirror.example is not the Hub" in reason("https://mirror.example/user/repo")
+
+
+def test_an_endpoint_that_is_no_address_makes_no_other_address_unreadable(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://[::1")
+    assert locate("hf.co/user/repo") == HubSource("user/repo", "main")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("https://github.com/user/repo", "github.com is not the Hub; expected user/repo"),
+        ("https://huggingface.co.example/user/repo", "huggingface.co.example is not the Hub"),
+        ("https://example/huggingface.co/user/repo", "example is not the Hub"),
+        ("https:///user/repo", "this is not the Hub"),
+        ("ftp://huggingface.co/user/repo", "addresses of ftp:// are not read"),
+        ("file:///tmp/x", "addresses of file:// are not read"),
+        ("https://huggingface.co", "names no model's repository (user/repo)"),
+        ("https://huggingface.co/user", "names no model's repository (user/repo)"),
+        ("https://huggingface.co/datasets/user/repo", "is of the Hub's datasets, not of a model"),
+        ("hf.co/spaces/user/repo", "is of the Hub's spaces, not of a model"),
+        ("https://huggingface.co:x/user/repo", "no well-formed address"),
+        ("https://[::1/user/repo", "no well-formed address"),
+        ("https://hf.co/us er/repo", "the Hub has no such names"),
+        ("https://hf.co/user/../repo", "the Hub has no such names"),
+        ("https://hf.co/user%2Frepo/x", "the Hub has no such names"),
+        ("https://hf.co/user/repo/tree/a%20b", "can be no revision"),
+    ],
+)
+@pytest.mark.parametrize("hub_only", [False, True])
+def test_addresses_of_something_else(source, words, hub_only):
+    with pytest.raises(CheckpointError) as caught:
+        locate(source, hub_only=hub_only)
+    assert words in caught.value.reason
+    assert caught.value.source == source
+    assert "folder" not in caught.value.reason
+
+
+def test_an_address_with_two_revisions():
+    assert "two revisions are named, v1 and v2" in reason("https://hf.co/user/repo/tree/v1", "v2")
 
 
 def test_what_exists_is_a_folder(tmp_path, monkeypatch):
@@ -328,6 +416,9 @@ def test_what_exists_is_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert locate("user/repo") == Path("user/repo")
     assert locate("user") == Path("user")
+    assert locate("user/repo/") == Path("user/repo")
+    (tmp_path / "hf.co" / "user" / "repo").mkdir(parents=True)
+    assert locate("hf.co/user/repo") == Path("hf.co/user/repo")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert locate("~/user") == tmp_path / "user"
 

@@ -628,6 +628,54 @@ def test_a_damaged_record_of_what_a_branch_means(hub, cache, ref):
     assert record.read_text() == commit
 
 
+def copied_cache(cache: Path, links: bool) -> Path:
+    """The cache as a copy has it on another machine, perhaps on a file system without links."""
+    there = cache.rename(cache.with_name("original"))
+    shutil.copytree(there, cache, symlinks=links)
+    return cache
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("offline", [True, False])
+@pytest.mark.parametrize("ref", [None, "{}\n", "{}\r\n", " {} "])
+def test_a_cache_copied_to_a_machine_that_is_offline(hub, cache, monkeypatch, ref, offline, links):
+    commit = get().commit
+    copied_cache(cache, links)
+    (record,) = cache.glob("models--*/refs/main")
+    if ref is None:
+        shutil.rmtree(record.parent)
+    else:
+        record.write_text(ref.format(commit), newline="")
+    if offline:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    hub.stop()
+    fetched = get()
+    assert fetched.commit == commit
+    assert (fetched.folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert (fetched.notice is None) == offline
+
+
+def test_a_copied_cache_of_several_commits_does_not_say_which_one_is_meant(hub, cache, monkeypatch):
+    older = get().commit
+    hub.repositories[REPO].commit(FILES | {"config.json": b"{}"})
+    newer = get().commit
+    shutil.rmtree(next(cache.glob("models--*/refs")))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    found = refused()
+    assert "2 commits of it are cached on this machine, with no record of which is main" in found
+    assert f"name one, such as {REPO}@{min(older, newer)}" in found
+    assert get(older).commit == older
+
+
+def test_a_copied_cache_without_refs_stands_in_for_main_alone(hub, cache, monkeypatch):
+    commit = get().commit
+    (cache / "models--someone--network" / "snapshots" / ("0" * 40)).mkdir()  # of a load that broke off
+    shutil.rmtree(next(cache.glob("models--*/refs")))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert get().commit == commit
+    assert "nothing of it is cached" in refused("v1")
+
+
 def test_a_damaged_file_in_the_cache_is_fetched_anew(hub):
     folder = get().folder
     blob = (folder / "model.safetensors").resolve()
@@ -673,6 +721,14 @@ def test_load_checkpoint_from_the_hub(hub, checkpoint_files):
     for named in (load_checkpoint(f"{REPO}@v2"), load_checkpoint(REPO, "v2"), load_checkpoint(f"{REPO}@{new}")):
         assert named.info.commit == new
         assert named.info.class_names == ("x", "y", "z")
+
+
+def test_load_checkpoint_from_an_address(hub, checkpoint_files, monkeypatch):
+    commit = hub.repositories[REPO].commit(checkpoint_files, "v2")
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    for address in (f"{hub.endpoint}/{REPO}/tree/v2", f"https://huggingface.co/{REPO}/blob/v2/config.json"):
+        info = load_checkpoint(address).info
+        assert (info.commit, info.source) == (commit, f"{REPO}@v2")
 
 
 def test_load_checkpoint_warns_when_the_cache_stands_in(hub, checkpoint_files):

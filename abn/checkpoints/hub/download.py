@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import HTTPError, RemoteEntryNotFoundError, RevisionNotFoundError, RevisionResolutionError
+from huggingface_hub.errors import HTTPError, RemoteEntryNotFoundError, RevisionNotFoundError
 from huggingface_hub.file_download import REGEX_COMMIT_HASH, repo_folder_name
 
 from abn.checkpoints.hub.errors import (
@@ -113,9 +113,10 @@ def fetch(request: Request, source: str) -> Fetched:
         time.sleep(max(wait, fault.wait))
     if not fault.unreachable or request.public:
         raise _refusal(fault, request, source)
-    cached = _from_cache(request)
-    if cached is None:
-        raise _refusal(fault, request, source, "; nothing of it is cached on this machine")
+    commits = _cached_commits(request)
+    if len(commits) != 1:
+        raise _refusal(fault, request, source, f"; {_which_are_cached(request, commits)}")
+    cached = Fetched(request.folder / "snapshots" / commits[0], commits[0])
     if constants.is_offline_mode():  # what was asked for
         return cached
     stale = f"; the copy cached earlier is used (commit {cached.commit[:7]})"
@@ -201,22 +202,37 @@ def _fetch_optional(request: Request, commit: str, name: str, there: set[str] | 
     return None if constants.is_offline_mode() else fault
 
 
-def _from_cache(request: Request) -> Fetched | None:
-    """What an earlier load left of this revision, if it is complete."""
+def _cached_commits(request: Request) -> list[str]:
+    """Commits, cached complete and intact, that may be the revision: several only where no record says which is.
+
+    Caches copied from another machine often lack `refs/main`, or hold one that an editor ended with a newline.
+    """
+    snapshots, ref = request.folder / "snapshots", request.folder / "refs" / request.revision
     try:
-        cached = HfApi().resolve_revision(
-            request.repo, revision=request.revision, cache_dir=request.cache, local_files_only=True
-        )
-    except (RevisionResolutionError, OSError, ValueError):  # not there; cannot be read, or holds nonsense
-        return None
-    folder = request.folder / "snapshots" / cached.resolved
-    paths = [folder / name for name in request.required]
-    try:
-        if not all(path.is_file() and _is_intact(path) for path in paths):
-            return None
+        if REGEX_COMMIT_HASH.fullmatch(request.revision):
+            commits = [request.revision]
+        elif ref.exists():
+            commits = [ref.read_bytes().strip().decode("ascii", "replace")]
+        else:
+            there = request.revision == constants.DEFAULT_REVISION and snapshots.is_dir()
+            commits = sorted(folder.name for folder in snapshots.iterdir()) if there else []
+        commits = [commit for commit in commits if REGEX_COMMIT_HASH.fullmatch(commit)]
+        return [commit for commit in commits if _is_complete(snapshots / commit, request.required)]
     except OSError:  # in a cache that is another's
-        return None
-    return Fetched(folder, cached.resolved)
+        return []
+
+
+def _which_are_cached(request: Request, commits: list[str]) -> str:
+    if not commits:
+        return "nothing of it is cached on this machine"
+    return (
+        f"{len(commits)} commits of it are cached on this machine, with no record of which is {request.revision}; "
+        f"name one, such as {request.repo}@{commits[0]}"
+    )
+
+
+def _is_complete(folder: Path, names: tuple[str, ...]) -> bool:
+    return all((folder / name).is_file() and _is_intact(folder / name) for name in names)
 
 
 def _remember(request: Request, commit: str) -> None:
