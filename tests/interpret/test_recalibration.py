@@ -45,10 +45,8 @@ def directly(model, images, hook=None):
     for name, block in model.blocks():
         h = torch.relu(block.bn1(block.conv1(x)))
         z = block.convolve(h)
-        if hook is None:
-            factors = block.factors(h, z)
-        else:
-            factors = hook(name, block.modulation(h, z.mean(dim=(2, 3)))).factors
+        response = z.mean(dim=(2, 3))
+        factors = block.factors(h, z) if hook is None else hook(name, block.modulation(h, response)).factors
         scaled = z if factors is None else z * factors[:, :, None, None]
         mean, var = scaled.mean(dim=(0, 2, 3)), scaled.var(dim=(0, 2, 3))
         found[name] = (mean.detach(), var.detach())
