@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from abn.experiment.fields import Fields, parse_object
+from abn.common.documents import STRICT, Text, Within
+from abn.experiment.fields import read_results_document
+from abn.experiment.table import Percent, Points, Share
 
 MAKE_AUDIT = "write it anew with `abn audit CHECKPOINT --data DIR`"
+
+Variance = Annotated[float, Within(0)]
+Size = Annotated[int, Within(1)]
 
 
 @dataclass(frozen=True)
@@ -18,10 +24,10 @@ class Frozen:
         difference: free minus frozen, in points, with its 95 % interval `low` to `high`, paired over images.
     """
 
-    accuracy: float
-    difference: float
-    low: float
-    high: float
+    accuracy: Percent
+    difference: Points
+    low: Points
+    high: Points
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,10 @@ class Condition:
         reestimated: with those re-estimated on training images under the condition; None where that was not done.
     """
 
-    name: str
-    label: str
+    name: Text
+    label: Text
     trained: Frozen
-    reestimated: Frozen | None
+    reestimated: Frozen | None = None
 
 
 @dataclass(frozen=True)
@@ -46,19 +52,19 @@ class AuditBlock:
     Attributes:
         between_class, within_class: parts of a factor's variance, mean over the channels.
         entropy: mean entropy of the gate weights over log K, in [0, 1]; None without gates.
-        leads: (K,) shares of the images in which a bias vector has the largest gate weight; empty without gates.
+        leads: (K,) shares of the images in which a bias vector has the largest gate weight; None without gates.
         bank_share: mean of |B α| / (|W c| + |B α|), in [0, 1]; None without a bank.
         bank_variation: the same share of what varies between images; None without a bank.
     """
 
-    name: str
-    channels: int
-    between_class: float
-    within_class: float
-    entropy: float | None
-    leads: tuple[float, ...]
-    bank_share: float | None
-    bank_variation: float | None
+    name: Text
+    channels: Size
+    between_class: Variance
+    within_class: Variance
+    entropy: Annotated[float, Within(0, 1.000001)] | None = None
+    leads: tuple[Share, ...] | None = None
+    bank_share: Share | None = None
+    bank_variation: Share | None = None
 
     @property
     def between_share(self) -> float | None:
@@ -68,74 +74,57 @@ class AuditBlock:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A question about the checkpoint and what the audit found, a sentence each."""
+
+    question: Text
+    answer: Text
+
+
+@dataclass(frozen=True)
+class Free:
+    """The network with nothing frozen.
+
+    Attributes:
+        accuracy: in percent.
+        reestimated: with bn2's statistics re-estimated; its difference is what that alone costs. None where that was
+            not done.
+    """
+
+    accuracy: Percent
+    reestimated: Frozen | None = None
+
+
+@dataclass(frozen=True)
 class Audit:
     """What a checkpoint's modulation does over a data set's images.
 
     Attributes:
         recipe, epochs, seed: None where a checkpoint does not tell, as one with converted weights.
-        answers: (question, answer) pairs, a sentence each.
-        accuracy: with nothing frozen, in percent.
-        reestimated: the same with bn2's statistics re-estimated; its difference is what that alone costs. None where
-            that was not done.
     """
 
-    checkpoint: str
-    recipe: str | None
-    epochs: int | None
-    seed: int | None
-    images: int
-    device: str
-    torch: str
-    answers: tuple[tuple[str, str], ...]
+    __pydantic_config__ = STRICT
+
+    checkpoint: Text
+    images: Size
+    device: Text
+    torch: Text
+    answers: tuple[Answer, ...]
     blocks: tuple[AuditBlock, ...]
     conditions: tuple[Condition, ...]
-    accuracy: float
-    reestimated: Frozen | None
+    free: Free
+    recipe: Text | None = None
+    epochs: Size | None = None
+    seed: Annotated[int, Within(0)] | None = None
 
 
-def parse_audit(text: str, where: str) -> Audit:
+def parse_audit(content: bytes, where: str) -> Audit:
     """A checkpoint's audit.
 
     Args:
         where: the file from `results/` on, for messages.
 
     Raises:
-        ResultsError: for a text that is no audit.
+        ResultsError: for what is no audit.
     """
-    fields = parse_object(text, where, MAKE_AUDIT)
-    free = fields.needed("free")
-    again = free.part("reestimated")
-    known = fields.values
-    return Audit(
-        fields.text("checkpoint"),
-        None if known.get("recipe") is None else fields.text("recipe"),
-        None if known.get("epochs") is None else fields.whole("epochs", 1),
-        None if known.get("seed") is None else fields.whole("seed"),
-        fields.whole("images", 1), fields.text("device"), fields.text("torch"),
-        tuple((part.text("question"), part.text("answer")) for part in fields.parts("answers")),
-        tuple(_block(part) for part in fields.parts("blocks")),
-        tuple(_condition(part) for part in fields.parts("conditions")),
-        free.number("accuracy", 0, 100), None if again is None else _frozen(again),
-    )  # fmt: skip
-
-
-def _block(fields: Fields) -> AuditBlock:
-    return AuditBlock(
-        fields.text("name"), fields.whole("channels", 1), fields.number("between_class", 0),
-        fields.number("within_class", 0), fields.maybe("entropy", 0, 1.000001),
-        () if fields.values.get("leads") is None else fields.numbers("leads", 0, 1),
-        *(fields.maybe(key, 0, 1) for key in ("bank_share", "bank_variation")),
-    )  # fmt: skip
-
-
-def _condition(fields: Fields) -> Condition:
-    again = fields.part("reestimated")
-    return Condition(
-        fields.text("name"), fields.text("label"), _frozen(fields.needed("trained")),
-        None if again is None else _frozen(again),
-    )  # fmt: skip
-
-
-def _frozen(fields: Fields) -> Frozen:
-    points = (fields.number(key, -100, 100) for key in ("difference", "low", "high"))
-    return Frozen(fields.number("accuracy", 0, 100), *points)
+    return read_results_document(Audit, content, where, MAKE_AUDIT)

@@ -88,7 +88,7 @@ def read_results(folder: Path) -> Results:
         if path.suffix != ".json" or path.name.startswith("."):
             continue
         try:
-            read.append((path.stem, where, parse_audit(_read_text(path), where)))
+            read.append((path.stem, where, parse_audit(_read(path), where)))
         except ResultsError as error:
             problems.append(str(error))
     audits: dict[str, Audit] = {}
@@ -154,7 +154,7 @@ def _read_table(path: Path, recipe: str, epochs: int) -> Table:
     where = f"{path.parent.name}/{path.name}"
     if not os.path.exists(path):  # Path's own raises for a folder that cannot be looked into
         raise ResultsError(f"{where} is not there; {MAKE_TABLE}")
-    table = parse_table(_read_text(path), where, ARM_LABELS)
+    table = parse_table(_read(path), where)
     if (table.recipe, table.epochs) != (recipe, epochs):
         raise ResultsError(
             f"{where} is the table of {table.recipe}, {table.epochs} epochs; expected that of {recipe}, {epochs} "
@@ -182,11 +182,8 @@ def _older_than(table: Table, runs: Sequence[RunLog], where: str) -> list[str]:
     return problems
 
 
-def _read_text(path: Path) -> str:
-    where = f"{path.parent.name}/{shown(path.name)}"
+def _read(path: Path) -> bytes:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except OSError as error:
-        raise ResultsError(_cannot_be_read(where, error)) from error
-    except UnicodeDecodeError as error:
-        raise ResultsError(f"{where} is no UTF-8; expected JSON; write it anew") from error
+        raise ResultsError(_cannot_be_read(f"{path.parent.name}/{shown(path.name)}", error)) from error

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from abn.experiment.fields import ResultsError, parse_object, shown
+from abn.common.documents import STRICT, Text, Within
+from abn.experiment.fields import ResultsError, read_results_document, shown
 
 ARM_LABELS = {
     "resnet-s": "ResNet-S",
@@ -29,10 +30,6 @@ PAPER_DIFFERENCE = 0.37  # points
 PAPER_RECIPE = "paper"
 PAPER_EPOCHS = 15
 
-BANK_FIELDS = ("entropy", "choice", "bank_share", "bank_variation", "factor_sd")
-"""Entropy of the gates, as a share of log K, and how much they differ between images; the bank's share of the
-pre-activation, and of what varies in it; standard deviation of a factor over the images."""
-
 
 def is_as_the_paper(recipe: str, epochs: int) -> bool:
     """Whether runs were trained as the paper's were, and can be held against its figures."""
@@ -41,6 +38,70 @@ def is_as_the_paper(recipe: str, epochs: int) -> bool:
 
 _SKIPPED = "the line is skipped; remove it, or train the run again"
 _RUN = re.compile(r"(?P<arm>.+)-(?P<seed>0|[1-9]\d{0,11})\.jsonl")
+
+
+Share = Annotated[float, Within(0, 1)]
+Accuracy = Annotated[float, Within(0, 100)]
+Loss = Annotated[float, Within(0)]
+
+
+@dataclass(frozen=True)
+class BankUse:
+    """What a finished network's bank did over the test images, means over the blocks.
+
+    Attributes:
+        entropy: of the gates, as a share of log K.
+        choice: how much the gates differ between images.
+        bank_share, bank_variation: the bank's share of the pre-activation, and of what varies in it.
+        factor_sd: standard deviation of a factor over the images.
+    """
+
+    entropy: Share
+    choice: Share
+    bank_share: Share
+    bank_variation: Share
+    factor_sd: Share
+
+
+BANK_FIELDS = tuple(BankUse.__annotations__)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of a run's file; what has a default may be missing, as in lines of earlier versions."""
+
+    __pydantic_config__ = STRICT
+
+    arm: Text
+    seed: Annotated[int, Within(0)]
+    recipe: Text
+    recipe_sha256: Text
+    epochs: Annotated[int, Within(1)]
+    holdout: Annotated[int, Within(0)]
+    parameters: Annotated[int, Within(1)]
+    epoch: Annotated[int, Within(1)]
+    seconds: Annotated[float, Within(0)]
+    device: Text
+    torch: Text
+    torchvision: Text = ""
+    learning_rate: Annotated[float, Within(0)] | None = None
+    train_accuracy: Accuracy | None = None
+    train_loss: Loss | None = None
+    test_accuracy: Accuracy | None = None
+    test_loss: Loss | None = None
+    holdout_accuracy: Accuracy | None = None
+    holdout_loss: Loss | None = None
+    workers: Annotated[int, Within(1)] | None = None
+    precision: Text = ""
+    variant: Text = ""
+    data: Text = ""
+    compiled: bool | None = None
+    diverged: bool | None = None
+    bank: BankUse | None = None
+
+    def __post_init__(self) -> None:
+        if self.epoch > self.epochs:
+            raise ValueError(f"is of epoch {self.epoch}; expected a whole number from 1 to {self.epochs}")
 
 
 @dataclass(frozen=True)
@@ -172,29 +233,13 @@ def read_runs(folder: Path) -> tuple[list[RunLog], list[str]]:
     return sorted(runs, key=lambda run: (order.index(run.arm), run.seed)), problems
 
 
-def _parse_line(line: bytes, where: str, arm: str, seed: int) -> dict[str, Any]:
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        raise ResultsError(f"{where}: no UTF-8; expected a JSON object; {_SKIPPED}") from error
-    fields = parse_object(text, where, _SKIPPED)
-    if (fields.text("arm"), fields.whole("seed")) != (arm, seed):
-        found = run_file(fields.values["arm"], fields.values["seed"])
+def _parse_line(content: bytes, where: str, arm: str, seed: int) -> dict[str, Any]:
+    """The fields that the line has."""
+    line = read_results_document(_Line, content, where, _SKIPPED)
+    if (line.arm, line.seed) != (arm, seed):
+        found = run_file(line.arm, line.seed)
         raise ResultsError(f"{where}: a line of {found!r}; expected one of {run_file(arm, seed)!r}; {_SKIPPED}")
-    epochs = fields.whole("epochs", 1)
-    fields.text("recipe"), fields.text("recipe_sha256"), fields.whole("holdout"), fields.whole("parameters", 1)
-    fields.whole("epoch", 1, epochs), fields.number("seconds", 0), fields.text("device"), fields.text("torch")
-    for split in ("train", "test", "holdout"):
-        fields.maybe(f"{split}_accuracy", 0, 100), fields.maybe(f"{split}_loss", 0)
-    fields.maybe("workers", 1)
-    for key in ("precision", "variant", "data"):  # earlier lines do not have them
-        if key in fields.values:
-            fields.text(key)
-    fields.flag("compiled"), fields.flag("diverged")
-    bank = fields.part("bank")
-    for field in BANK_FIELDS if bank else ():
-        bank.number(field, 0, 1)
-    return fields.values
+    return {name: value for name, value in asdict(line).items() if value is not None and value != ""}
 
 
 def _network(key: str, value: str | int) -> str:

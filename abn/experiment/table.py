@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated
 
-from abn.experiment.fields import Fields, ResultsError, parse_object
+from abn.common.documents import STRICT, Expected, Text, Within
+from abn.experiment.fields import read_results_document
+from abn.experiment.runs import ARM_LABELS
 
 MAKE_TABLE = "write it anew with `abn reproduce --table`"
+
+Arm = Annotated[str, Expected(f"an arm: one of {', '.join(ARM_LABELS)}", lambda arm: arm in ARM_LABELS)]
+Percent = Annotated[float, Within(0, 100)]
+Points = Annotated[float, Within(-100, 100)]
+Share = Annotated[float, Within(0, 1)]
+Count = Annotated[int, Within(0)]
+Seeds = Annotated[int, Within(2)]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Test accuracies of `n` runs, in percent.
+    """Test accuracies of some runs, in percent.
 
     Attributes:
         sd: standard deviation over the runs; None for a single one.
+        n: of runs; None where it is the row's.
     """
 
-    n: int
-    mean: float
-    sd: float | None
+    mean: Percent
+    sd: Percent | None = None
+    n: Annotated[int, Within(1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -33,12 +44,20 @@ class ArmRow:
             every epoch.
     """
 
-    arm: str
-    label: str
-    parameters: int
-    n: int
-    last: Spread | None
-    best: Spread | None
+    arm: Arm
+    label: Text
+    parameters: Count
+    n: Count
+    last: Spread | None = None
+    best: Spread | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("last", "best"):
+            spread = getattr(self, name)
+            if spread is not None and (spread.n or 1) > self.n:
+                raise ValueError(f"has {self.n} runs and {name} is of {spread.n or 1}; expected no more than it has")
+            if spread is not None:
+                object.__setattr__(self, name, replace(spread, n=spread.n or self.n))
 
 
 @dataclass(frozen=True)
@@ -56,18 +75,24 @@ class Contrast:
         verdict: one sentence.
     """
 
-    arm: str
-    label: str
-    n: int
-    mean: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    p_holm: float | None
-    seeds_needed: int | None
-    seeds_needed_low: int | None
-    seeds_needed_high: int | None
-    verdict: str
+    arm: Arm
+    label: Text
+    n: Count
+    verdict: Text
+    mean: Points | None = None
+    low: Points | None = None
+    high: Points | None = None
+    p: Share | None = None
+    p_holm: Share | None = None
+    seeds_needed: Seeds | None = None
+    seeds_needed_low: Seeds | None = None
+    seeds_needed_high: Seeds | None = None
+
+    def __post_init__(self) -> None:
+        if self.n and self.mean is None:
+            raise ValueError(f"has n = {self.n} and no mean; expected one where n is not 0")
+        if (self.low is None) != (self.high is None):
+            raise ValueError("has one of low and high alone; expected both or neither")
 
 
 @dataclass(frozen=True)
@@ -80,63 +105,25 @@ class Table:
         diverged: runs whose loss was no longer a number, which do not count.
     """
 
-    recipe: str
-    epochs: int
-    command: str
+    __pydantic_config__ = STRICT
+
+    recipe: Text
+    epochs: Annotated[int, Within(1)]
+    command: Text
     arms: tuple[ArmRow, ...]
     contrasts: tuple[Contrast, ...]
-    problems: tuple[str, ...]
-    banks: tuple[str, ...]
-    diverged: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    banks: tuple[str, ...] = ()
+    diverged: tuple[str, ...] = ()
 
 
-def parse_table(text: str, where: str, arms: dict[str, str]) -> Table:
+def parse_table(content: bytes, where: str) -> Table:
     """A `table.json`.
 
     Args:
         where: the file from `results/` on, for messages.
-        arms: the known ones.
 
     Raises:
-        ResultsError: for a text that is no such table.
+        ResultsError: for what is no such table.
     """
-    fields = parse_object(text, where, MAKE_TABLE)
-    return Table(
-        fields.text("recipe"), fields.whole("epochs", 1), fields.text("command"),
-        tuple(_arm_row(part, arms) for part in fields.parts("arms")),
-        tuple(_contrast(part, arms) for part in fields.parts("contrasts")),
-        *(fields.texts(key) for key in ("problems", "banks", "diverged")),
-    )  # fmt: skip
-
-
-def _arm_row(fields: Fields, arms: dict[str, str]) -> ArmRow:
-    n = fields.whole("n")
-    spreads = {}
-    for key in ("last", "best"):
-        part = fields.part(key)
-        spreads[key] = None
-        if part is not None and part.values.get("mean") is not None:
-            count = part.whole("n", 1, n) if "n" in part.values else n
-            spreads[key] = Spread(count, part.number("mean", 0, 100), part.maybe("sd", 0, 100))
-    return ArmRow(_known(fields, arms), fields.text("label"), fields.whole("parameters"), n, **spreads)
-
-
-def _contrast(fields: Fields, arms: dict[str, str]) -> Contrast:
-    n = fields.whole("n")
-    points = {key: fields.maybe(key, -100, 100) for key in ("mean", "low", "high")}
-    if n:
-        fields.number("mean", -100, 100)
-    if (points["low"] is None) != (points["high"] is None):
-        raise ResultsError(f"{fields.where}: one of low and high is null; expected both or neither; {fields.remedy}")
-    shares = {key: fields.maybe(key, 0, 1) for key in ("p", "p_holm")}
-    keys = ("seeds_needed", "seeds_needed_low", "seeds_needed_high")
-    needed = {key: None if fields.values.get(key) is None else fields.whole(key, 2) for key in keys}
-    arm, label, verdict = _known(fields, arms), fields.text("label"), fields.text("verdict")
-    return Contrast(arm, label, n, **points, **shares, **needed, verdict=verdict)
-
-
-def _known(fields: Fields, arms: dict[str, str]) -> str:
-    arm = fields.text("arm")
-    if arm not in arms:
-        raise ResultsError(f"{fields.where}: {arm!r} is no arm; expected one of {', '.join(arms)}; {fields.remedy}")
-    return arm
+    return read_results_document(Table, content, where, MAKE_TABLE)

@@ -392,13 +392,15 @@ def test_the_page_reads_what_the_command_writes_also_of_weights_of_unknown_origi
     written = json.loads(text)
     assert written["recipe"] is None
     found = parse_audit(text, "audit/resnet-dmb.json")
-    assert f"resnet-dmb ({found.epochs} epochs, seed {found.seed}), {found.accuracy:.2f} % with" in audited(found)
+    assert f"resnet-dmb ({found.epochs} epochs, seed {found.seed}), {found.free.accuracy:.2f} % with" in audited(
+        found
+    )
     text = json.dumps(written | {"epochs": None, "seed": None})  # as of converted weights
     found = parse_audit(text, "audit/resnet-dmb.json")
     assert (found.recipe, found.epochs, found.seed, found.images) == (None, None, None, 10)
-    assert found.answers == tuple((each["question"], each["answer"]) for each in written["answers"])
+    assert [vars(each) for each in found.answers] == written["answers"]
     assert [block.bank_share for block in found.blocks] == [block["bank_share"] for block in written["blocks"]]
-    assert f"Over 10 images: resnet-dmb, {found.accuracy:.2f} % with nothing frozen; on " in audited(found)
+    assert f"Over 10 images: resnet-dmb, {found.free.accuracy:.2f} % with nothing frozen; on " in audited(found)
 
 
 def test_the_audit_of_other_weights_is_not_replaced(command, capsys):

@@ -188,7 +188,7 @@ def _block(command: str) -> str:
 
 def audited(audit: Audit) -> str:
     """An audit's answers, and of what they are."""
-    said = [f"**{escape(question)}** {escape(text)}" for question, text in audit.answers]
+    said = [f"**{escape(each.question)}** {escape(each.answer)}" for each in audit.answers]
     known = [
         *([f"recipe {escape(audit.recipe)}"] if audit.recipe is not None else []),
         *([f"{audit.epochs} epochs"] if audit.epochs is not None else []),
@@ -196,11 +196,11 @@ def audited(audit: Audit) -> str:
     ]
     trained = f" ({', '.join(known)})" if known else ""
     said.append(
-        f"Over {audit.images:,} images: {escape(audit.checkpoint)}{trained}, {audit.accuracy:.2f} % with nothing "
+        f"Over {audit.images:,} images: {escape(audit.checkpoint)}{trained}, {audit.free.accuracy:.2f} % with nothing "
         f"frozen; on {escape(audit.device)}, torch {escape(audit.torch)}."
     )
-    if audit.reestimated is not None:
-        again = audit.reestimated
+    if audit.free.reestimated is not None:
+        again = audit.free.reestimated
         said.append(
             f"Re-estimating bn2 costs {signed(again.difference, '.2f')} points ({_interval(again.low, again.high)}) "
             "by itself; each frozen condition is held against the free network with bn2 treated alike."
@@ -214,7 +214,7 @@ def blocks(audit: Audit) -> list[list[str]]:
         [
             block.name, str(block.channels), f"{block.between_class + block.within_class:.3g}",
             _percent(block.between_share), NOT_THERE if block.entropy is None else f"{block.entropy:.4f}",
-            " / ".join(f"{100 * share:.0f}" for share in block.leads) or NOT_THERE,
+            " / ".join(f"{100 * share:.0f}" for share in block.leads or ()) or NOT_THERE,
             *map(_percent, (block.bank_share, block.bank_variation)),
         ]
         for block in audit.blocks
@@ -223,8 +223,8 @@ def blocks(audit: Audit) -> list[list[str]]:
 
 def conditions(audit: Audit) -> list[list[str]]:
     """A row a condition, under `CONDITION_COLUMNS`; first the free network."""
-    again = NOT_THERE if audit.reestimated is None else f"{audit.reestimated.accuracy:.2f}"
-    free = ["nothing frozen", f"{audit.accuracy:.2f}", NOT_THERE, again, NOT_THERE]
+    again = NOT_THERE if audit.free.reestimated is None else f"{audit.free.reestimated.accuracy:.2f}"
+    free = ["nothing frozen", f"{audit.free.accuracy:.2f}", NOT_THERE, again, NOT_THERE]
     return [free] + [[each.label, *_frozen(each.trained), *_frozen(each.reestimated)] for each in audit.conditions]
 
 
