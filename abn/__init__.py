@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from abn.interpret import interventions
     from abn.interpret.attribution.attribute import attribute
     from abn.interpret.inspection import inspect
-    from abn.models.layers import DynamicModulatedConv2d, DynamicMultiBiasLinear, Modulation
+    from abn.models.layers import DynamicModulatedConv2d, DynamicMultiBiasLinear
+    from abn.models.modulation import BankModulation, Modulation
     from abn.models.resnet import resnet_dmb, resnet_s
 
 __version__ = "0.4.0"
@@ -24,7 +25,8 @@ _HOME = {
     "interventions": "abn.interpret.interventions",
     "DynamicModulatedConv2d": "abn.models.layers",
     "DynamicMultiBiasLinear": "abn.models.layers",
-    "Modulation": "abn.models.layers",
+    "BankModulation": "abn.models.modulation",
+    "Modulation": "abn.models.modulation",
     "resnet_dmb": "abn.models.resnet",
     "resnet_s": "abn.models.resnet",
 }

@@ -32,13 +32,13 @@ class Tiny(nn.Module):
         self.eval()
 
     def blocks(self):
-        yield "only", self.block
+        yield "only", self.block.channels
 
     def stem(self, images):
         return images
 
-    def require_blocks(self, named):
-        assert named is None or named <= {"only"}
+    def named_blocks(self):
+        yield "only", self.block
 
     def forward(self, images, hook=None):
         self.passes += 1

@@ -91,8 +91,7 @@ def open_network(
 def _require_blocks(reference: Reference, model: ResNet) -> None:
     modulates = model.num_biases is not None
     expected = {
-        name: (block.channels, block.channels if modulates else None, block.num_biases)
-        for name, block in model.blocks()
+        name: (channels, channels if modulates else None, model.num_biases) for name, channels in model.blocks()
     }
     found = {
         name: (len(block.response_mean), *(part and len(part.mean) for part in (block.factors, block.gates)))

@@ -18,8 +18,8 @@ from abn.common.data import normalise
 from abn.interpret.inspection import inspect
 from abn.interpret.interventions import compose, frozen, gates, neutral, other_images, uniform_gates, without_bank
 from abn.interpret.recalibration import reestimated
-from abn.models.layers import Modulation, joined
-from abn.models.resnet import Hook, ResNet
+from abn.models.modulation import Hook, Modulation, joined
+from abn.models.resnet import ResNet
 
 Recorded = Mapping[str, Modulation]
 """By block name, of all N test images, on the CPU."""
@@ -122,8 +122,7 @@ def record(model: ResNet, images: Images, batch: int, bar: tqdm) -> tuple[dict[s
         seen = inspect(model, pictures)
         answers.append((seen.logits.argmax(dim=1).cpu() == labels.cpu()).numpy())
         for name, m in seen.modulations.items():
-            terms = (m.factors, m.response, m.linear_term, m.gate_weights, m.bias_bank)
-            parts.setdefault(name, []).append(Modulation(*(term.detach().cpu() for term in terms)))
+            parts.setdefault(name, []).append(m.to("cpu"))
         bar.update(len(pictures))
     return {name: joined(of_block) for name, of_block in parts.items()}, np.concatenate(answers)
 

@@ -15,7 +15,7 @@ from abn.experiment.audit_report import answers
 from abn.experiment.audit_statistics import leads, paired_difference, variance_split
 from abn.experiment.audit_store import Store
 from abn.experiment.bank_use import use_of_bank
-from abn.models.layers import Modulation
+from abn.models.modulation import BankModulation
 from abn.models.resnet import ResNet
 
 
@@ -99,7 +99,7 @@ def _correct(
     return found
 
 
-def _block(name: str, m: Modulation, test: Images) -> dict[str, Any]:
+def _block(name: str, m: BankModulation, test: Images) -> dict[str, Any]:
     """What one block's modulation does, as the results have it.
 
     "between_class", "within_class" and "relative_sd" are means over the channels, "sd" is the root of the first two's

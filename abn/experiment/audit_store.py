@@ -7,7 +7,6 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ import torch
 from tqdm import tqdm
 
 from abn.common.files import replace_file
-from abn.models.layers import Modulation
+from abn.models.modulation import BankModulation
 
 SETTINGS_FILE, HISTORY_FILE, RECORDED_FILE = "settings.json", "history.json", "recorded.npz"
-TERMS = tuple(field.name for field in fields(Modulation))
 
 
 class Store:
@@ -67,18 +65,21 @@ class Store:
         """Keep (N,) bool under a name."""
         self._write(f"{name}.npz", {"correct": correct})
 
-    def recorded(self) -> dict[str, Modulation] | None:
+    def recorded(self) -> dict[str, BankModulation] | None:
         """The modulations that were kept, by block in the order of computation, or None."""
         kept = self._read(RECORDED_FILE)
         if kept is None:
             return None
-        blocks = dict.fromkeys(key.rpartition("/")[0] for key in kept)
-        return {name: Modulation(*(torch.from_numpy(kept[f"{name}/{term}"]) for term in TERMS)) for name in blocks}
+        blocks: dict[str, dict[str, torch.Tensor]] = {}
+        for key, values in kept.items():
+            name, _, term = key.rpartition("/")
+            blocks.setdefault(name, {})[term] = torch.from_numpy(values)
+        return {name: BankModulation(**terms) for name, terms in blocks.items()}
 
-    def keep_recorded(self, recorded: Mapping[str, Modulation]) -> None:
-        """Keep modulations that have all their parts."""
-        arrays = {f"{name}/{term}": getattr(m, term).numpy() for name, m in recorded.items() for term in TERMS}
-        self._write(RECORDED_FILE, arrays)
+    def keep_recorded(self, recorded: Mapping[str, BankModulation]) -> None:
+        """Keep modulations that are on the CPU."""
+        terms = ((name, *term) for name, m in recorded.items() for term in m.tensors.items())
+        self._write(RECORDED_FILE, {f"{name}/{term}": values.numpy() for name, term, values in terms})
 
     def remove(self) -> None:
         """The audit is done: nothing of it is needed any more."""

@@ -13,13 +13,13 @@ from abn.experiment.audit_report import IDLE, gates_do
 from abn.experiment.audit_statistics import bank_share, bank_variation, choice, entropy
 from abn.experiment.numbers import percentages
 from abn.experiment.runs import ARM_LABELS, BANK_FIELDS, RunLog
-from abn.models.layers import Modulation
+from abn.models.modulation import BankModulation
 from abn.models.resnet import ResNet
 
 DIGITS = 6
 
 
-def use_of_bank(m: Modulation) -> dict[str, float]:
+def use_of_bank(m: BankModulation) -> dict[str, float]:
     """Of one block, entropy of the gates, the bank's share of the pre-activation, and its share of what varies."""
     gates, linear_term = m.gate_weights.numpy(), m.linear_term.numpy()
     bias_term = gates.astype(float) @ m.bias_bank.numpy().T.astype(float)

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from abn.common.memory import in_parts_that_fit
 from abn.interpret.interventions import compose
-from abn.models.layers import Modulation, joined
-from abn.models.resnet import Hook, ResNet
+from abn.models.modulation import Hook, Modulated, Modulation, joined
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Inspection:
     Attributes:
         logits: (N, num_classes).
         modulations: by block name, in the order of computation; what was in force, so after any
-            intervention.
+            intervention. Detached: none is tied to a graph or to the network's parameters.
     """
 
     logits: Tensor
@@ -33,7 +32,7 @@ class Inspection:
 
 
 def recorder(modulations: dict[str, Modulation]) -> Hook:
-    """A hook that keeps what it is shown in `modulations`, and changes nothing."""
+    """A hook that keeps what it is shown in `modulations`, in the graph of the pass, and changes nothing."""
 
     def record(block: str, modulation: Modulation) -> Modulation:
         modulations[block] = modulation
@@ -43,14 +42,16 @@ def recorder(modulations: dict[str, Modulation]) -> Hook:
 
 
 def require_evaluation_mode(model: torch.nn.Module) -> None:
-    """Raise ValueError for a network in training mode: looking at it would change its statistics."""
-    if model.training:
-        raise ValueError("the network is in training mode, where a pass changes it; call model.eval() first")
+    """Raise ValueError for a network any part of which is in training mode: looking at it would change it."""
+    training = [name for name, module in model.named_modules() if module.training]
+    if training:
+        what = "the network" if training[0] == "" else f"the network's {training[0]}"
+        raise ValueError(f"{what} is in training mode, where a pass changes it; call model.eval() first")
 
 
 @torch.no_grad()
-def inspect(model: ResNet, images: Tensor, hook: Hook | None = None) -> Inspection:
-    """Run a network once and keep each block's modulation.
+def inspect(model: Modulated, images: Tensor, hook: Hook | None = None) -> Inspection:
+    """Run a network once and keep each block's modulation, in the network's own precision whatever autocast says.
 
     Args:
         model: in eval mode; left as it is.
@@ -67,8 +68,9 @@ def inspect(model: ResNet, images: Tensor, hook: Hook | None = None) -> Inspecti
     def run(start: int, size: int) -> Inspection:
         modulations: dict[str, Modulation] = {}
         record = recorder(modulations)
-        logits = model(images[start : start + size], record if hook is None else compose(hook, record))
-        return Inspection(logits, modulations)
+        with torch.autocast(images.device.type, enabled=False):
+            logits = model(images[start : start + size], record if hook is None else compose(hook, record))
+        return Inspection(logits.detach(), {name: m.detached() for name, m in modulations.items()})
 
     count = len(images)
     if count == 0:

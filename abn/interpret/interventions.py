@@ -13,13 +13,12 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from abn.models.layers import Modulation
-from abn.models.resnet import Hook
+from abn.models.modulation import BankModulation, Hook, Modulation
 
 SUM_TOLERANCE = 1e-4  # float32 weights of a softmax, rounded to a few digits by a person or a slider
 
@@ -43,12 +42,16 @@ class Intervention:
 
 
 def neutral(blocks: Collection[str] | None = None) -> Hook:
-    """Identity ablation: factors 1, so the same network with plain convolutions.
+    """Identity ablation: neutral factors (1 in a `ResNet`), so the same network with plain convolutions.
 
     Args:
         blocks: names such as "layer2.0"; None for all.
     """
-    return Intervention(lambda _, m: m.with_factors(torch.ones_like(m.factors)), _names(blocks))
+
+    def change(_: str, m: Modulation) -> Modulation:
+        return replace(m, **{part: torch.full_like(getattr(m, part), value) for part, value in m.in_force.items()})
+
+    return Intervention(change, _names(blocks))
 
 
 def frozen(modulations: Mapping[str, Modulation], blocks: Collection[str] | None = None) -> Hook:
@@ -57,7 +60,7 @@ def frozen(modulations: Mapping[str, Modulation], blocks: Collection[str] | None
     With the mean factors of many images it is mean ablation, as in `abn.experiment.audit_conditions`.
 
     Args:
-        modulations: by block name, as in `Inspection.modulations`; factors (N, C), or (1, C) of one
+        modulations: by block name, as in `Inspection.modulations`; factors (N, …, C), or (1, …, C) of one
             picture for every image of a batch.
         blocks: those to freeze; None for all in `modulations`.
 
@@ -70,18 +73,29 @@ def frozen(modulations: Mapping[str, Modulation], blocks: Collection[str] | None
     if missing:
         raise ValueError(f"no recorded modulation for {_list(missing)}; there is one for {_list(modulations)}")
     for block in chosen:
-        _require_finite(modulations[block].factors, f"the recorded factors of {block}")
+        for part in modulations[block].in_force:
+            _require_finite(getattr(modulations[block], part), f"the recorded {part} of {block}")
 
     def change(block: str, m: Modulation) -> Modulation:
-        recorded = modulations[block].factors
-        n, c = m.factors.shape
-        if recorded.shape not in {(n, c), (1, c)}:
-            raise ValueError(
-                f"the recorded factors of {block} have shape {tuple(recorded.shape)}; expected ({n}, {c}) or (1, {c})"
-            )
-        return m.with_factors(recorded.to(m.factors).expand(n, c))
+        return replace(
+            m, **{part: _recorded(modulations[block], part, block, getattr(m, part)) for part in m.in_force}
+        )
 
     return Intervention(change, chosen)
+
+
+def _recorded(modulation: Modulation, part: str, block: str, own: Tensor) -> Tensor:
+    """A recorded tensor in the place of `own`, which says shape, precision and device."""
+    recorded = getattr(modulation, part, None)
+    if recorded is None:
+        raise ValueError(f"the modulation recorded of {block} has no {part}")
+    one = torch.Size((1, *own.shape[1:]))
+    if recorded.shape not in {own.shape, one}:
+        raise ValueError(
+            f"the recorded {part} of {block} have shape {tuple(recorded.shape)}; "
+            f"expected {tuple(own.shape)} or {tuple(one)}"
+        )
+    return recorded.to(own).expand(own.shape)
 
 
 def other_images(count: int, seed: int) -> Tensor:
@@ -116,22 +130,28 @@ def shuffled(seed: int, blocks: Collection[str] | None = None) -> Hook:
         # A block's own cycle, whatever the order or number of blocks: CRC, since hash() is salted
         # and torch's generator looks at 32 bits of its seed.
         donors = other_images(len(m.factors), zlib.crc32(f"{seed} {block}".encode()))
-        return m.with_factors(m.factors[donors.to(m.factors.device)])
+        donors = donors.to(m.factors.device)
+        return replace(m, **{part: getattr(m, part)[donors] for part in m.in_force})
 
     return Intervention(change, _names(blocks))
 
 
 def scaled(strength: float, blocks: Collection[str] | None = None) -> Hook:
-    """Factors ``1 + s·tanh(m)``: 0 removes the modulation, 1 leaves it, more exaggerates it.
+    """Factors ``1 + s (f - 1)``: 0 removes the modulation, 1 leaves it, more exaggerates it.
+
+    Where another factor than 1 is neutral, that one stands in the place of both ones.
 
     Args:
         strength: ``s``, any finite number.
     """
     _require_number(strength, "strength")
-    # lerp, because 1 + 1·(f - 1) can differ from f in the last bit and lerp's end point cannot.
-    return Intervention(
-        lambda _, m: m.with_factors(torch.ones_like(m.factors).lerp(m.factors, strength)), _names(blocks)
-    )
+
+    def change(_: str, m: Modulation) -> Modulation:
+        # lerp, because 1 + 1·(f - 1) can differ from f in the last bit and lerp's end point cannot.
+        parts = ((part, getattr(m, part), value) for part, value in m.in_force.items())
+        return replace(m, **{part: torch.full_like(own, value).lerp(own, strength) for part, own, value in parts})
+
+    return Intervention(change, _names(blocks))
 
 
 def gates(block: str, weights: Tensor | Sequence[float]) -> Hook:
@@ -206,7 +226,7 @@ def without_bank(blocks: Collection[str] | None = None) -> Hook:
 
 
 def channel(block: str, index: int, factor: float) -> Hook:
-    """Another factor in one channel, for every image.
+    """Another factor in one channel, for every image (and position or path, where the factors have those).
 
     Args:
         block: such as "layer2.0".
@@ -217,11 +237,11 @@ def channel(block: str, index: int, factor: float) -> Hook:
     _require_whole(index, "channel")
 
     def change(name: str, m: Modulation) -> Modulation:
-        channels = m.factors.shape[1]
+        channels = m.factors.shape[-1]
         if not 0 <= index < channels:
             raise ValueError(f"{name} has no channel {index}; it has channels 0 to {channels - 1}")
         factors = m.factors.clone()
-        factors[:, index] = factor
+        factors[..., index] = factor
         return m.with_factors(factors)
 
     return Intervention(change, frozenset({block}))
@@ -251,8 +271,8 @@ def _regated(weights: Callable[[Tensor], Tensor], blocks: Collection[str] | None
     """The same equation with the gate weights that `weights` makes of a block's own (N, K)."""
 
     def change(name: str, m: Modulation) -> Modulation:
-        if not m.has_parts:
-            raise ValueError(f"{name} is static: it has no gates to change")
+        if not isinstance(m, BankModulation):
+            raise ValueError(f"{name} has no bank of biases, so no gates to change")
         return m.with_gates(weights(m.gate_weights))
 
     return Intervention(change, _names(blocks))

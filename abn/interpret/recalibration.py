@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from abn.interpret.inspection import require_evaluation_mode
-from abn.models.resnet import BasicBlock, Hook, ResNet
+from abn.models.modulation import Hook, require_blocks
+from abn.models.resnet import BasicBlock, ResNet
 
 MOST_CACHED = 3 * 2**30
 """Bytes of activations kept between two blocks: some 6,000 images of 32 × 32. Those of further images are computed
@@ -53,9 +54,9 @@ def reestimated(
     if not held:
         raise ValueError("there is no image to estimate bn2's statistics on; give one at least")
     for batch in held:
-        model.require_blocks(getattr(batch.hook, "blocks", None))
+        require_blocks(batch.hook, dict(model.blocks()))
     adapted = copy.deepcopy(model)
-    blocks = list(adapted.blocks())
+    blocks = list(adapted.named_blocks())
     for index, (name, block) in enumerate(blocks):
         pooled, room = _Pooled(), most_cached
         for batch in held:

@@ -1,4 +1,4 @@
-"""Dynamic multi-bias modulation: the equation, the layer, and what a pass shows of it.
+"""Dynamic multi-bias modulation: the equation, and the layer.
 
 The mechanism of "Beyond Static Bias" (Z. M. Tahir). With ``x`` the input of a convolution and
 ``c = mean_{h,w} x``:
@@ -14,101 +14,12 @@ The mechanism of "Beyond Static Bias" (Z. M. Tahir). With ``x`` the input of a c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Modulation:
-    """How one block's channels are rescaled, for every image of a batch.
-
-    Attributes:
-        factors: (N, C) in force, float32 also under autocast.
-        response: (N, C) mean over the pixels of the second convolution's output, before the factors.
-        linear_term: (N, C) ``W c``, or None where the block computes no such part.
-        gate_weights: (N, K) ``α``, rows that sum to 1 as the network computes them.
-        bias_bank: (C, K) ``B``, the same for every image.
-    """
-
-    factors: Tensor
-    response: Tensor
-    linear_term: Tensor | None = None
-    gate_weights: Tensor | None = None
-    bias_bank: Tensor | None = None
-
-    @property
-    def has_parts(self) -> bool:
-        """Whether the factors come from a linear term and gated biases; False for a static block."""
-        return self.linear_term is not None
-
-    @property
-    def bias_terms(self) -> Tensor:
-        """(N, C, K) signed parts ``α_k B_ik`` of every channel's pre-activation."""
-        self._require_parts()
-        return self.gate_weights[:, None, :] * self.bias_bank
-
-    @property
-    def preactivation(self) -> Tensor:
-        """(N, C) ``m = W c + B α``, of the parts held here (a hook may have replaced the factors)."""
-        self._require_parts()
-        return preactivation(self.linear_term, self.gate_weights, self.bias_bank)
-
-    def with_factors(self, factors: Tensor) -> Modulation:
-        """The same modulation with other factors in force; the parts stay as they were computed."""
-        return replace(self, factors=factors)
-
-    def with_gates(self, gate_weights: Tensor) -> Modulation:
-        """The same equation with other gate weights.
-
-        Args:
-            gate_weights: (N, K), or (1, K) for every image. ``α_k = 0`` removes bias vector k.
-
-        Raises:
-            ValueError: for a block without gates, or weights of another shape.
-        """
-        self._require_parts()
-        num_images, num_biases = self.gate_weights.shape
-        if gate_weights.shape not in {(num_images, num_biases), (1, num_biases)}:
-            raise ValueError(
-                f"gate weights have shape {tuple(gate_weights.shape)}; "
-                f"this block takes ({num_images}, {num_biases}) or (1, {num_biases})"
-            )
-        gate_weights = gate_weights.to(self.gate_weights).expand(num_images, num_biases)
-        m = preactivation(self.linear_term, gate_weights, self.bias_bank)
-        return replace(self, gate_weights=gate_weights, factors=factors_of(m))
-
-    def _require_parts(self) -> None:
-        if not self.has_parts:
-            raise ValueError(
-                "this block is static: it has no linear term, gate weights or bias bank; ask `has_parts` first"
-            )
-
-
-def joined(parts: Sequence[Modulation]) -> Modulation:
-    """The modulations of one block for the parts of a batch, as one of the whole batch."""
-    first = parts[0]
-    return Modulation(
-        torch.cat([part.factors for part in parts]),
-        torch.cat([part.response for part in parts]),
-        torch.cat([part.linear_term for part in parts]) if first.has_parts else None,
-        torch.cat([part.gate_weights for part in parts]) if first.has_parts else None,
-        first.bias_bank,
-    )
-
-
-def preactivation(linear_term: Tensor, gate_weights: Tensor, bias_bank: Tensor) -> Tensor:
-    """``m = W c + B α``: (N, C) and (N, K) and (C, K) → (N, C), never in bfloat16 by autocast."""
-    with torch.autocast(linear_term.device.type, enabled=False):
-        return torch.addmm(linear_term, gate_weights, bias_bank.t())
-
-
-def factors_of(m: Tensor) -> Tensor:
-    """``f = 1 + tanh(m)``: the factors, in (0, 2), same shape as `m`."""
-    return 1 + torch.tanh(m)
+from abn.models.modulation import BankModulation, factors_of, preactivation
 
 
 def require_positive(**sizes: int) -> None:
@@ -219,12 +130,9 @@ class DynamicModulatedConv2d(nn.Module):
         """(N, C_in, H, W) → (N, C_out) factors in (0, 2), float32 also under autocast."""
         return factors_of(preactivation(*self.parts(x), self.gate_dmb.biases))
 
-    def modulation(self, x: Tensor, response: Tensor) -> Modulation:
+    def modulation(self, x: Tensor, response: Tensor) -> BankModulation:
         """The factors and their parts, for a hook; `response` (N, C_out) is the caller's to measure."""
-        linear_term, gate_weights = self.parts(x)
-        bank = self.gate_dmb.biases
-        factors = factors_of(preactivation(linear_term, gate_weights, bank))
-        return Modulation(factors, response, linear_term, gate_weights, bank)
+        return BankModulation.of(response, *self.parts(x), self.gate_dmb.biases)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) → (N, C_out, H', W')."""

@@ -14,10 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from abn.models.layers import DynamicModulatedConv2d, Modulation, require_positive
-
-Hook = Callable[[str, Modulation], Modulation]
-"""Shown ("layer2.0", the modulation as computed); answers with the one to use."""
+from abn.models.layers import DynamicModulatedConv2d, require_positive
+from abn.models.modulation import Hook, Modulation, StaticModulation, ask, require_blocks
 
 
 class BasicBlock(nn.Module):
@@ -57,8 +55,8 @@ class BasicBlock(nn.Module):
         return None
 
     def modulation(self, h: Tensor, response: Tensor) -> Modulation:
-        """What a hook is shown: a static block answers with factors 1 and no parts."""
-        return Modulation(torch.ones_like(response), response)
+        """What a hook is shown, for input `h` and mean output `response` (N, C) of the second convolution."""
+        return StaticModulation.of(response)
 
     def forward(self, x: Tensor, name: str = "", hook: Hook | None = None) -> Tensor:
         """(N, C_in, H, W) → (N, C, H / stride, W / stride)."""
@@ -69,7 +67,7 @@ class BasicBlock(nn.Module):
         else:
             precision = torch.promote_types(z.dtype, torch.float32)
             shown = self.modulation(h, z.mean(dim=(2, 3), dtype=precision))
-            factors = _answer(hook, name, shown)
+            factors = ask(hook, name, shown).factors
         return self.finish(z, factors, self.shortcut(x))
 
     def finish(self, z: Tensor, factors: Tensor | None, shortcut: Tensor) -> Tensor:
@@ -111,23 +109,10 @@ class DMBBlock(BasicBlock):
         return self.conv2_dmb.modulation(h, response)
 
 
-def _answer(hook: Hook, name: str, shown: Modulation) -> Tensor:
-    """Ask the hook, and refuse an answer the block cannot use."""
-    answer = hook(name, shown)
-    if not isinstance(answer, Modulation):
-        raise TypeError(f"the hook answered {type(answer).__name__} for {name}; expected a Modulation")
-    if answer.factors.shape != shown.factors.shape:
-        raise ValueError(
-            f"the hook answered factors of shape {tuple(answer.factors.shape)} for {name}; "
-            f"expected {tuple(shown.factors.shape)}"
-        )
-    return answer.factors
-
-
 class ResNet(nn.Module):
     """A list of named blocks between a stem and a head.
 
-    A caller may walk `blocks()` itself, to start or stop in the middle.
+    A caller may walk `named_blocks()` itself, to start or stop in the middle.
     """
 
     def __init__(
@@ -158,9 +143,14 @@ class ResNet(nn.Module):
     @property
     def num_biases(self) -> int | None:
         """K of the bias banks, or None for a network without any."""
-        return next(block.num_biases for _, block in self.blocks())
+        return next(block.num_biases for _, block in self.named_blocks())
 
-    def blocks(self) -> Iterator[tuple[str, BasicBlock]]:
+    def blocks(self) -> Iterator[tuple[str, int]]:
+        """("layer1.0", 64) …: name and number of channels, in the order of computation."""
+        for name, block in self.named_blocks():
+            yield name, block.channels
+
+    def named_blocks(self) -> Iterator[tuple[str, BasicBlock]]:
         """("layer1.0", block) … in the order of computation."""
         for stage_name in self.stages():
             for index, block in enumerate(getattr(self, stage_name)):
@@ -189,18 +179,11 @@ class ResNet(nn.Module):
             ValueError: for a hook that names blocks (`hook.blocks`) this network does not have.
         """
         if hook is not None:
-            self.require_blocks(getattr(hook, "blocks", None))
+            require_blocks(hook, dict(self.blocks()))
         x = self.stem(images)
-        for name, block in self.blocks():
+        for name, block in self.named_blocks():
             x = block(x, name, hook)
         return self.head(x)
-
-    def require_blocks(self, named: frozenset[str] | None) -> None:
-        """Raise ValueError, with what there is, for names that are not this network's blocks; None is all."""
-        there = [name for name, _ in self.blocks()]
-        unknown = sorted(set(named or ()) - set(there))
-        if unknown:
-            raise ValueError(f"this network has no block {', '.join(unknown)}; it has {', '.join(there)}")
 
 
 def resnet_s(num_classes: int = 10) -> ResNet:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
-from abn.models.layers import DynamicMultiBiasLinear, Modulation
+from abn.models.layers import DynamicMultiBiasLinear
+from abn.models.modulation import Modulation
 from abn.models.resnet import BasicBlock, DMBBlock, ResNet
 
 SQUEEZE_CHANNELS = {64: 36, 128: 68, 256: 132}
@@ -88,17 +89,22 @@ class SEBlock(BasicBlock):
         self.excitation = SqueezeExcitation(channels, SQUEEZE_CHANNELS[channels])
 
     def factors(self, h: Tensor, z: Tensor) -> Tensor:
-        return self.factors_of_response(z.mean(dim=(2, 3), dtype=torch.promote_types(z.dtype, torch.float32)))
+        response = z.mean(dim=(2, 3), dtype=torch.promote_types(z.dtype, torch.float32))
+        return self.excitation.scale_activation(self.preactivation(response))
 
     def modulation(self, h: Tensor, response: Tensor) -> Modulation:
-        return Modulation(self.factors_of_response(response), response)
+        m = self.preactivation(response)
+        return Modulation(self.excitation.scale_activation(m), response, m)
 
-    def factors_of_response(self, response: Tensor) -> Tensor:
-        """(N, C) mean outputs of the second convolution → (N, C) factors in (0, 1), never in bfloat16 by autocast."""
+    def preactivation(self, response: Tensor) -> Tensor:
+        """(N, C) mean outputs of the second convolution → (N, C) of whose sigmoid the factors are, in (0, 1).
+
+        Never in bfloat16 by autocast.
+        """
         squeeze = self.excitation
         with torch.autocast(response.device.type, enabled=False):
             hidden = squeeze.activation(squeeze.fc1(response[:, :, None, None]))
-            return squeeze.scale_activation(squeeze.fc2(hidden)).flatten(1)
+            return squeeze.fc2(hidden).flatten(1)
 
 
 class BankOnlyBlock(DMBBlock):

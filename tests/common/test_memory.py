@@ -15,7 +15,7 @@ from abn.common.memory import DeviceMemoryError, in_parts_that_fit
 from abn.interpret import interventions
 from abn.interpret.attribution.attribute import METHODS, attribute
 from abn.interpret.inspection import inspect
-from abn.ui.edge import told
+from abn.ui.edge import as_gradio_error
 from tests.conftest import awake
 
 CPU = torch.device("cpu")
@@ -178,7 +178,7 @@ def test_a_visitor_reads_a_sentence_when_nothing_fits(inspector, pictures, monke
         monkeypatch.setattr(network.model, "stem", stem)
     arguments = {"inspect": (), "attribute": ("ship", None, "integrated_gradients", {"steps": 4})}[ask]
     with pytest.raises(gr.Error) as caught:
-        told(getattr(Inspector, ask))(inspector, pictures[0], *arguments)
+        as_gradio_error(getattr(Inspector, ask))(inspector, pictures[0], *arguments)
     assert "memory of cpu is full, even for one image at a time; try again" in caught.value.message
     assert "4711" not in caught.value.message
 

@@ -24,7 +24,7 @@ from abn.experiment.audit_statistics import (
 from abn.experiment.audit_store import Store
 from abn.interpret.inspection import inspect
 from abn.interpret.interventions import other_images
-from abn.models.layers import Modulation
+from abn.models.modulation import BankModulation
 from abn.ui.tabs.results_words import audited
 from tests.tiny import Tiny, tiny_pictures
 
@@ -98,8 +98,7 @@ def test_an_interval_stays_within_what_a_difference_can_be():
 
 def _modulation(linear_term, gate_weights, bank):
     linear_term, gate_weights, bank = map(torch.tensor, (linear_term, gate_weights, bank))
-    factors = 1 + torch.tanh(linear_term + gate_weights @ bank.T)
-    return Modulation(factors, torch.zeros_like(factors), linear_term, gate_weights, bank)
+    return BankModulation.of(torch.zeros_like(linear_term), linear_term, gate_weights, bank)
 
 
 def test_every_condition_holds_what_it_says():

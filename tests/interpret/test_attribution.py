@@ -216,7 +216,7 @@ def test_integrated_gradients_add_up_to_the_difference_of_the_logits(model, imag
 @pytest.mark.parametrize("target", [3, (3, 5)])
 def test_grad_cam_by_hand(model, images, stage, target):
     x, activations = model.stem(images), None
-    for name, block in model.blocks():
+    for name, block in model.named_blocks():
         x = block(x, name)
         if name == f"{stage}.1":
             activations = x
@@ -241,7 +241,7 @@ def test_grad_cam_before_the_head_is_the_class_activation_map():
     network = awake(resnet_s(num_classes=4))
     images = randn(1, 3, 16, 16, seed=6)
     x = network.stem(images)
-    for _, block in network.blocks():
+    for _, block in network.named_blocks():
         x = block(x)
     weights = network.linear.weight[2].view(1, 256, 1, 1) / 16
     expected = (weights * x).sum(dim=1, keepdim=True).detach()
@@ -271,7 +271,7 @@ def test_a_map_lies_where_the_network_looked():
     network = awake(resnet_s())
     leaf = randn(1, 3, 32, 32, seed=3).requires_grad_()
     x = network.stem(leaf)
-    for name, block in network.blocks():
+    for name, block in network.named_blocks():
         x = block(x)
         if name == "layer2.1":
             break

@@ -4,7 +4,7 @@ from torch import nn
 
 from abn.interpret import interventions
 from abn.interpret.inspection import inspect
-from abn.models.layers import Modulation
+from abn.models.modulation import Modulation
 from abn.models.resnet import BasicBlock, ResNet, resnet_s
 from tests.conftest import awake
 
@@ -193,10 +193,55 @@ def test_frozen_refuses_another_batch_and_nan(model, images, plain):
 
 
 def test_gates_of_a_static_block_are_refused(images):
-    with pytest.raises(ValueError, match=r"layer1\.0 is static: it has no gates"):
+    with pytest.raises(ValueError, match=r"layer1\.0 has no bank of biases, so no gates to change"):
         inspect(resnet_s().eval(), images, interventions.gates("layer1.0", [1, 0, 0, 0]))
 
 
 def test_inspection_refuses_a_network_in_training_mode(images):
     with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
         inspect(resnet_s(), images)
+
+
+@pytest.mark.parametrize("part", ["layer2.1.bn2", "layer1.0.bn1", "linear"])
+def test_inspection_refuses_a_network_of_which_one_part_is_in_training_mode(images, part):
+    model = resnet_s().eval()
+    module = model.get_submodule(part).train()
+    with pytest.raises(ValueError, match=f"the network's {part} is in training mode, .*; call model.eval"):
+        inspect(model, images)
+    module.eval()
+    inspect(model, images)
+
+
+def test_a_callers_autocast_does_not_alter_an_inspection(model, images, plain):
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = inspect(model, images)
+    assert torch.equal(seen.logits, plain.logits)
+    for name, m in seen.modulations.items():
+        assert torch.equal(m.factors, plain.modulations[name].factors)
+
+
+def test_what_was_recorded_does_not_change_with_the_network_and_converts_to_numpy(images):
+    model = awake("resnet-dmb")
+    seen = inspect(model, images).modulations
+    copies = {name: {term: values.clone() for term, values in m.tensors.items()} for name, m in seen.items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(3)
+    for name, m in seen.items():
+        assert set(m.tensors) == {
+            "factors", "response", "preactivation", "linear_term", "gate_weights", "bias_bank",
+        }  # fmt: skip
+        for term, values in m.tensors.items():
+            assert (values.numpy() == copies[name][term].numpy()).all()
+
+
+def test_what_a_hook_answers_is_recorded_outside_its_graph(model, images):
+    weight = torch.tensor(0.5, requires_grad=True)
+
+    def hook(_, m):
+        with torch.enable_grad():
+            return m.with_factors(m.factors * weight)
+
+    seen = inspect(model, images, hook)
+    assert not seen.logits.requires_grad
+    assert not any(values.requires_grad for m in seen.modulations.values() for values in m.tensors.values())

@@ -36,17 +36,17 @@ def in_batches(images, size, hook=None):
 
 
 def statistics(model):
-    return {name: (block.bn2.running_mean, block.bn2.running_var) for name, block in model.blocks()}
+    return {name: (block.bn2.running_mean, block.bn2.running_var) for name, block in model.named_blocks()}
 
 
 def directly(model, images, hook=None):
     """What every bn2 is given by all images at once, block after block, by the equations alone."""
     x, found = model.stem(images), {}
-    for name, block in model.blocks():
+    for name, block in model.named_blocks():
         h = torch.relu(block.bn1(block.conv1(x)))
         z = block.convolve(h)
-        response = z.mean(dim=(2, 3))
-        factors = block.factors(h, z) if hook is None else hook(name, block.modulation(h, response)).factors
+        shown = block.modulation(h, z.mean(dim=(2, 3)))
+        factors = block.factors(h, z) if hook is None else hook(name, shown).factors
         scaled = z if factors is None else z * factors[:, :, None, None]
         mean, var = scaled.mean(dim=(0, 2, 3)), scaled.var(dim=(0, 2, 3))
         found[name] = (mean.detach(), var.detach())

@@ -16,7 +16,7 @@ from abn.common.data import CLASS_NAMES
 from abn.interpret.reference.file import REFERENCE_FILE, ReferenceFileError, load_reference, save_reference
 from abn.interpret.reference.measure import compute_reference
 from abn.interpret.reference.statistics import QUANTILES, Statistics
-from abn.models.layers import Modulation
+from abn.models.modulation import BankModulation, StaticModulation
 from abn.models.resnet import resnet_dmb, resnet_s
 
 SHA = "0123456789abcdef" * 4
@@ -36,8 +36,8 @@ class _Stub(nn.Module):
     def forward(self, images, hook=None):
         v = images.mean(dim=(2, 3)).round(decimals=3)
         gates = torch.stack([v[:, 0] / 100, 1 - v[:, 0] / 100], dim=1)
-        hook("a", Modulation(v, -v, v, gates, torch.zeros(3, 2)))
-        hook("b", Modulation(torch.ones(len(v), 2), v[:, :2] * 2))
+        hook("a", BankModulation(v, -v, v, linear_term=v, gate_weights=gates, bias_bank=torch.zeros(3, 2)))
+        hook("b", StaticModulation.of(v[:, :2] * 2))
         return v
 
 
@@ -95,8 +95,9 @@ class _Constant(_Stub):
 
     def forward(self, images, hook=None):
         ones, gates = torch.ones(len(images), 2), torch.full((len(images), 4), 0.25)
-        hook("modulated", Modulation(ones, ones, 0 * ones, gates, torch.zeros(2, 4)))
-        hook("static", Modulation(ones, ones))
+        hook("modulated", BankModulation.of(ones, 0 * ones, gates, torch.zeros(2, 4)))
+        hook("static", StaticModulation.of(ones))
+        return images.mean(dim=(2, 3))
 
 
 def test_a_block_is_static_by_its_kind_and_not_by_its_factors():
@@ -190,15 +191,15 @@ def test_both_networks_are_measured_alike_whatever_the_batch_size(build):
         compute_reference(model, pixels, labels, size, class_names=("x", "y"), weights_sha256=SHA) for size in (5, 2)
     )
     assert list(one.blocks) == [name for name, _ in model.blocks()]
-    for name, block in model.blocks():
+    for name, channels in model.blocks():
         seen = one.blocks[name]
-        assert seen.response_mean.shape == seen.response_sd.shape == (block.channels,)
+        assert seen.response_mean.shape == seen.response_sd.shape == (channels,)
         np.testing.assert_allclose(seen.response_mean, other.blocks[name].response_mean, atol=1e-5)
         if model.num_biases is None:
             assert seen.factors is None
             assert seen.gates is None
         else:
-            assert seen.factors.class_quantiles.shape == (2, 101, block.channels)
+            assert seen.factors.class_quantiles.shape == (2, 101, channels)
             assert seen.gates.quantiles.shape == (101, 4)
             np.testing.assert_allclose(seen.factors.mean, other.blocks[name].factors.mean, atol=1e-5)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

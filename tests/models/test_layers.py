@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from abn.models.layers import DynamicModulatedConv2d, DynamicMultiBiasLinear, Modulation, factors_of, preactivation
+from abn.models.layers import DynamicModulatedConv2d, DynamicMultiBiasLinear
+from abn.models.modulation import BankModulation, factors_of
 
 LN3 = math.log(3)
 
@@ -120,7 +121,7 @@ def test_a_modulation_shows_the_factors_and_every_part():
     layer = hand_set_convolution()
     response = torch.tensor([[2.0, 1.0]])
     seen = layer.modulation(PICTURE, response)
-    assert seen.has_parts
+    assert isinstance(seen, BankModulation) and seen.neutral == 1
     assert seen.response is response
     assert torch.equal(seen.factors, layer.factors(PICTURE))
     assert torch.equal(seen.linear_term, LINEAR[:1])
@@ -179,83 +180,6 @@ def test_double_precision_is_kept():
     x = torch.randn(1, 2, 4, 4, dtype=torch.float64)
     assert layer.factors(x).dtype == torch.float64
     assert layer(x).dtype == torch.float64
-
-
-@pytest.fixture
-def modulation():
-    """Two images, two channels, K = 2; every number a short binary fraction, so sums are exact."""
-    gates, bank = torch.tensor([[0.75, 0.25], [0.5, 0.5]]), torch.tensor([[4.0, 8.0], [-2.0, 0.5]])
-    linear = torch.tensor([[0.5, -1.0], [1.0, 2.0]])
-    factors = factors_of(preactivation(linear, gates, bank))
-    return Modulation(factors, torch.zeros(2, 2), linear, gates, bank)
-
-
-def test_preactivation_splits_exactly_into_signed_parts(modulation):
-    expected = torch.tensor([[[3.0, 2.0], [-1.5, 0.125]], [[2.0, 4.0], [-1.0, 0.25]]])  # (N, C, K)
-    assert torch.equal(modulation.bias_terms, expected)
-    total = modulation.linear_term + modulation.bias_terms.sum(dim=2)
-    assert torch.equal(total, torch.tensor([[5.5, -2.375], [7.0, 1.25]]))
-    assert torch.equal(modulation.preactivation, total)
-    assert torch.equal(modulation.factors, 1 + torch.tanh(total))
-
-
-def test_with_gates_computes_the_same_equation_anew(modulation):
-    changed = modulation.with_gates(torch.tensor([[0.25, 0.75], [1.0, 0.0]]))
-    expected = torch.tensor([[0.5 + 1 + 6, -1 - 0.5 + 0.375], [1.0 + 4, 2.0 - 2]])
-    assert torch.equal(changed.preactivation, expected)
-    assert torch.equal(changed.factors, 1 + torch.tanh(expected))
-    assert torch.equal(changed.linear_term, modulation.linear_term)
-    assert torch.equal(changed.response, modulation.response)
-    assert torch.equal(modulation.gate_weights, torch.tensor([[0.75, 0.25], [0.5, 0.5]]))  # the old one stays
-
-
-def test_a_gate_weight_of_0_removes_its_vector(modulation):
-    gates = modulation.gate_weights * torch.tensor([1.0, 0.0])
-    changed = modulation.with_gates(gates)
-    assert torch.equal(changed.bias_terms[:, :, 1], torch.zeros(2, 2))
-    assert torch.equal(changed.preactivation, torch.tensor([[3.5, -2.5], [3.0, 1.0]]))
-    none = modulation.with_gates(torch.zeros(1, 2))
-    assert torch.equal(none.factors, 1 + torch.tanh(modulation.linear_term))
-
-
-def test_one_row_of_gate_weights_serves_every_image(modulation):
-    row = torch.tensor([[0.25, 0.75]])
-    assert torch.equal(modulation.with_gates(row).gate_weights, row.expand(2, 2))
-    assert torch.equal(modulation.with_gates(row).factors, modulation.with_gates(row.expand(2, 2)).factors)
-
-
-def test_own_gate_weights_change_nothing(modulation):
-    assert torch.equal(modulation.with_gates(modulation.gate_weights).factors, modulation.factors)
-
-
-@pytest.mark.parametrize("shape", [(2,), (2, 3), (3, 2), (1, 1), (2, 2, 1)])
-def test_gate_weights_of_another_shape_are_refused(modulation, shape):
-    with pytest.raises(ValueError, match=r"this block takes \(2, 2\) or \(1, 2\)"):
-        modulation.with_gates(torch.ones(shape))
-
-
-def test_with_factors_keeps_the_parts(modulation):
-    changed = modulation.with_factors(torch.ones(2, 2))
-    assert torch.equal(changed.factors, torch.ones(2, 2))
-    assert torch.equal(changed.preactivation, modulation.preactivation)
-
-
-def test_a_modulation_cannot_be_changed_in_place(modulation):
-    with pytest.raises(AttributeError):
-        modulation.factors = torch.zeros(2, 2)
-
-
-def test_a_static_block_has_no_parts_to_ask_for():
-    static = Modulation(torch.ones(2, 3), torch.zeros(2, 3))
-    assert not static.has_parts
-    for ask in (
-        lambda: static.bias_terms,
-        lambda: static.preactivation,
-        lambda: static.with_gates(torch.ones(1, 4)),
-    ):
-        with pytest.raises(ValueError, match="this block is static: it has no linear term, gate weights or bias"):
-            ask()
-    assert torch.equal(static.with_factors(torch.zeros(2, 3)).factors, torch.zeros(2, 3))
 
 
 def test_gradients_reach_every_parameter_and_the_input():

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abn.models.layers import DynamicModulatedConv2d, Modulation
+from abn.models.layers import DynamicModulatedConv2d
+from abn.models.modulation import Modulation, StaticModulation
 from abn.models.resnet import BasicBlock, DMBBlock, ResNet, resnet_dmb, resnet_s
 
 BLOCKS = ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1"]
@@ -118,9 +119,9 @@ def test_state_dict_has_the_official_names_and_shapes(model, expected):
 
 
 def test_strides_halve_the_second_and_third_stage(static):
-    strides = [block.conv1.stride for _, block in static.blocks()]
+    strides = [block.conv1.stride for _, block in static.named_blocks()]
     assert strides == [(1, 1), (1, 1), (2, 2), (1, 1), (2, 2), (1, 1)]
-    shortcuts = [len(block.shortcut) for _, block in static.blocks()]
+    shortcuts = [len(block.shortcut) for _, block in static.named_blocks()]
     assert shortcuts == [0, 0, 2, 0, 2, 0]
 
 
@@ -129,10 +130,10 @@ def test_a_network_says_what_it_is():
     assert (s.architecture, s.num_classes, s.num_biases) == ("resnet-s", 3, None)
     assert (dmb.architecture, dmb.num_classes, dmb.num_biases) == ("resnet-dmb", 5, 2)
     for network in (s, dmb):
-        assert {name: block.channels for name, block in network.blocks()} == CHANNELS
+        assert dict(network.blocks()) == CHANNELS
         assert [name for name, _ in network.blocks()] == BLOCKS
         assert network.stages() == ("layer1", "layer2", "layer3")
-    assert all(isinstance(block, DMBBlock) for _, block in dmb.blocks())
+    assert all(isinstance(block, DMBBlock) for _, block in dmb.named_blocks())
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, "10", True])
@@ -201,7 +202,7 @@ def test_training_updates_the_statistics_of_the_scaled_response():
 def test_the_whole_network_equals_the_paper_written_out(model, images):
     with torch.no_grad():
         x = F.relu(model.bn1(model.conv1(images)))
-        for _, block in model.blocks():
+        for _, block in model.named_blocks():
             x = unfolded_block(block, x, training=False)
         expected = model.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
         torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-4)
@@ -276,7 +277,7 @@ def test_a_static_network_shows_factors_1_and_no_parts(static, images):
         static(images, recorder)
     for seen in recorder.seen.values():
         assert torch.equal(seen.factors, torch.ones_like(seen.factors))
-        assert not seen.has_parts
+        assert isinstance(seen, StaticModulation) and not seen.varies
 
 
 def test_the_response_is_the_second_convolutions_mean(model, images):
@@ -449,7 +450,7 @@ def test_a_picture_is_answered_alike_alone_and_in_a_batch(model, images):
 def test_a_caller_may_start_in_the_middle(model, images):
     with torch.no_grad():
         x = model.stem(images)
-        for name, block in model.blocks():
+        for name, block in model.named_blocks():
             x = block(x, name)
         assert torch.equal(model.head(x), model(images))
 

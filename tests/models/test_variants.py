@@ -7,6 +7,7 @@ from abn.interpret.inspection import inspect
 from abn.interpret.interventions import neutral
 from abn.models import variants
 from abn.models.layers import DynamicMultiBiasLinear
+from abn.models.modulation import BankModulation
 from abn.models.resnet import resnet_dmb, resnet_s
 from abn.models.variants import AwakeLinear, BankOnlyLinear, SEBlock, StaticBiasLinear, gate_parameters_apart
 
@@ -121,7 +122,8 @@ def test_se_scales_by_torchvisions_own_layer(training):
     torch.testing.assert_close(scaled, block.excitation(z))
     shown = block.modulation(h, z.mean(dim=(2, 3)))
     torch.testing.assert_close(shown.factors, block.factors(h, z))
-    assert not shown.has_parts
+    assert shown.varies and not isinstance(shown, BankModulation)
+    torch.testing.assert_close(shown.factors, torch.sigmoid(shown.preactivation))
 
 
 @pytest.mark.parametrize("build", [variants.bank_only, variants.no_gates, variants.se, variants.awake])
@@ -136,7 +138,7 @@ def test_a_variant_is_looked_at_as_any_network(build):
     own = {name.replace("conv2_dmb.conv.", "conv2."): value for name, value in model.state_dict().items()}
     plain.load_state_dict({name: own[name] for name in plain.state_dict()})
     with torch.no_grad():
-        for _, block in model.blocks():
+        for _, block in model.named_blocks():
             if hasattr(block, "conv2_dmb"):
                 block.conv2_dmb.conv.bias.zero_()
     # All factors 1 is the plain network.
@@ -147,7 +149,7 @@ def test_the_awake_arm_is_what_was_found_to_wake_the_bank():
     arm = ARMS["awake"]
     assert arm.described == "awake(temperature=0.1), gate_parameters_apart(lr_scale=10.0)"
     model = arm.build()
-    gates = [block.conv2_dmb.gate_dmb for _, block in model.blocks()]
+    gates = [block.conv2_dmb.gate_dmb for _, block in model.named_blocks()]
     assert all(gate.temperature == 0.1 and isinstance(gate.standardise, nn.BatchNorm1d) for gate in gates)
     others, apart = arm.parameter_groups(model)
     assert apart["lr_scale"] == 10.0 and "lr_scale" not in others

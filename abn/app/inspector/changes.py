@@ -8,7 +8,8 @@ from typing import Any
 
 from abn.app.inspector.results import NetworkResult
 from abn.interpret import interventions
-from abn.models.resnet import Hook, ResNet
+from abn.models.modulation import Hook, require_blocks
+from abn.models.resnet import ResNet
 
 OWN, UNIFORM, NO_BANK, ONE_VECTOR = "own", "uniform", "no bank", "one vector"
 GATES = {
@@ -54,9 +55,10 @@ class Change:
             raise ValueError("this network is static: it has no gates or factors to change")
         blocks = dict(model.blocks())
         chosen = None if self.block is None else [self.block]
-        model.require_blocks(None if chosen is None else frozenset(chosen))
         _require_between("strength", self.strength, STRONGEST)
-        hooks = [*self._gates(model.num_biases, chosen), interventions.scaled(float(self.strength), chosen)]
+        scaled = interventions.scaled(float(self.strength), chosen)
+        require_blocks(scaled, blocks)
+        hooks = [*self._gates(model.num_biases, chosen), scaled]
         if self.channel is not None or self.factor is not None:
             if self.block is None or self.channel is None or self.factor is None:
                 raise ValueError(
@@ -64,7 +66,7 @@ class Change:
                     "change one channel, name its block, such as layer2.0, the channel, and its factor"
                 )
             _require_between("factor", self.factor, LARGEST_FACTOR)
-            _require_index("channel", self.channel, blocks[self.block].channels)
+            _require_index("channel", self.channel, blocks[self.block])
             hooks.append(interventions.channel(self.block, int(self.channel), float(self.factor)))
         return interventions.compose(*hooks)
 

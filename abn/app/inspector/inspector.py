@@ -24,7 +24,8 @@ from abn.common.texts import one_line
 from abn.interpret.attribution.attribute import METHODS, attribute
 from abn.interpret.inspection import Inspection, inspect
 from abn.interpret.reference.statistics import Reference
-from abn.models.resnet import Hook, ResNet
+from abn.models.modulation import Hook
+from abn.models.resnet import ResNet
 
 SEARCH_BATCH = 64  # images looked through at once for a disagreement
 
@@ -258,11 +259,12 @@ def _block_results(seen: Inspection, reference: Reference | None) -> list[tuple[
     """For each image all its blocks."""
     of_block = []
     for name, m in seen.modulations.items():
+        arrays = {term: values.cpu().numpy() for term, values in m.tensors.items()}
         factors, response, linear_term, gate_weights = (
-            itertools.repeat(None) if values is None else values.cpu().numpy()
-            for values in (m.factors, m.response, m.linear_term, m.gate_weights)
+            arrays.get(term, itertools.repeat(None))
+            for term in ("factors", "response", "linear_term", "gate_weights")
         )
-        bank = None if m.bias_bank is None else m.bias_bank.detach().cpu().numpy()
+        bank = arrays.get("bias_bank")
         known = None if reference is None else reference.blocks[name]
         rows = zip(factors, response, linear_term, gate_weights, strict=False)  # absent parts repeat without end
         of_block.append([BlockResult(name, *row, bank, known) for row in rows])

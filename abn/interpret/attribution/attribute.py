@@ -26,7 +26,8 @@ from abn.interpret.attribution.captum_methods import Map
 from abn.interpret.attribution.methods import METHODS, Method, Option, Value, find_method
 from abn.interpret.attribution.targets import Score, Target, as_target
 from abn.interpret.inspection import require_evaluation_mode
-from abn.models.resnet import Hook, ResNet
+from abn.models.modulation import Hook
+from abn.models.resnet import ResNet
 
 __all__ = ["METHODS", "Attribution", "Method", "Option", "attribute"]
 

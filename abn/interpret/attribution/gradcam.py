@@ -12,7 +12,7 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from abn.interpret.attribution.targets import Score
-from abn.models.layers import Modulation
+from abn.models.modulation import Modulation, require_blocks
 
 
 def grad_cam(score: Score, images: Tensor, stage: str) -> Tensor:
@@ -38,11 +38,11 @@ def grad_cam(score: Score, images: Tensor, stage: str) -> Tensor:
     def through_identity(x: Tensor) -> Tensor:
         modulations: dict[str, Modulation] = {}
         hook = score.hook(modulations)
-        model.require_blocks(getattr(hook, "blocks", None))
+        require_blocks(hook, dict(model.blocks()))
         with torch.no_grad():  # nothing before the stage is differentiated
             x = model.stem(x)
         before = True
-        for name, block in model.blocks():
+        for name, block in model.named_blocks():
             with torch.set_grad_enabled(not before):
                 x = block(x, name, hook)
             if name == last_block:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from abn.interpret.inspection import recorder
 from abn.interpret.interventions import compose
-from abn.models.layers import Modulation, joined
-from abn.models.resnet import Hook, ResNet
+from abn.models.modulation import Hook, Modulation, joined
+from abn.models.resnet import ResNet
 
 
 class Target(Protocol):
@@ -147,20 +147,8 @@ class _PerCopy:
         if num_copies == 1:
             return _differentiable(self.hook(block, modulation))
         n = self.num_images
-        answers = [self.hook(block, _rows(modulation, i * n, i * n + n)) for i in range(num_copies)]
+        answers = [self.hook(block, modulation.rows(slice(i * n, i * n + n))) for i in range(num_copies)]
         return joined(answers)
-
-
-def _rows(modulation: Modulation, start: int, stop: int) -> Modulation:
-    """The modulation of the images start…stop - 1 of a batch."""
-    linear, alpha = modulation.linear_term, modulation.gate_weights
-    return Modulation(
-        modulation.factors[start:stop],
-        modulation.response[start:stop],
-        None if linear is None else linear[start:stop],
-        None if alpha is None else alpha[start:stop],
-        modulation.bias_bank,
-    )
 
 
 def _differentiable(modulation: Modulation) -> Modulation:

@@ -15,6 +15,7 @@ from abn.common.data import MEAN, STD, normalise
 from abn.common.devices import images_at_once
 from abn.interpret.inspection import inspect, require_evaluation_mode
 from abn.interpret.reference.statistics import QUANTILES, BlockReference, Reference, Statistics
+from abn.models.modulation import BankModulation
 from abn.models.resnet import ResNet
 
 
@@ -57,7 +58,9 @@ def compute_reference(
         for start in range(0, len(pixels), batch_size):
             images = normalise(pixels[start : start + batch_size].to(device), mean, std)
             for name, seen in inspect(model, images).modulations.items():
-                parts = [seen.response] + ([seen.factors, seen.gate_weights] if seen.has_parts else [])
+                parts = [seen.response]
+                if isinstance(seen, BankModulation):
+                    parts += [seen.factors, seen.gate_weights]
                 measured.setdefault(name, []).append(tuple(part.float().cpu().numpy() for part in parts))
             bar.update(len(images))
 

@@ -67,7 +67,7 @@ def compared_networks(inspector: Inspector, own: bool = False) -> Compared:
         )
         for side, network in inspector.modulated.items()
     }  # fmt: skip
-    channels = {block.channels for _, block in inspector.dmb.model.blocks()}
+    channels = {channels for _, channels in inspector.dmb.model.blocks()}
     labels = tuple(network.label for network in inspector.networks)
     return Compared(labels, inspector.class_names, sides, tuple(sorted(channels)), own)
 
