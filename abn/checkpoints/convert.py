@@ -1,6 +1,7 @@
 """A file of official weights, made into a checkpoint's folder.
 
 The one place where a pickle is opened, and then by PyTorch's own reader that runs no code from it (`weights_only`).
+What training scripts keep beside the weights (options, NumPy's numbers) is read as `Inert` objects.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from abn.checkpoints.folder import CONFIG_FILE, FILES, build, require_finite_logits
 from abn.checkpoints.info import CheckpointError, CheckpointInfo, parse_config
@@ -25,17 +27,31 @@ from abn.checkpoints.store import save_checkpoint
 from abn.checkpoints.weights import is_pickle, listed, load_official_state_dict, plain_names, read_safetensors
 from abn.common.data import CLASS_NAMES, MEAN, STD
 from abn.common.files import DAMAGED_PICKLE
+from abn.common.texts import one_line
 from abn.models.resnet import ARCHITECTURES
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 """Keys under which training scripts put a state dict beside an epoch or an optimiser."""
+
+HARMLESS = (
+    "argparse.Namespace",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(
+        f"pathlib{home}.{system}Path"
+        for home in ("", "._local")
+        for system in ("Posix", "Windows", "PurePosix", "PureWindows")
+    ),
+)
+"""Types that training scripts keep beside the weights: options, a NumPy accuracy, a folder."""
 
 MARKS = {"resnet-dmb": "layer1.0.conv2_dmb.conv.weight", "resnet-s": "layer1.0.conv2.weight"}
 """Architecture → an entry that it alone has."""
 
 BANK = "layer1.0.conv2_dmb.gate_dmb.biases"  # (64, K)
 HEAD = "linear.weight"  # (classes, 256)
-
+FIRST = "conv1.weight"  # which every architecture has: where it is, a network's weights are
 
 _UNREADABLE = "this is no file of torch.save or safetensors, or is damaged or cut short; copy or download it again"
 
@@ -44,6 +60,7 @@ def convert_checkpoint(
     file: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
+    entry: str | None = None,
     architecture: str | None = None,
     class_names: Sequence[str] | None = None,
     mean: Sequence[float] = MEAN,
@@ -55,9 +72,11 @@ def convert_checkpoint(
     The numbers of classes and of bias vectors are those of the weights.
 
     Args:
-        file: what torch.save wrote of a state dict, bare or under a key of `WRAPPERS`, with or without what
-            DataParallel and torch.compile put before the names; or a `.safetensors`.
+        file: what torch.save wrote of a state dict, bare or under a key, or a `.safetensors`. All names may start with
+            `abn.checkpoints.weights.PREFIXES`.
         folder: a new one, or one without files of a checkpoint's names.
+        entry: the key or the prefix of the names under which the weights stand, e.g. "model_ema"; a key of
+            `WRAPPERS`, or the whole file, where it is not given. It has to be where several hold weights.
         architecture: a name in `abn.models.resnet.ARCHITECTURES`; the one the names belong to where it is not given.
         class_names: in the order of the logits; CIFAR-10's where there are ten.
         mean, std: what the images were normalised by in training, on the scale 0…1.
@@ -71,7 +90,7 @@ def convert_checkpoint(
     """
     path, name = Path(file), os.fspath(file)
     _require_room(Path(folder), os.fspath(folder))
-    state = plain_names(read_state_dict(path, name))
+    state = plain_names(read_state_dict(path, name, entry))
     architecture = architecture or _architecture(state, name)
     if architecture not in ARCHITECTURES:
         raise CheckpointError(f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}", name)
@@ -104,11 +123,12 @@ def _require_room(folder: Path, source: str) -> None:
         raise CheckpointError(f"{' and '.join(there)} {verb} there already; name a new folder", source)
 
 
-def read_state_dict(path: Path, source: str) -> Mapping[str, Tensor]:
-    """The entries of a file, whatever it wraps them in.
+def read_state_dict(path: Path, source: str, entry: str | None = None) -> Mapping[str, Tensor]:
+    """The weights in a file, by name.
 
     Args:
         source: the file as the caller named it, for messages.
+        entry: see `convert_checkpoint`.
 
     Raises:
         CheckpointError: for a file that cannot be read, needs code, is damaged, or holds something else.
@@ -120,7 +140,7 @@ def read_state_dict(path: Path, source: str) -> Mapping[str, Tensor]:
     except OSError as error:
         reason = f"this cannot be read ({error.strerror}); name a file with weights, and look at its permissions"
         raise CheckpointError(reason, source) from error
-    return _unwrapped(_unpickled(path, source), source) if pickled else _safetensors(path, source)
+    return _chosen(_unpickled(path, source) if pickled else _safetensors(path, source), entry, source)
 
 
 def _safetensors(path: Path, source: str) -> Mapping[str, Tensor]:
@@ -132,9 +152,20 @@ def _safetensors(path: Path, source: str) -> Mapping[str, Tensor]:
         raise
 
 
+class Inert:
+    """Stands for an object beside the weights; takes whatever it is made of, and keeps and runs nothing."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
 def _unpickled(path: Path, source: str) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals([(Inert, name) for name in HARMLESS]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGED_PICKLE as error:
         needed = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, UnpicklingError) else None
         if needed is not None:
@@ -146,16 +177,54 @@ def _unpickled(path: Path, source: str) -> Any:
         raise CheckpointError(_UNREADABLE, source) from error
 
 
-def _unwrapped(content: Any, source: str) -> Mapping[str, Tensor]:
+def _chosen(content: Any, entry: str | None, source: str) -> Mapping[str, Tensor]:
+    """The state dict among what a file holds.
+
+    Raises:
+        CheckpointError: where there is none, several and none is named, or none under the name.
+    """
     if not isinstance(content, Mapping):
         raise CheckpointError(f"this holds a {type(content).__name__}; expected a state dict", source)
+    choices = _choices(content)
+    if entry is not None:
+        if entry not in choices:
+            remedy = f"name one that does: {listed(sorted(choices))}" if choices else "leave it out"
+            raise CheckpointError(f"no entry {one_line(entry, 40)!r} holds a network's weights; {remedy}", source)
+        return choices[entry]
+    if len(choices) > 1:
+        reason = f"several entries hold weights; name one with --entry: {listed(sorted(choices))}"
+        raise CheckpointError(reason, source)
     for key in WRAPPERS:  # first, for a tensor may stand beside them: the best accuracy, say
         if isinstance(content.get(key), Mapping):
             return content[key]
     if any(isinstance(value, Tensor) for value in content.values()):
         return content
     there = listed([repr(key) for key in content]) or "nothing"
-    raise CheckpointError(f"no weights are in this, nor under {', '.join(WRAPPERS)}; there is {there}", source)
+    remedy = f"; name it with --entry {one_line(next(iter(choices)), 40)}" if choices else ""
+    raise CheckpointError(
+        f"no weights are in this, nor under {', '.join(WRAPPERS)}; there is {there}{remedy}", source
+    )
+
+
+def _choices(content: Mapping[Any, Any], nested: bool = False) -> dict[str, Mapping[str, Tensor]]:
+    """Key, or first part of the names, → the weights of a whole network that stand there.
+
+    Args:
+        nested: `content` stands under a key of `WRAPPERS` itself.
+    """
+    entries = {str(key): value for key, value in content.items() if isinstance(value, Mapping)}
+    prefixed: dict[str, dict[str, Tensor]] = {}
+    for name, value in content.items():
+        prefix, point, rest = str(name).partition(".")
+        if point and isinstance(value, Tensor):
+            prefixed.setdefault(prefix, {})[rest] = value
+    choices: dict[str, Mapping[str, Tensor]] = {}
+    for name, state in (entries | prefixed).items():
+        if FIRST in plain_names(state):
+            choices[name] = state
+        elif name in WRAPPERS and not nested:
+            choices |= _choices(state, nested=True)
+    return choices
 
 
 def _architecture(state: Mapping[str, Tensor], source: str) -> str:

@@ -18,7 +18,9 @@ from abn.models.resnet import ResNet
 
 _LFS_POINTER = b"version https://git-lfs"
 _PICKLES = (b"PK\x03\x04", b"\x80")  # how files of torch.save start: a pickle in a zip; before 2020 a bare one
-_WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+"""What DataParallel and AveragedModel, torch.compile, and modules that hold the network put before every name."""
+
 _LONGEST_NAME = 80  # characters that a message quotes; ours have at most 45
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -77,21 +79,26 @@ def is_pickle(path: Path) -> bool:
 
 
 def plain_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries without what DataParallel ("module.") and torch.compile ("_orig_mod.") put before every name."""
+    """The entries without the `PREFIXES`, in any nesting, that all of their names share.
+
+    `n_averaged`, which torch.optim.swa_utils.AveragedModel keeps beside its "module.", is left out.
+    """
     entries = {str(name): tensor for name, tensor in state_dict.items()}
     while entries:
-        wrapper = next((wrapper for wrapper in _WRAPPERS if all(name.startswith(wrapper) for name in entries)), None)
-        if wrapper is None:
+        averaged = {name: tensor for name, tensor in entries.items() if name != "n_averaged"}
+        if averaged and all(name.startswith("module.") for name in averaged):
+            entries = averaged
+        prefix = next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in entries)), None)
+        if prefix is None:
             break
-        entries = {name.removeprefix(wrapper): tensor for name, tensor in entries.items()}
+        entries = {name.removeprefix(prefix): tensor for name, tensor in entries.items()}
     return entries
 
 
 def load_official_state_dict(model: ResNet, state_dict: Mapping[str, Tensor], *, source: str = "state dict") -> None:
     """Load weights under the official implementation's names, which are ours too, into either network.
 
-    Names may start with "module." or "_orig_mod.", as DataParallel and torch.compile have them;
-    `num_batches_tracked` may be missing.
+    All names may start with the same `PREFIXES`; `num_batches_tracked` may be missing.
 
     Args:
         model: on the "meta" device, it is put on the CPU.

@@ -34,6 +34,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     convert.add_argument("file", type=Path, help=".pt, .pth or .safetensors with the official names")
     convert.add_argument("folder", type=Path, help="a new folder for the checkpoint")
+    convert.add_argument("--entry", help="where in the file the weights stand, e.g. model_ema, if several do")
     convert.add_argument("--arch", choices=sorted(ARCHITECTURES), help="found by the names unless given")
     convert.add_argument(
         "--class-names", metavar="NAMES", help="a,b,c in the order of the logits; or a file, one a line"
@@ -84,6 +85,7 @@ def _convert(args: argparse.Namespace) -> str:
     folder = convert_checkpoint(
         args.file,
         args.folder,
+        entry=args.entry,
         architecture=args.arch,
         class_names=names,
         mean=args.mean,

@@ -5,13 +5,17 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
+from argparse import Namespace
 from collections import OrderedDict
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from abn.checkpoints import convert
 from abn.checkpoints.convert import convert_checkpoint
 from abn.checkpoints.info import CheckpointError
 from abn.checkpoints.store import load_checkpoint, save_checkpoint
@@ -89,8 +93,17 @@ def test_other_sizes_names_and_normalisation(network, weights, images, tmp_path)
     assert (loaded.info.class_names, loaded.info.mean, loaded.info.std) == (SEVEN, *means.values())
 
 
+def prefixed(prefix: str, state: dict) -> dict:
+    return OrderedDict((f"{prefix}{name}", tensor) for name, tensor in state.items())
+
+
 def data_parallel(state: dict) -> dict:
-    return OrderedDict((f"module.{name}", tensor) for name, tensor in state.items())
+    return prefixed("module.", state)
+
+
+def averaged(state: dict) -> dict:
+    """As torch.optim.swa_utils.AveragedModel names them."""
+    return {"n_averaged": torch.tensor(5)} | data_parallel(state)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +117,11 @@ def data_parallel(state: dict) -> dict:
         lambda state: {"state_dict": data_parallel(state), "best_acc1": torch.tensor(91.5)},
         lambda state: {f"_orig_mod.{name}": tensor for name, tensor in state.items()},
         lambda state: {f"module._orig_mod.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"model._orig_mod.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"net.{name}": tensor for name, tensor in state.items()},
+        lambda state: {"state_dict": {f"_orig_mod.model.net.module.{name}": each for name, each in state.items()}},
+        lambda state: data_parallel(state) | {"n_averaged": torch.tensor(5)},
+        lambda state: {"model": {f"net.{name}": x for name, x in averaged(state).items()}, "optimizer": {}},
         lambda state: {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")},
         lambda state: {name: tensor.double() for name, tensor in state.items() if tensor.is_floating_point()},
     ],
@@ -112,6 +130,85 @@ def test_wrapped_state_dicts(network, images, tmp_path, wrap):
     torch.save(wrap(network.state_dict()), tmp_path / "best.pt")
     folder = convert_checkpoint(tmp_path / "best.pt", tmp_path / "checkpoint", class_names=SEVEN)
     assert torch.equal(load_checkpoint(folder)(images), answers(network, images))
+
+
+def test_the_state_of_an_averaged_model(network, images, tmp_path):
+    torch.save(torch.optim.swa_utils.AveragedModel(network).state_dict(), tmp_path / "ema.pt")
+    folder = convert_checkpoint(tmp_path / "ema.pt", tmp_path / "checkpoint", class_names=SEVEN)
+    assert torch.equal(load_checkpoint(folder)(images), answers(network, images))
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"best_acc": np.float64(91.5), "epoch": np.int64(3), "done": np.bool_(True)},
+        {"args": Namespace(lr=0.1, data=Path("data"), milestones=[5, 10], seed=None, best=np.float32(1))},
+        {"losses": np.array([1.5, 2.5]), "numpy_rng": np.random.RandomState(0).get_state()},
+        {"log": [PurePosixPath("a"), PureWindowsPath("b")]},
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_training_scripts_keep_beside_the_weights(network, images, tmp_path, beside, zipped):
+    content = {"model": network.state_dict()} | beside
+    torch.save(content, tmp_path / "best.pt", _use_new_zipfile_serialization=zipped)
+    before = torch.serialization.get_safe_globals()
+    folder = convert_checkpoint(tmp_path / "best.pt", tmp_path / "checkpoint", class_names=SEVEN)
+    assert torch.equal(load_checkpoint(folder)(images), answers(network, images))
+    assert torch.serialization.get_safe_globals() == before  # allowed there alone
+
+
+def test_names_of_numpy_before_version_2(network, images, tmp_path):
+    content = pickle.dumps({"model": 1, "best_acc": np.float64(91.5)}, protocol=2)
+    torch.save({"model": network.state_dict(), "best_acc": np.float64(91.5)}, tmp_path / "new.pt")
+    assert b"numpy._core.multiarray" in content
+    with zipfile.ZipFile(tmp_path / "new.pt") as new, zipfile.ZipFile(tmp_path / "old.pt", "w") as old:
+        for name in new.namelist():
+            old.writestr(name, new.read(name).replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    folder = convert_checkpoint(tmp_path / "old.pt", tmp_path / "checkpoint", class_names=SEVEN)
+    assert torch.equal(load_checkpoint(folder)(images), answers(network, images))
+
+
+def test_objects_beside_the_weights_are_not_made(tmp_path):
+    torch.save({"args": Namespace(lr=0.1), "best": np.float64(1)}, tmp_path / "best.pt")
+    content = convert._unpickled(tmp_path / "best.pt", "best.pt")
+    assert {type(value) for value in content.values()} == {convert.Inert}
+    assert all(vars(value) == {} for value in content.values())
+
+
+@pytest.mark.parametrize(
+    ("hold", "entries"),
+    [
+        (lambda a, b: {"model": a, "model_ema": b, "epoch": 3}, ("model", "model_ema")),
+        (lambda a, b: {"state_dict": a, "state_dict_ema": averaged(b)}, ("state_dict", "state_dict_ema")),
+        (lambda a, b: {"net": a, "weights": b}, ("net", "weights")),
+        (lambda a, b: prefixed("net.", a) | prefixed("ema.module.", b), ("net", "ema")),
+        (lambda a, b: {"state_dict": prefixed("model.", a) | prefixed("model_ema.", b)}, ("model", "model_ema")),
+    ],
+)
+def test_of_several_networks_in_a_file_one_has_to_be_named(network, images, tmp_path, hold, entries):
+    other = copy.deepcopy(network)
+    torch.nn.init.zeros_(other.linear.weight)
+    file = tmp_path / "last.pt"
+    torch.save(hold(network.state_dict(), other.state_dict()), file)
+    found = reason(file, tmp_path / "x", class_names=SEVEN)
+    assert f"several entries hold weights; name one with --entry: {', '.join(sorted(entries))}" in found
+    for entry, model in zip(entries, (network, other), strict=True):
+        folder = convert_checkpoint(file, tmp_path / entry, entry=entry, class_names=SEVEN)
+        assert torch.equal(load_checkpoint(folder)(images), answers(model, images))
+    found = reason(file, tmp_path / "x", entry="epoch", class_names=SEVEN)
+    assert f"no entry 'epoch' holds a network's weights; name one that does: {', '.join(sorted(entries))}" in found
+
+
+def test_an_entry_that_is_unusual_has_to_be_named_too(network, images, tmp_path):
+    torch.save({"epoch": 3, "model_ema": network.state_dict()}, tmp_path / "ema.pt")
+    assert "name it with --entry model_ema" in reason(tmp_path / "ema.pt", tmp_path / "x", class_names=SEVEN)
+    folder = convert_checkpoint(tmp_path / "ema.pt", tmp_path / "y", entry="model_ema", class_names=SEVEN)
+    assert torch.equal(load_checkpoint(folder)(images), answers(network, images))
+
+
+def test_an_entry_of_bare_weights(weights, tmp_path):
+    found = reason(weights, tmp_path / "x", entry="model\n", class_names=SEVEN)
+    assert found == "no entry 'model?' holds a network's weights; leave it out"
 
 
 def test_files_from_before_2020_and_of_safetensors(network, images, tmp_path):
@@ -313,6 +410,7 @@ def test_the_command(weights, tmp_path):
 
     failed = run()
     assert failed.returncode == 1
+    assert "holds a network's weights; leave it out" in run("--entry", "model_ema").stderr
     assert failed.stderr.startswith(f"abn.checkpoints.store: {weights}: these weights tell 7 classes apart")
     assert failed.stderr.count("\n") == 1
     done = run("--class-names", ",".join(SEVEN), "--mean", "0.5", "0.5", "0.5")
