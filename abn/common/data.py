@@ -8,16 +8,19 @@ hold `exact_train` and `exact_test` too, bool (N,): False where an image is not 
 from __future__ import annotations
 
 import hashlib
+import warnings
 import zipfile
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from tokenize import TokenError  # NumPy's, for a header it cannot read
 
 import numpy as np
 import torch
 from filelock import FileLock
+from numpy.exceptions import VisibleDeprecationWarning
 from torch import Tensor
 
 CLASS_NAMES = (
@@ -27,6 +30,7 @@ MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
 IMAGE_SIZE = 32
 ARCHIVE = "cifar10.npz"
+DOWNLOAD = "cifar-10-python.tar.gz"  # as torchvision calls what it fetches
 
 
 class DataError(ValueError):
@@ -65,8 +69,8 @@ def load_cifar10(folder: str | Path, download: bool = False) -> Cifar10:
         download: fetch it through torchvision where the folder holds neither.
 
     Raises:
-        DataError: for a folder without the data set or that may not be read, or one that holds a truncated
-            or foreign file.
+        DataError: for a folder without the data set or that may not be read, one that holds a truncated or foreign
+            file, and a download that fails or is cut short; what arrived of it is removed.
     """
     folder = Path(folder)
     archive = folder / ARCHIVE
@@ -141,20 +145,57 @@ def _read_torchvision(folder: Path, download: bool) -> Cifar10:
     arrays = {}
     for split in ("train", "test"):
         try:
-            dataset = CIFAR10(str(folder), train=split == "train", download=download)
-        except RuntimeError as error:
-            raise DataError(
-                f"{folder} holds no {ARCHIVE} and no intact CIFAR-10; "
-                "name the folder that does with --data, or pass --download to fetch it"
-            ) from error
+            with warnings.catch_warnings():
+                # The data set's pickles of 2009 give dtype() 0 for False. NumPy 2.4.0 to 2.4.4 warn of it, later and
+                # earlier versions take it.
+                warnings.filterwarnings("ignore", r"dtype\(\): align should be passed as", VisibleDeprecationWarning)
+                dataset = CIFAR10(str(folder), train=split == "train", download=download)
+        except RuntimeError as error:  # torchvision's, for a checksum that differs
+            raise _incomplete(folder, CIFAR10.tgz_md5) if download else _not_there(folder) from error
+        except HTTPException as error:
+            raise _incomplete(folder, CIFAR10.tgz_md5) from error
         except PermissionError:
             raise
         except OSError as error:
+            _remove_partial_download(folder, CIFAR10.tgz_md5)
             remedy = f"look at network and disk, or put {ARCHIVE} there"
             raise DataError(f"CIFAR-10 could not be stored in or fetched to {folder}: {error}; {remedy}") from error
         arrays[f"x_{split}"] = np.asarray(dataset.data)
         arrays[f"y_{split}"] = np.asarray(dataset.targets)
     return Cifar10(**arrays)
+
+
+def _not_there(folder: Path) -> DataError:
+    begun = f" (the download in {DOWNLOAD} is incomplete)" if (folder / DOWNLOAD).is_file() else ""
+    return DataError(
+        f"{folder} holds no {ARCHIVE} and no intact CIFAR-10{begun}; "
+        "name the folder that does with --data, or pass --download to fetch it"
+    )
+
+
+def _incomplete(folder: Path, md5: str) -> DataError:
+    size = _remove_partial_download(folder, md5)
+    return DataError(
+        f"the download of CIFAR-10 to {folder} is incomplete or damaged ({size:,} bytes arrived and were removed); "
+        f"try again, or put {ARCHIVE} there"
+    )
+
+
+def _remove_partial_download(folder: Path, md5: str) -> int:
+    """Remove what torchvision fetched, unless it is whole; torchvision would fetch it anew in any case.
+
+    Returns:
+        How many bytes were removed.
+    """
+    from torchvision.datasets.utils import check_integrity
+
+    partial = folder / DOWNLOAD
+    with suppress(OSError):
+        if partial.is_file() and not check_integrity(partial, md5):
+            size = partial.stat().st_size
+            partial.unlink()
+            return size
+    return 0
 
 
 def normalise(

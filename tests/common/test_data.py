@@ -1,16 +1,26 @@
 import errno
+import functools
+import hashlib
+import http.client
+import http.server
 import io
 import os
 import pickle
 import sys
+import tarfile
+import threading
 import types
 import urllib.error
+import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from filelock import FileLock, Timeout
+from numpy.exceptions import VisibleDeprecationWarning
+from torchvision.datasets import CIFAR10
 
 from abn.common import data as module
 from abn.common.data import CLASS_NAMES, MEAN, STD, DataError, load_cifar10, normalise, to_pixels
@@ -199,6 +209,7 @@ def fake_torchvision(monkeypatch, error=None):
         kept, size = arrays(), "train" if train else "test"
         return types.SimpleNamespace(data=kept[f"x_{size}"], targets=kept[f"y_{size}"].tolist())
 
+    cifar10.tgz_md5 = "0" * 32
     monkeypatch.setattr("torchvision.datasets.CIFAR10", cifar10)
     return asked
 
@@ -253,6 +264,127 @@ def test_a_download_that_fails_says_why(tmp_path, monkeypatch):
     message = refusal(tmp_path, download=True)
     assert f"could not be stored in or fetched to {tmp_path}" in message
     assert "connection refused" in message
+
+
+def pickled(pixels, labels):
+    """As the data set's own files are: NumPy of 2009 wrote numbers where it writes booleans today."""
+    content = pickle.dumps({"data": pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1), "labels": labels}, 0)
+    assert b"I00\nI01\n" in content
+    return content.replace(b"I00\nI01\n", b"I0\nI1\n")
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture
+def small_cifar10(monkeypatch):
+    """torchvision's own class with a data set of 22 pictures, whose archive a server on this machine has."""
+    kept = arrays()
+    files = {
+        f"{split}_batch": pickled(kept[f"x_{split}"], kept[f"y_{split}"].tolist()) for split in ("train", "test")
+    }
+    files["batches.meta"] = pickle.dumps({"label_names": list(CLASS_NAMES)})
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    whole = archive.getvalue()
+    served = types.SimpleNamespace(whole=whole, send=len(whole))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(whole)))
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+            self.wfile.write(whole[: served.send])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        for name, value in {
+            "url": f"http://127.0.0.1:{server.server_port}/{module.DOWNLOAD}",
+            "tgz_md5": md5(whole),
+            "train_list": [["train_batch", md5(files["train_batch"])]],
+            "test_list": [["test_batch", md5(files["test_batch"])]],
+            "meta": CIFAR10.meta | {"md5": md5(files["batches.meta"])},
+        }.items():
+            monkeypatch.setattr(CIFAR10, name, value)
+        yield served
+        server.shutdown()
+
+
+def test_a_download_that_is_cut_short_is_removed_and_had_whole_the_next_time(tmp_path, small_cifar10):
+    small_cifar10.send = len(small_cifar10.whole) // 2
+    message = refusal(tmp_path, download=True)
+    assert f"the download of CIFAR-10 to {tmp_path} is incomplete or damaged" in message
+    assert f"({small_cifar10.send:,} bytes arrived and were removed); try again" in message
+    assert not (tmp_path / module.DOWNLOAD).exists()
+    assert "no intact CIFAR-10; name" in refusal(tmp_path)
+    small_cifar10.send = len(small_cifar10.whole)
+    for download in (True, False):
+        data = load_cifar10(tmp_path, download)
+        for name, array in arrays().items():
+            assert np.array_equal(getattr(data, name), array)
+
+
+def test_a_download_that_was_killed_is_not_taken_for_whole(tmp_path, small_cifar10):
+    (tmp_path / module.DOWNLOAD).write_bytes(small_cifar10.whole[:1000])
+    assert f"no intact CIFAR-10 (the download in {module.DOWNLOAD} is incomplete)" in refusal(tmp_path)
+    data = load_cifar10(tmp_path, download=True)
+    assert np.array_equal(data.x_train, arrays()["x_train"])
+
+
+def test_a_whole_download_that_cannot_be_unpacked_is_kept(tmp_path, monkeypatch, small_cifar10):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+    assert "No space left on device; look at network and disk" in refusal(tmp_path, download=True)
+    assert (tmp_path / module.DOWNLOAD).read_bytes() == small_cifar10.whole
+
+
+def test_a_connection_that_breaks_leaves_nothing(tmp_path, monkeypatch, small_cifar10):
+    def broken(url, path):
+        path.write_bytes(b"x")
+        raise http.client.IncompleteRead(b"x", 10)
+
+    monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", lambda url, path: broken(url, Path(path)))
+    assert "(1 bytes arrived and were removed); try again" in refusal(tmp_path, download=True)
+    assert not (tmp_path / module.DOWNLOAD).exists()
+
+
+AGE = (
+    "dtype(): align should be passed as Python or NumPy boolean but got `align=0`. "
+    "Did you mean to pass a tuple to create a subarray type? (Deprecated NumPy 2.4)"
+)
+
+
+def test_only_what_numpy_says_of_the_data_sets_age_is_silenced(tmp_path, monkeypatch, small_cifar10):
+    """NumPy 2.4.0 to 2.4.4 warn when such files are opened; that is played for the other versions."""
+    load_cifar10(tmp_path, download=True)
+    loads = pickle.load
+
+    def warn(words, *args, **options):
+        warnings.warn(words, VisibleDeprecationWarning, stacklevel=1)
+        return loads(*args, **options)
+
+    monkeypatch.setattr("torchvision.datasets.cifar.pickle.load", functools.partial(warn, AGE))
+    with pytest.warns(VisibleDeprecationWarning, match="align should be passed"):
+        CIFAR10(str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_cifar10(tmp_path)
+    monkeypatch.setattr("torchvision.datasets.cifar.pickle.load", functools.partial(warn, "another matter"))
+    with pytest.warns(VisibleDeprecationWarning, match="another matter"):
+        load_cifar10(tmp_path)
 
 
 def test_class_names_are_cifar10s_in_its_order():
