@@ -72,8 +72,8 @@ def convert_checkpoint(
     The numbers of classes and of bias vectors are those of the weights.
 
     Args:
-        file: what torch.save wrote of a state dict, bare or under a key, or a `.safetensors`. All names may start with
-            `abn.checkpoints.weights.PREFIXES`.
+        file: what torch.save wrote of a state dict, bare or under a key, or a `.safetensors`. All names may start
+            with `abn.checkpoints.weights.PREFIXES`.
         folder: a new one, or one without files of a checkpoint's names.
         entry: the key or the prefix of the names under which the weights stand, e.g. "model_ema"; a key of
             `WRAPPERS`, or the whole file, where it is not given. It has to be where several hold weights.
