@@ -1,9 +1,9 @@
 """AFB-FFN: a transformer's feed-forward layer that corrects its own biases and gates its own weights.
 
-The mechanism of "Adaptive Neural Feedback Methods for Bias and Weight Adjustment in Feed Forward Layers of LLMs", of which
-the abstract alone is public: feedback units read a feed-forward layer's intermediate activations and generate
-bias-correction vectors and weight-gating signals during the forward pass. The equations are this project's reading of it.
-With ``x`` (N, T, d), F hidden units and r the width of the feedback unit, for every token by itself:
+The mechanism of "Adaptive Neural Feedback Methods for Bias and Weight Adjustment in Feed Forward Layers of LLMs", of
+which the abstract alone is public: feedback units read a feed-forward layer's intermediate activations and generate
+bias-correction vectors and weight-gating signals during the forward pass. The equations are this project's reading of
+it. With ``x`` (N, T, d), F hidden units and r the width of the feedback unit, for every token by itself:
 
     v1   h = W1 x + b1                          (N, T, F)
          u = GELU(P GELU(h) + p)                (N, T, r)    the feedback unit reads the activations
@@ -15,13 +15,13 @@ With ``x`` (N, T, d), F hidden units and r the width of the feedback unit, for e
     v3   s = softmax(U_s u + c_s) over K groups of units, g = K s for every unit of its group; else as v1
     v4   u = GELU(P (mean h, RMS h, mean GELU(h), RMS GELU(h)) + p): statistics, not content; else as v1
 
-``U_*``, ``V_b`` and ``c_*`` start at zero, so that every variant begins as the plain layer ``W2 GELU(W1 x + b1) + b2`` with the
-same weights; the feedback unit draws its own from a generator of its own. (For v3 the outputs are the plain layer's to the
-last bit where K is a power of two.)
+``U_*``, ``V_b`` and ``c_*`` start at zero, so that every variant begins as the plain layer ``W2 GELU(W1 x + b1) +
+b2`` with the same weights; the feedback unit draws its own from a generator of its own. (For v3 the outputs are the
+plain layer's to the last bit where K is a power of two.)
 
-**Gate entropy** is, for v1, v2 and v4, the mean over tokens and units of the entropy of a coin that falls with probability
-g/2, log 2 at the start; for v3 the mean over tokens of the entropy of s, log K at the start. A gate that never moves keeps it
-for ever: report it beside the variance of g between tokens (`gate_variance`).
+**Gate entropy** is, for v1, v2 and v4, the mean over tokens and units of the entropy of a coin that falls with
+probability g/2, log 2 at the start; for v3 the mean over tokens of the entropy of s, log K at the start. A gate that
+never moves keeps it for ever: report it beside the variance of g between tokens (`gate_variance`).
 
 Axes: N texts, T tokens, F units, r widths of the feedback unit.
 """
@@ -49,8 +49,8 @@ STATISTICS = 4
 class FeedbackModulation(Modulation):
     """What one feed-forward layer's feedback did to every token.
 
-    `factors` are the gates g (N, T, F), `preactivation` what tanh or softmax was given, and `response` the activations
-    before the gates (N, T, F).
+    `factors` are the gates g (N, T, F), `preactivation` what tanh or softmax was given, and `response` the
+    activations before the gates (N, T, F).
 
     Attributes:
         shift: the correction of the bias: (N, T, F) before the activation, or (N, T, d) of the output in v2.
@@ -93,8 +93,8 @@ class FeedbackModulation(Modulation):
 class FeedbackUnit(nn.Module):
     """``u = GELU(P a + p)``: (N, T, width) → (N, T, r), a bottleneck that reads a layer's activations.
 
-    Its weights are drawn as `nn.Linear` draws them (uniform within ± 1/√width), from a generator of their own, so that the
-    random numbers of the network around it stay those of a network without feedback.
+    Its weights are drawn as `nn.Linear` draws them (uniform within ± 1/√width), from a generator of their own, so
+    that the random numbers of the network around it stay those of a network without feedback.
     """
 
     def __init__(self, width: int, r: int, seed: int) -> None:
@@ -157,14 +157,14 @@ class FeedbackFFN(nn.Module):
             hidden: F.
             gates, shifts: either may be left out: bias-only and gate-only layers.
             dynamic: False leaves out the feedback unit: ``c_*`` alone, the same for every token.
-            of_another_text: each token gets the ``u`` of the token at its position in the batch's next text: the control
-                in which feedback is as strong, and tells nothing about the token.
+            of_another_text: each token gets the ``u`` of the token at its position in the batch's next text: the
+                control in which feedback is as strong, and tells nothing about the token.
             groups: K of v3, which divides `hidden`.
             seed: of the feedback unit's weights.
 
         Raises:
-            ValueError: for a size below 1, an unknown variant, groups that do not divide the units, or a layer that would
-                have neither gates nor shifts.
+            ValueError: for a size below 1, an unknown variant, groups that do not divide the units, or a layer that
+                would have neither gates nor shifts.
         """
         super().__init__()
         require_positive(d=d, hidden=hidden, r=r, groups=groups)

@@ -1,7 +1,8 @@
 """A small language model with a choice of feed-forward layer: what AFB-FFN is tried in.
 
-GPT-2's arrangement (Radford et al. 2019), pre-layer-norm: learned embeddings of tokens and positions, blocks of causal
-self-attention and a feed-forward layer, each added to the residual stream, a last layer norm and a linear head:
+GPT-2's arrangement (Radford et al. 2019), pre-layer-norm: learned embeddings of tokens and positions, blocks of
+causal self-attention and a feed-forward layer, each added to the residual stream, a last layer norm and a linear
+head:
 
     x = x + Attention(LN(x));  x = x + FeedForward(LN(x))
 
@@ -196,7 +197,7 @@ class LanguageModel(nn.Module):
     """Tokens (N, T) → logits of the next token (N, T, V)."""
 
     def __init__(self, sizes: LanguageSizes, architecture: str = "lm-ffn") -> None:
-        """Weights as GPT-2 has them: normal with deviation 0.02, and 0.02/√(2 layers) where a branch ends; biases 0."""
+        """Weights are drawn as GPT-2's: deviation 0.02, and 0.02 / √(2 layers) where a branch ends; biases are 0."""
         super().__init__()
         self.sizes = sizes
         self.architecture = architecture
