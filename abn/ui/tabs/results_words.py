@@ -196,8 +196,8 @@ def audited(audit: Audit) -> str:
     ]
     trained = f" ({', '.join(known)})" if known else ""
     said.append(
-        f"Over {audit.images:,} images: {escape(audit.checkpoint)}{trained}, {audit.free.accuracy:.2f} % with nothing "
-        f"frozen; on {escape(audit.device)}, torch {escape(audit.torch)}."
+        f"Over {audit.images:,} images: {escape(audit.checkpoint)}{trained}, {audit.free.accuracy:.2f} % with "
+        f"nothing frozen; on {escape(audit.device)}, torch {escape(audit.torch)}."
     )
     if audit.free.reestimated is not None:
         again = audit.free.reestimated
