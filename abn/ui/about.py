@@ -70,10 +70,6 @@ EARLIER = (
     "the corner says what went wrong."
 )
 
-FORGOTTEN = (
-    "This page was not used for a long time, and the server has forgotten which networks it compares: reload the page, "
-    "and load them again where its address does not name them."
-)
 NOTHING_HERE = (
     "The server has no result of this page: upload a picture or choose an example. (What stands on a page that was not "
     "used for a long time is forgotten.)"

@@ -179,25 +179,15 @@ def test_an_older_look_changes_nothing_after_a_file_was_opened(
     data = to_json(export_of(inspector, first_example))
     picture = read_picture(examples[1])
     look = handlers["look"]
-    assert look(visitor("a"), picture, "crop", OWN, "", None)[0].opened is None
+    assert look(visitor("a"), picture, "crop", OWN, None)[0].opened is None
 
     def inspect(self, pixels):
         handlers["open_result"](visitor("a"), data)
         return first_example
 
     monkeypatch.setattr(type(inspector), "inspect", inspect)
-    assert all(map(is_skip, look(visitor("a"), picture, "crop", OWN, "", None)))
-    assert not is_skip(look(visitor("b"), picture, "crop", OWN, "", None)[0])
-
-
-def test_a_page_whose_networks_were_forgotten_does_not_show_others_under_their_names(handlers, examples):
-    chosen = Pair(None, Choice(Path("my-network"), "ab" * 32))
-    mark = link.pair_marks(chosen)[-1]
-    assert mark
-    assert mark != link.pair_marks(Pair(Choice(Path("my-network"), "ab" * 32), None))[-1]
-    assert link.pair_marks(OWN) == ["", "", ""]
-    with pytest.raises(gr.Error, match="has forgotten which networks it compares: reload the page"):
-        handlers["look"](visitor("a"), read_picture(examples[0]), "crop", OWN, mark, None)
+    assert all(map(is_skip, look(visitor("a"), picture, "crop", OWN, None)))
+    assert not is_skip(look(visitor("b"), picture, "crop", OWN, None)[0])
 
 
 def test_settings_of_a_page_that_was_forgotten_say_so(handlers, first_example):
@@ -209,10 +199,10 @@ def test_a_picture_of_the_page_is_exported_under_its_own_name_and_hash(handlers,
     """The browser sends it encoded anew, as another file."""
     picture = read_picture(examples[1])
     picture.info["file"] = ("image.png", "ff" * 32)
-    file = handlers["look"](visitor("a"), picture, "crop", OWN, "", None)[0].file
+    file = handlers["look"](visitor("a"), picture, "crop", OWN, None)[0].file
     assert (file.name, file.sha256) == (examples[1].name, hashlib.sha256(examples[1].read_bytes()).hexdigest())
     picture.putpixel((0, 0), (1, 2, 3))
-    file = handlers["look"](visitor("a"), picture, "crop", OWN, "", None)[0].file
+    file = handlers["look"](visitor("a"), picture, "crop", OWN, None)[0].file
     assert (file.name, file.sha256) == ("image.png", "ff" * 32)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.components import Component
 
-from abn.app.inspector.visitors import OWN, Pair, Pairs
+from abn.app.inspector.visitors import Pair, Pairs
 from abn.common.data import Cifar10
 from abn.common.texts import escape
 from abn.experiment.folder import Results
@@ -18,6 +18,7 @@ from abn.ui.page import api, link, looking, networks, picture_column
 from abn.ui.page.kept_files import KeptImage
 from abn.ui.page.latest import Latest
 from abn.ui.page.looking import Answer, present
+from abn.ui.page.pair_state import PairState
 from abn.ui.page.picture_column import Origins
 from abn.ui.page.picture_input import GuardedBlocks
 from abn.ui.page.shown import Compared, Refit, Shown, compared_in, compared_networks, refit_all
@@ -58,13 +59,12 @@ def build_page(
             gr.Markdown(escape(notice), elem_classes="notice")
         loading = gr.Markdown(visible=False, elem_classes="notice", elem_id="loading")
         failure = gr.Markdown(visible=False, elem_classes="notice", elem_id="failure")
-        pair = gr.State(OWN)  # as long as the session, like what stands on the page
+        pair = PairState(folders=pairs.folders)
         shown = gr.State(None)
         maps = gr.State(None)
         # Of networks, of pictures looked at, and of searches; or of a file's result in their place.
         choices, looks, wanted = Latest(), Latest(), Latest()
         places = {name: gr.Textbox("", visible="hidden") for name in ("picture", "left", "right")}
-        mark = gr.Textbox("", visible="hidden")  # of the pair, where the server may forget it
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 picture, mode, pictures_refit, searches = picture_column.build(
@@ -101,10 +101,10 @@ def build_page(
                 )
         refit = refit_all([introduction, pictures_refit, attribution_controls.refit(controls), tabs_refit])
         with other_networks:
-            networks.build(pairs, pair, shown, [places["left"], places["right"], mark], refit, choices)
+            networks.build(pairs, pair, shown, [places["left"], places["right"]], refit, choices)
 
         answer = Answer(shown, failure, sees, truth, places["picture"], linked, agreement, tops)
-        looking.build(pairs, origins, (picture, mode, pair, mark), answer, (fitting, used), refit, looks)
+        looking.build(pairs, origins, (picture, mode, pair), answer, (fitting, used), refit, looks)
 
         def remind(seen: Shown | None):
             return gr.skip() if seen is not None else gr.Markdown(about.NOTHING_HERE, visible=True)
@@ -126,7 +126,7 @@ def build_page(
                 [*answer.components, picture, fitting, used, *refit.components], [choices, looks, wanted], searches,
             )  # fmt: skip
         link.build(
-            page, pairs, origins, pair, shown, picture, places, mark, loading, controls, {"fit": mode, **settings},
+            page, pairs, origins, pair, shown, picture, places, loading, controls, {"fit": mode, **settings},
             tabs, refit, choices,
         )  # fmt: skip
         api.add_endpoints(own)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -13,7 +12,7 @@ import anyio.to_thread
 import gradio as gr
 from gradio.components import Component
 
-from abn.app.inspector.visitors import MOST_AT_ONCE, MOST_SECONDS, MOST_WAITING, OWN, BusyError, Pair, Pairs
+from abn.app.inspector.visitors import MOST_AT_ONCE, MOST_SECONDS, MOST_WAITING, BusyError, Pair, Pairs
 from abn.checkpoints.info import CheckpointError
 from abn.checkpoints.sources import HubSource
 from abn.common.memory import DeviceMemoryError
@@ -24,6 +23,7 @@ from abn.ui import about
 from abn.ui.edge import as_gradio_error
 from abn.ui.events import HIDDEN
 from abn.ui.page.latest import Latest, Superseded
+from abn.ui.page.pair_state import PairState
 from abn.ui.page.picture_column import Origins
 from abn.ui.page.picture_input import PictureInput
 from abn.ui.page.shown import Compared, Refit, Shown, compared_networks
@@ -78,11 +78,6 @@ def pair_places(pair: Pair) -> list[str]:
     return [str(place) if isinstance(place, HubSource) else "" for place in places]
 
 
-def pair_marks(pair: Pair) -> list[str]:
-    """What the page itself remembers of a pair: `pair_places`, and a mark that is "" for the app's own networks."""
-    return [*pair_places(pair), "" if pair == OWN else hashlib.sha256(repr(pair).encode()).hexdigest()[:16]]
-
-
 def note(seen: Shown) -> str:
     """How much of what is shown the address carries, in words."""
     if seen.opened is not None:
@@ -121,11 +116,10 @@ def build(
     page: gr.Blocks,
     pairs: Pairs,
     origins: Origins,
-    pair: gr.State,
+    pair: PairState,
     shown: gr.State,
     picture: PictureInput,
     places: Mapping[str, gr.Textbox],
-    mark: gr.Textbox,
     notice: gr.Markdown,
     controls: AttributionControls,
     settings: Mapping[str, Component],
@@ -137,7 +131,6 @@ def build(
 
     Args:
         places: out of sight: "picture", the shown picture's origin; "left" and "right", as `pair_places` names them.
-        mark: out of sight, the last of `pair_marks`.
         notice: says that the link's networks are being loaded, until they are.
         settings: beside those of `controls`, by the name they have in a link.
         refit: everything that has the networks' names in it.
@@ -180,7 +173,7 @@ def build(
     async def open_networks(request: gr.Request) -> AsyncIterator[list[Any]]:
         """First the networks: the classes a link may name are theirs."""
         asked = [_value(request, name) for name in ("left", "right")]
-        unchanged = [gr.skip()] * (4 + len(refit.components))
+        unchanged = [gr.skip()] * (3 + len(refit.components))
         if not any(asked):
             yield [gr.skip(), *unchanged]  # of an event that yields nothing, Gradio empties the outputs
             return
@@ -200,7 +193,7 @@ def build(
             return
         for said in notices:
             gr.Warning(html.escape(said, quote=False))
-        yield [loaded, chosen, *pair_marks(chosen), *refit.update(compared)]
+        yield [loaded, chosen, *pair_places(chosen), *refit.update(compared)]
 
     @as_gradio_error
     def open_link(request: gr.Request, own_picture: Any, seen: Shown | None, pair: Pair) -> list[Any]:
@@ -243,7 +236,7 @@ def build(
     opened = page.load(
         open_networks,
         None,
-        [notice, pair, places["left"], places["right"], mark, *refit.components],
+        [notice, pair, places["left"], places["right"], *refit.components],
         concurrency_limit=None,
         **HIDDEN,
     )

@@ -17,10 +17,11 @@ from abn.app.inspector.results import NetworkResult, PictureResult
 from abn.app.inspector.visitors import OWN, Pair, Pairs
 from abn.app.pictures.fitting import describe, enlarge, fit, show_used_part
 from abn.ui import about, words
-from abn.ui.edge import as_gradio_error, refuse
+from abn.ui.edge import as_gradio_error
 from abn.ui.events import HIDDEN
 from abn.ui.page import link
 from abn.ui.page.latest import Latest, Superseded
+from abn.ui.page.pair_state import PairState
 from abn.ui.page.picture_column import Origins
 from abn.ui.page.shown import Refit, Shown, compared_networks
 
@@ -74,7 +75,7 @@ def _top(network: NetworkResult) -> gr.Label:
 def build(
     pairs: Pairs,
     origins: Origins,
-    asked: tuple[gr.Image, gr.Radio, gr.State, gr.Textbox],
+    asked: tuple[gr.Image, gr.Radio, PairState],
     answer: Answer,
     fitted: tuple[gr.Markdown, gr.Image],
     refit: Refit,
@@ -83,11 +84,11 @@ def build(
     """Look whenever the picture, how it is fitted, or the networks change.
 
     Args:
-        asked: the picture, how it is fitted to a square, the networks, and the mark of the networks.
+        asked: the picture, how it is fitted to a square, and the networks.
         fitted: how the picture was fitted, in words, and the part of it that was used.
         looks: an older look changes nothing once a newer one has begun.
     """
-    picture, mode, pair, _ = asked
+    picture, mode, pair = asked
     unchanged = [gr.skip()] * len(refit.components)
 
     def inspect(pair: Pair, pixels: np.ndarray) -> PictureResult:
@@ -119,13 +120,10 @@ def build(
         picture: Image.Image | None,
         mode: str,
         pair: Pair,
-        mark: str,
         before: Shown | None,
     ):
         """Whatever is to be seen of a picture, unless something newer is by then."""
         number = looks.begin(request.session_hash)
-        if mark and pair == OWN and before is None:
-            raise refuse(about.FORGOTTEN)
         updates = without_picture(pair, before) if picture is None else see(picture, mode, pair, before)
         try:
             looks.require(request.session_hash, number)

@@ -13,7 +13,8 @@ from abn.ui import about
 from abn.ui.edge import as_gradio_error
 from abn.ui.events import HIDDEN
 from abn.ui.page.latest import Latest, Superseded
-from abn.ui.page.link import pair_marks
+from abn.ui.page.link import pair_places
+from abn.ui.page.pair_state import PairState
 from abn.ui.page.shown import Compared, Refit, Shown, compared_networks
 
 RESET = "reset"
@@ -21,14 +22,14 @@ QUEUE = "networks"  # a slow Hub keeps the few places of this queue, and nothing
 
 
 def build(
-    pairs: Pairs, pair: gr.State, shown: gr.State, marks: Sequence[gr.Textbox], refit: Refit, choices: Latest
+    pairs: Pairs, pair: PairState, shown: gr.State, places: Sequence[gr.Textbox], refit: Refit, choices: Latest
 ) -> None:
     """Add the fields and their events.
 
     Args:
         pair: the visitor's choice, which the rest of the page follows.
         shown: holds a `Shown`, or None. Labels over a result that was read from a file stay the file's.
-        marks: out of sight, what `abn.ui.page.link.pair_marks` says.
+        places: out of sight, what `abn.ui.page.link.pair_places` says.
         refit: everything that has the networks' names in it.
         choices: networks that arrive after a newer choice change nothing.
     """
@@ -58,17 +59,17 @@ def build(
             return [gr.skip()] * len(outputs)
         names = " and ".join(f"**{escape(network.label)}**" for network in inspector.networks)
         text = " ".join([f"You compare {names}; nobody else's page changes.", *map(escape, pairs.notices(inspector))])
-        return [chosen, text, *pair_marks(chosen), *relabelled(compared_networks(inspector, chosen == OWN), seen)]
+        return [chosen, text, *pair_places(chosen), *relabelled(compared_networks(inspector, chosen == OWN), seen)]
 
     def reset(request: gr.Request, seen: Shown | None):
         choices.begin(request.session_hash, RESET)
-        return ["", "", OWN, "", *pair_marks(OWN), *relabelled(compared_networks(pairs.own, own=True), seen)]
+        return ["", "", OWN, "", *pair_places(OWN), *relabelled(compared_networks(pairs.own, own=True), seen)]
 
     def relabelled(compared: Compared, seen: Shown | None) -> list[Any]:
         from_file = seen is not None and seen.opened is not None
         return [gr.skip()] * len(refit.components) if from_file else refit.update(compared)
 
-    outputs = [pair, status, *marks, *refit.components]
+    outputs = [pair, status, *places, *refit.components]
     chosen = gr.on(
         [load.click, *(field.submit for field in fields)], choose, [*fields, shown], outputs, trigger_mode="once",
         concurrency_limit=2, concurrency_id=QUEUE, api_visibility="private", show_progress_on=status,

@@ -22,6 +22,7 @@ from abn.ui import words
 from abn.ui.edge import as_gradio_error, refuse
 from abn.ui.events import EVERY_CLICK, HIDDEN
 from abn.ui.page.latest import Latest, Superseded
+from abn.ui.page.pair_state import PairState
 from abn.ui.page.picture_input import PictureInput
 from abn.ui.page.shown import Compared, Refit
 from abn.ui.tabs.attribution_controls import SLOW_QUEUE
@@ -94,7 +95,7 @@ def _digest(pixels: np.ndarray) -> bytes:
 
 
 def build(
-    pairs: Pairs, pair: gr.State, origins: Origins, data: Cifar10 | None, keep: int, wanted: Latest
+    pairs: Pairs, pair: PairState, origins: Origins, data: Cifar10 | None, keep: int, wanted: Latest
 ) -> tuple[PictureInput, gr.Radio, Refit, list[Dependency]]:
     """Add the components.
 
@@ -161,7 +162,7 @@ def _gallery(own: Inspector, origins: Origins, follows: list[tuple[Any, Any]]) -
 
 def _test_image_buttons(
     pairs: Pairs,
-    pair: gr.State,
+    pair: PairState,
     data: Cifar10,
     picture: PictureInput,
     follows: list[tuple[Any, Any]],
