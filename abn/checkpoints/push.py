@@ -1,7 +1,7 @@
 """Upload a checkpoint's folder to the Hub, through huggingface_hub: its token, its `HF_ENDPOINT`.
 
-Large files go by Git LFS, which the Hub takes from every client. Left to itself, huggingface_hub sends them by Xet,
-whose waits and retries nothing here could bound, and whose failures all read alike.
+Large files are sent by Git LFS. huggingface_hub's default, Xet, takes no limits on waits and retries, and reports
+every failure alike.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from abn.checkpoints.sources import is_repo, is_revision
 
 Answer = TypeVar("Answer")
 
-TIMEOUT = 60.0  # seconds of silence; storage answers only when it has a file whole
+TIMEOUT = 60.0  # seconds without a byte; storage answers only when it has the whole file
 MOST_SECONDS = 3600.0  # of one step, such as the upload of one file
 
 
@@ -49,11 +49,11 @@ def push_checkpoint(
 
     Args:
         repo: "user/repo", or "organisation/repo".
-        private: readable with a token of its owners alone. A repository that is there has to be so already. Else a
-            new one is public, unless the organisation's own setting makes it private.
+        private: make a new repository private; one that exists has to be private already. If False, a new one is
+            public, unless the organisation's own setting makes it private.
         message: of the commit.
         revision: a branch; made from "main" where there is none of that name.
-        timeout: seconds of silence after which the Hub counts as hanging.
+        timeout: seconds without a byte after which a request fails.
 
     Returns:
         The address of the repository's page.
@@ -115,7 +115,7 @@ def _read(info: CheckpointInfo) -> dict[str, bytes]:
 
 
 class _Upload:
-    """One attempt: each step bounded on its own, since the same address may be asked in two of them."""
+    """One attempt. Each step has limits of its own, since two of them may ask the same address."""
 
     def __init__(self, repo: str, revision: str, timeout: float) -> None:
         self.api, self.repo, self.revision, self.timeout = HfApi(endpoint=constants.ENDPOINT), repo, revision, timeout

@@ -147,10 +147,10 @@ def load_checkpoint(
         source: a folder, or "user/repo", "user/repo@revision" or the address of a repository's page on the Hub; see
             `abn.checkpoints.sources.locate`.
         revision: branch, tag or commit of a Hub repository; "main" where none is given.
-        timeout: seconds of silence after which the Hub counts as hanging.
+        timeout: seconds without a byte after which a request to the Hub fails.
         max_bytes: that are fetched from the Hub in all. A file that is announced larger is not begun, and one that
             arrives larger is cut off. A folder may be of any size.
-        max_seconds: that fetching may take from the Hub, however steadily something arrives.
+        max_seconds: for all requests to the Hub together.
         public_only: for a source that a stranger named: no folder here, no token of ours, nothing that a token
             fetched earlier, and no cached copy where the Hub cannot be reached.
         cache: folder to fetch into; None for huggingface_hub's own cache. The network does not need it any more

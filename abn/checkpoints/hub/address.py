@@ -1,4 +1,4 @@
-"""The Hub's address, as `HF_ENDPOINT` sets it; looked at without huggingface_hub, whose import fails for some."""
+"""The Hub's address, as `HF_ENDPOINT` sets it, read without huggingface_hub: some values make its import fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXPECTED = "expected an address such as https://huggingface.co"
 
 
 def is_address(address: str) -> bool:
-    """Whether there can be a Hub: HTTP, a host, and nothing that no address has in it."""
+    """Whether this is an HTTP address with a host, a usable port, and neither spaces nor control characters."""
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -22,7 +22,7 @@ def is_address(address: str) -> bool:
 
 
 def without_login(address: str) -> str:
-    """An address as it may be shown: without the name and the password of whoever set it."""
+    """The address without the user name and password in it, for messages."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -31,7 +31,7 @@ def without_login(address: str) -> str:
 
 
 def import_problem() -> str | None:
-    """What is to be done before huggingface_hub, and what imports it, can be imported; None where nothing is."""
+    """Why huggingface_hub cannot be imported, with the remedy; None where it can be."""
     address = os.environ.get("HF_ENDPOINT", "")
     try:
         _ = urlsplit(address).port
@@ -41,10 +41,10 @@ def import_problem() -> str | None:
 
 
 def require_importable(source: str) -> None:
-    """To be called before huggingface_hub is imported.
+    """Check `HF_ENDPOINT` before huggingface_hub is imported.
 
     Args:
-        source: what is wanted of the Hub, for messages.
+        source: the Hub id as the caller named it, for messages.
 
     Raises:
         CheckpointError: where the import would fail.

@@ -1,7 +1,7 @@
 """Files of one commit from the Hub, through huggingface_hub: its cache, token, `HF_ENDPOINT`, offline mode.
 
-Nothing half-written is used: a cached file is compared with the hash it is named by, and the cache learns
-what a branch means only when all files of that commit are there.
+A cached file is used only if it has the hash it is named by, and `refs/<branch>` is written only when all files of
+the commit are cached; huggingface_hub checks neither.
 """
 
 from __future__ import annotations
@@ -50,11 +50,10 @@ class Request:
         repo: "user/repo".
         revision: branch, tag or commit.
         required, optional: names of files at the repository's root.
-        timeout: seconds of silence after which the server counts as hanging.
-        max_bytes: that are taken in all, however many are announced or sent.
-        max_seconds: that one attempt may take in all, however steadily something arrives.
-        public: the repository has to be one that anybody may read now: no token is sent, and what a token fetched
-            earlier is not used.
+        timeout: seconds without a byte after which a request fails.
+        max_bytes: of all files together, announced or sent.
+        max_seconds: for all requests of one attempt together.
+        public: send no token, refuse a gated or private repository, and use no cached copy without asking the Hub.
         cache: folder to fetch into; None for huggingface_hub's own cache.
     """
 
@@ -70,7 +69,7 @@ class Request:
 
     @property
     def token(self) -> bool | None:
-        """As huggingface_hub takes it: False for none, None for the one it finds."""
+        """huggingface_hub's argument: False to send no token, None for the one that is logged in."""
         return False if self.public or constants.is_offline_mode() else None
 
     @property
@@ -84,7 +83,8 @@ class Fetched:
     """A folder of the cache with the files, all of one commit.
 
     Attributes:
-        notice: for whoever runs this, or None; `public_notice` is the same in words for strangers.
+        notice: why these may not be the newest files, or lack an optional one; None where neither is so.
+            `public_notice` is the same without remedies on this machine, for visitors of a public page.
     """
 
     folder: Path
@@ -131,8 +131,8 @@ def _refusal(fault: Fault, request: Request, source: str, more: str = "") -> Che
 
 def _from_hub(request: Request) -> Fetched:
     commit = None
-    # huggingface_hub's other way to large files, which it takes where an earlier download left a list of them:
-    # nothing here bounds its bytes or its seconds, nor knows its errors.
+    # Where an earlier download left a list of the files, huggingface_hub would fetch large ones by Xet, which takes
+    # no limits. This is its own setting, which it reads anew for every file.
     constants.HF_HUB_DISABLE_XET = True
     with watched(request.timeout, request.max_bytes, request.max_seconds) as watch:
         try:
@@ -236,10 +236,9 @@ def _is_complete(folder: Path, names: tuple[str, ...]) -> bool:
 
 
 def _remember(request: Request, commit: str) -> None:
-    """Let the cache know what the revision means, once all files are there.
+    """Write the commit to the cache's `refs/<revision>`, once all of its files are there.
 
-    huggingface_hub's own functions do so first; then an update that breaks off would leave nothing to
-    fall back on.
+    huggingface_hub would write it first, and an update that breaks off would then leave no complete copy to use.
     """
     if request.revision == commit:
         return
@@ -251,7 +250,7 @@ def _remember(request: Request, commit: str) -> None:
 
 
 def _sweep(request: Request) -> None:
-    """Delete what a killed download left of this repository: under its unique name nobody goes on with it."""
+    """Delete partial files of this repository that a killed download left: no later download resumes them."""
     oldest = time.time() - ABANDONED
     for part in (request.folder / "blobs").glob("*.incomplete"):
         with suppress(OSError):  # gone meanwhile, or in a cache that cannot be written

@@ -1,4 +1,4 @@
-"""huggingface_hub's exceptions in plain words, each with its remedy."""
+"""huggingface_hub's exceptions as sentences: what is wrong, and the remedy."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def explain(error: BaseException, repo: str, revision: str, watch: Watch) -> Fau
             return _of_status(error, repo, hub)
         case TooLargeError():
             return _of_size(error, repo, watch)
-        case TooSlowError():
+        case _ if watch.expired:
             return Fault(
                 f"{asked} had not sent everything after {watch.max_seconds:g} seconds",
                 f"try again, or fetch it with: hf download {repo} --local-dir FOLDER, and name that folder",

@@ -1,4 +1,4 @@
-"""What goes wrong when the Hub is written to, in plain words, each with its remedy."""
+"""Exceptions of uploads as sentences: what is wrong, and the remedy."""
 
 from __future__ import annotations
 

@@ -1,24 +1,22 @@
-"""Bounds: within `watched`, no request to the Hub is silent for long, none is sent twice, and no more than a
-named number of bytes and of seconds is taken.
+"""Limits on requests to the Hub: within `watched`, each has a timeout and is sent once, and all of them together
+take at most a number of bytes and of seconds.
 
-huggingface_hub retries on its own, for minutes when a server hangs, and waits as long as a `Retry-After` says; after
-a connection that failed it does so with a new client, which knows no bounds; what arrives it counts only when all is
-on the disk. Its client is shared by the whole process; the hooks set here act only in the context that asked for
-them.
+huggingface_hub itself has timeouts of silence alone. It retries for minutes, waits as long as a `Retry-After` says,
+and compares sizes only when a file is on the disk. The limits are set by event hooks and request extensions of its
+HTTP client, which the whole process shares; the hooks act only on requests made within `watched`.
 """
 
 from __future__ import annotations
 
 import math
+import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2
 from huggingface_hub import constants, get_session
 from huggingface_hub.utils import parse_ratelimit_headers, tqdm
 
@@ -26,12 +24,10 @@ from abn.common.texts import whole_number
 
 
 class RefusedError(Exception):
-    """A request that was not sent again, or an answer that was not used.
-
-    Of no type that huggingface_hub retries on.
+    """Ends what huggingface_hub would try again; it retries on no exception of this type.
 
     Attributes:
-        status: of the answer, or None for a request that was not sent.
+        status: of an answer that it would retry on; None for a failed connection, or an address asked twice.
         retry_after: what the server says of when to ask again, in seconds or as a date, or None.
     """
 
@@ -53,20 +49,21 @@ class TooLargeError(Exception):
 
 
 class TooSlowError(Exception):
-    """Files that took longer than they may, though something kept arriving; of no type that is retried on."""
+    """Requests that took longer than they may in all; of no type that huggingface_hub retries on."""
 
 
 @dataclass
 class Watch:
-    """What one load has asked for and met.
+    """What the requests of one load have asked for and met.
 
     Attributes:
-        timeout: seconds of silence after which a server counts as hanging.
+        timeout: seconds without a byte after which a request fails.
         max_bytes: that may arrive; None for any number.
-        max_seconds: that all of it may take.
+        max_seconds: for all requests together.
         host: that was asked last, with its port where it is an unusual one.
         failure: the last one on the network; why a request was about to be sent again.
         received: bytes of files that arrived.
+        expired: `max_seconds` are over, and the connections were shut down.
     """
 
     timeout: float
@@ -75,35 +72,52 @@ class Watch:
     host: str | None = None
     failure: Exception | None = None
     received: int = 0
+    expired: bool = False
     sent: set[tuple[str, str]] = field(default_factory=set)
-    started: float = field(default_factory=time.monotonic)
+    _sockets: list[socket.socket] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def trace(self, event: str, details: dict[str, Any]) -> None:
         """Called by the HTTP client for everything that happens to a request.
 
         Raises:
             RefusedError: instead of a failure to connect, on which huggingface_hub would make a new client.
+            TooSlowError: for a connection made after the time was up.
         """
         what = event.partition(".")[2]
         if what.endswith(".failed"):
             self.failure = details["exception"]
             if what in ("connect_tcp.failed", "start_tls.failed"):
                 raise RefusedError
-        elif what in ("connect_tcp.complete", "start_tls.complete"):
-            _bound(details["return_value"])
+        elif what == "connect_tcp.complete":
+            with self._lock:
+                # A duplicate, for TLS takes the socket over; shutting it down ends the connection of both.
+                self._sockets.append(details["return_value"].get_extra_info("socket").dup())
+            self.require_time()
+
+    def require_time(self) -> None:
+        if self.expired:
+            raise TooSlowError
+
+    def expire(self) -> None:
+        """Shut the connections down, so that whoever reads from them stops, however steadily bytes arrive."""
+        with self._lock:
+            self.expired = True
+            for connection in self._sockets:
+                with suppress(OSError):  # closed by the server
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in self._sockets:
+                connection.close()
+            self._sockets.clear()
 
     def expect(self, announced: str) -> None:
         """Refuse what the server announces, if it is too much."""
         number = whole_number(announced)
         if self.max_bytes is not None and number is not None and self.received + number > self.max_bytes:
             raise TooLargeError(number)
-
-    def seconds_left(self) -> float:
-        """Until the time is up; then a refusal to go on. A server that sends a byte now and then is never silent."""
-        left = self.started + self.max_seconds - time.monotonic()
-        if left <= 0:
-            raise TooSlowError
-        return left
 
     def receive(self, number: int) -> None:
         """Count bytes that arrived, whatever was announced."""
@@ -117,7 +131,7 @@ _HOOKING = threading.Lock()  # a hook set twice would take every request for its
 
 
 class Metered(tqdm):
-    """huggingface_hub's progress bar, which sees every piece of a file before the disk does."""
+    """huggingface_hub's progress bar, which is told of every piece of a file before it is written."""
 
     def update(self, n: float | None = 1) -> bool | None:
         watch = _WATCH.get()
@@ -126,47 +140,9 @@ class Metered(tqdm):
         return super().update(n)
 
 
-class _Timed(httpx2.SyncByteStream):
-    """An answer's body, with a look at the clock at every piece that comes from the network."""
-
-    def __init__(self, stream: httpx2.SyncByteStream, watch: Watch) -> None:
-        self._stream, self._watch = stream, watch
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._stream:
-            self._watch.seconds_left()
-            yield piece
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _bound(stream: Any) -> None:
-    """Let what is read from a connection, and written to it, end when a watch's time is up.
-
-    A head or a body may come byte by byte, each in time for the client, which starts to count anew then.
-    """
-    stream.read, stream.write = _in_time(stream.read), _in_time(stream.write)
-
-
-def _in_time(action: Callable[..., Any]) -> Callable[..., Any]:
-    def bounded(data: Any, timeout: float | None = None) -> Any:
-        watch = _WATCH.get()
-        if watch is None:  # the connection outlives the load that made it
-            return action(data, timeout)
-        left = watch.seconds_left()
-        try:
-            return action(data, left if timeout is None else min(timeout, left))
-        except Exception:
-            watch.seconds_left()
-            raise
-
-    return bounded
-
-
 @contextmanager
 def watched(timeout: float, max_bytes: int | None = None, max_seconds: float = math.inf) -> Iterator[Watch]:
-    """Bound every request huggingface_hub makes inside, in this thread.
+    """Limit every request that huggingface_hub makes inside, in this thread.
 
     Args:
         timeout, max_bytes, max_seconds: see `Watch`. Bytes are counted where `Metered` is the progress bar.
@@ -182,18 +158,23 @@ def watched(timeout: float, max_bytes: int | None = None, max_seconds: float = m
             if hook not in hooks[kind]:
                 hooks[kind].append(hook)
     watch = Watch(timeout, max_bytes, max_seconds)
+    timer = threading.Timer(min(max_seconds, threading.TIMEOUT_MAX), watch.expire)
+    timer.daemon = True
+    timer.start()
     token = _WATCH.set(watch)
     try:
         yield watch
     finally:
         _WATCH.reset(token)
+        timer.cancel()
+        watch.close()
 
 
 def _before_request(request: Any) -> None:
     watch = _WATCH.get()
     if watch is None or request.url.path == "/api/agent-harnesses":  # not ours, and bounded by itself
         return
-    watch.seconds_left()
+    watch.require_time()
     watch.host = request.url.netloc.decode("ascii")
     asked = (request.method, str(request.url))
     if asked in watch.sent:  # a retry, or a redirect that leads in a circle
@@ -201,13 +182,13 @@ def _before_request(request: Any) -> None:
     watch.sent.add(asked)
     request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), watch.timeout)
     request.extensions["trace"] = watch.trace
+    request.headers["Connection"] = "close"  # a connection that outlived its watch would be known to no other one
 
 
 def _after_response(response: Any) -> None:
     watch = _WATCH.get()
     if watch is None:
         return
-    response.stream = _Timed(response.stream, watch)
     if response.status_code in (408, 429) or response.status_code >= 500:
         raise RefusedError(response.status_code, _when_to_ask_again(response.headers))
     watch.expect(response.headers.get(constants.HUGGINGFACE_HEADER_X_LINKED_SIZE, ""))
