@@ -8,9 +8,9 @@ Axes: N images, C channels, K bias vectors; "…" stands for any number of axes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -153,6 +153,41 @@ class Modulated(Protocol):
 
     def __call__(self, images: Tensor, hook: Hook | None = None) -> Tensor:
         """Normalised images (N, 3, H, W) → logits (N, num_classes)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A pass that has stopped behind a block's convolution, before its factors are applied.
+
+    Attributes:
+        name: of the block.
+        modulation: what a hook is shown there.
+        state: what the network needs to go on; its own affair.
+    """
+
+    name: str
+    modulation: Modulation
+    state: Any
+
+
+@runtime_checkable
+class Resumable(Modulated, Protocol):
+    """A network that can stop behind a block's convolution and go on from there with other factors.
+
+    What was computed before is then shared by all of them.
+    """
+
+    def stops(self, images: Tensor) -> Iterator[Stop]:
+        """One pass over (N, 3, H, W) images that stops at every block in turn, and goes on with its own factors."""
+        ...
+
+    def resume(self, stop: Stop, factors: Tensor, hook: Hook | None = None) -> Tensor:
+        """Go on from one image's stop with (V, C) factors, a row a variant → (V, num_classes) logits.
+
+        Args:
+            hook: asked about the blocks behind the stop.
+        """
         ...
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abn.models.layers import DynamicModulatedConv2d, require_positive
-from abn.models.modulation import Hook, Modulation, StaticModulation, ask, require_blocks
+from abn.models.modulation import Hook, Modulation, StaticModulation, Stop, ask, require_blocks
 
 
 class BasicBlock(nn.Module):
@@ -62,13 +62,17 @@ class BasicBlock(nn.Module):
         """(N, C_in, H, W) → (N, C, H / stride, W / stride)."""
         h = F.relu(self.bn1(self.conv1(x)))
         z = self.convolve(h)
-        if hook is None:
-            factors = self.factors(h, z)
-        else:
-            precision = torch.promote_types(z.dtype, torch.float32)
-            shown = self.modulation(h, z.mean(dim=(2, 3), dtype=precision))
-            factors = ask(hook, name, shown).factors
+        factors = self.factors(h, z) if hook is None else ask(hook, name, self._shown(h, z)).factors
         return self.finish(z, factors, self.shortcut(x))
+
+    def stop(self, x: Tensor, name: str) -> Stop:
+        """The block's pass up to its second convolution; `finish(*stop.state)` with factors between goes on."""
+        h = F.relu(self.bn1(self.conv1(x)))
+        z = self.convolve(h)
+        return Stop(name, self._shown(h, z), (z, self.shortcut(x)))
+
+    def _shown(self, h: Tensor, z: Tensor) -> Modulation:
+        return self.modulation(h, z.mean(dim=(2, 3), dtype=torch.promote_types(z.dtype, torch.float32)))
 
     def finish(self, z: Tensor, factors: Tensor | None, shortcut: Tensor) -> Tensor:
         """Scale by the factors, bn2, add the shortcut, ReLU.
@@ -182,6 +186,22 @@ class ResNet(nn.Module):
             require_blocks(hook, dict(self.blocks()))
         x = self.stem(images)
         for name, block in self.named_blocks():
+            x = block(x, name, hook)
+        return self.head(x)
+
+    def stops(self, images: Tensor) -> Iterator[Stop]:
+        x = self.stem(images)
+        for name, block in self.named_blocks():
+            stop = block.stop(x, name)
+            yield stop
+            z, shortcut = stop.state
+            x = block.finish(z, stop.modulation.factors, shortcut)
+
+    def resume(self, stop: Stop, factors: Tensor, hook: Hook | None = None) -> Tensor:
+        blocks = iter(self.named_blocks())
+        z, shortcut = stop.state
+        x = next(block for name, block in blocks if name == stop.name).finish(z, factors, shortcut)
+        for name, block in blocks:
             x = block(x, name, hook)
         return self.head(x)
 
