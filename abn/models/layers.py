@@ -80,11 +80,15 @@ class _PixelSum(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, torch.dtype], output: Tensor) -> None:
-        ctx.shape, ctx.dtype = inputs[0].shape, inputs[0].dtype
+        ctx.shape, ctx.dtype, ctx.sum_dtype = inputs[0].shape, inputs[0].dtype, inputs[1]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient.to(ctx.dtype)[:, :, None, None].expand(ctx.shape), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return tangent.sum(dim=(2, 3), dtype=ctx.sum_dtype)
 
 
 class DynamicModulatedConv2d(nn.Module):

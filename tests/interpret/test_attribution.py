@@ -4,6 +4,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from abn.common.data import MEAN, STD, normalise
 from abn.interpret import interventions
 from abn.interpret.attribution import captum_methods
 from abn.interpret.attribution.attribute import METHODS, attribute
+from abn.interpret.attribution.gradcam import cell_step
 from abn.interpret.attribution.targets import Score, as_target
 from abn.interpret.inspection import inspect
 from abn.models.resnet import resnet_dmb, resnet_s
@@ -173,6 +175,29 @@ def test_one_class_against_another_is_the_difference_of_the_two(linear, pictures
     assert torch.equal(found.values, (linear.weights[2] - linear.weights[0]).detach().expand(2, 3, 4, 4))
 
 
+@pytest.mark.parametrize("target", [[2, 0], torch.tensor([2, 0]), np.array([2, 0]), [np.int64(2), torch.tensor(0)]])
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "grad_cam"])
+def test_each_image_may_have_a_class_of_its_own(linear, pictures, method, target):
+    options = SMALL[method] | ({"window": 2} if method == "occlusion" else {})
+    found = attribute(linear, pictures, target, method, **options).values
+    expected = [attribute(linear, pictures[i : i + 1], (2, 0)[i], method, **options).values for i in (0, 1)]
+    torch.testing.assert_close(found, torch.cat(expected))
+
+
+@pytest.mark.parametrize("target", [np.int64(2), np.array(2), torch.tensor(2), np.uint8(2)])
+def test_whole_numbers_of_numpy_and_torch_are_classes(linear, pictures, target):
+    expected = attribute(linear, pictures, 2, "saliency").values
+    assert torch.equal(attribute(linear, pictures, target, "saliency").values, expected)
+    contrast = attribute(linear, pictures, (target, np.int32(0)), "saliency").values
+    assert torch.equal(contrast, attribute(linear, pictures, (2, 0), "saliency").values)
+
+
+def test_a_plain_function_is_a_target(linear, pictures):
+    found = attribute(linear, pictures, lambda logits, modulations: 3 * logits[:, 1] - logits[:, 0], "saliency")
+    expected = (3 * linear.weights[1] - linear.weights[0]).detach()
+    torch.testing.assert_close(found.values, expected.expand(2, 3, 4, 4))
+
+
 # Identities on a real network
 
 
@@ -255,15 +280,34 @@ def test_grad_cam_before_the_head_is_the_class_activation_map():
     torch.testing.assert_close(doubled.values, 2 * found.values)
 
 
-@pytest.mark.parametrize(("size", "cells"), [(8, 2), (8, 4), (8, 8), (1, 1), (2, 1), (30, 8), (33, 9)])
-def test_a_map_is_enlarged_to_the_picture_whatever_its_size(size, cells):
+@pytest.mark.parametrize(
+    ("size", "cells", "step"),
+    [(8, 2, 4), (8, 4, 2), (8, 8, 1), (1, 1, 1), (1, 1, 4), (2, 1, 2), (30, 8, 4), (33, 9, 4), (9, 3, 4), (5, 2, 4)],
+)
+def test_a_map_is_enlarged_to_the_picture_whatever_its_size(size, cells, step):
     values = torch.arange(cells, dtype=torch.float32).expand(1, 1, cells, cells)
-    step = -(-size // cells)
     expected = (torch.arange(size) / step).clamp(max=cells - 1).expand(1, 1, size, size)
-    assert (
-        step == {8: {2: 4, 4: 2, 8: 1}, 1: {1: 1}, 2: {1: 2}, 30: {8: 4}, 33: {9: 4}}[size][cells]
-    )  # as by the strides
-    torch.testing.assert_close(captum_methods._enlarged(values, (size, size)), expected)
+    torch.testing.assert_close(captum_methods._enlarged(values, (size, size), (step, step)), expected)
+
+
+def test_the_step_between_two_cells_is_the_networks_own():
+    network = resnet_s()
+    assert [cell_step(network, stage) for stage in network.stages()] == [(1, 1), (2, 2), (4, 4)]
+    network.conv1.stride, network.layer3[0].conv1.stride = (2, 1), (3, 1)
+    assert [cell_step(network, stage) for stage in network.stages()] == [(2, 1), (4, 2), (12, 2)]
+
+
+def test_the_peak_of_grad_cam_lies_where_the_network_looked_in_a_picture_of_nine_pixels(model):
+    """Three cells, at pixels 0, 4 and 8."""
+    picture = randn(1, 3, 9, 9, seed=2)
+    x = model.stem(picture)
+    for name, block in model.named_blocks():
+        x = block(x, name)
+    found = attribute(model, picture, 3, "grad_cam", relu=False)
+    weights = model.linear.weight[3].view(1, 256, 1, 1) / 9
+    expected = (weights * x).sum(dim=1, keepdim=True).detach()
+    assert found.resolution == (3, 3)
+    torch.testing.assert_close(found.values[..., ::4, ::4], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_map_lies_where_the_network_looked():
@@ -498,7 +542,14 @@ def test_an_overflow_of_the_gradient_alone_is_told_apart(pictures):
         (1.0, "target is 1.0; the network has the classes 0 to 9"),
         ((3, 10), "target is 10; the network has the classes 0 to 9"),
         ((3, 3), "class 3 against itself"),
-        ((1, 2, 3), "expected a class index, or a pair of two"),
+        ((1, 2, 3), r"expected a class index, a pair \(a, b\) for a against b, or a list of one class an image"),
+        ([1, 2], r"target has shape \(2,\); expected \(3,\), one class an image, or the tuple \(a, b\)"),
+        ([1, 2, 10], "target is 10; the network has the classes 0 to 9"),
+        (torch.tensor([1, 2]), r"target has shape \(2,\); expected \(3,\)"),
+        (np.array([[1], [2], [3]]), r"target has shape \(3, 1\); expected \(3,\)"),
+        (torch.tensor([1.0, 2, 3]), r"target is tensor\(1.\)"),
+        (np.array([True, False, True]), "target is np.True_"),
+        (torch.tensor(True), r"target is tensor\(True\)"),
     ],
 )
 def test_targets_refused(model, images, target, message):
@@ -509,7 +560,7 @@ def test_targets_refused(model, images, target, message):
 def test_a_refused_target_lists_the_classes_by_name(linear, pictures):
     linear.info = SimpleNamespace(class_names=("cup", "pen", "hat"))
     with pytest.raises(ValueError, match=r"0 to 2 \(0 cup, 1 pen, 2 hat\)"):
-        as_target(3, linear)
+        as_target(3, linear, 2)
 
 
 @pytest.mark.parametrize(
@@ -551,6 +602,14 @@ def test_the_network_always_gets_colours_innermost(model, images, method, layout
     with model.conv1.register_forward_pre_hook(note):
         attribute(model, images.clone(memory_format=layout), 3, method)
     assert layouts and all(layouts)
+
+
+def test_numbers_of_numpy_are_options(linear, pictures):
+    given = {"samples": np.int64(2), "noise_level": np.float32(0.25), "seed": np.float64(3.0)}
+    assert attribute(linear, pictures, 0, "smoothgrad", **given).options == {
+        "samples": 2, "noise_level": 0.25, "seed": 3
+    }  # fmt: skip
+    assert METHODS["grad_cam"].complete({"relu": np.bool_(False)})["relu"] is False
 
 
 def test_whole_floats_are_whole_numbers(model, images):
@@ -669,6 +728,18 @@ def test_the_callers_modes_make_no_difference(model, images, method):
     found = attribute(model, wanted, 1, method, **SMALL[method])
     assert torch.equal(found.values, expected.values)
     assert wanted.grad is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_made_in_inference_mode_make_no_difference(model, images, method):
+    with torch.inference_mode():
+        other = resnet_dmb()
+        other.load_state_dict(model.state_dict())
+        other.eval()
+    assert other.linear.weight.is_inference()
+    expected = attribute(model, images, 1, method, **SMALL[method]).values
+    assert torch.equal(attribute(other, images, 1, method, **SMALL[method]).values, expected)
+    assert other.linear.weight.is_inference()
 
 
 @pytest.mark.parametrize("method", METHODS)

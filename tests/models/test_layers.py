@@ -198,3 +198,22 @@ def test_gradients_agree_with_finite_differences():
     nn.init.normal_(layer.gate_dmb.biases)
     x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(layer, (x,))
+
+
+def test_derivatives_of_every_kind_pass_the_layer():
+    """Forward mode against backward mode, and the two ways to a Hessian against each other, in float64."""
+    layer = DynamicModulatedConv2d(2, 2).double()
+    with torch.no_grad():
+        layer.gate_dmb.biases.copy_(torch.linspace(-1, 1, 8).view(2, 4))
+    x = torch.linspace(-1, 2, 18, dtype=torch.float64).view(1, 2, 3, 3)
+
+    def total(x):
+        return layer(x).pow(2).sum()
+
+    direction = torch.linspace(1, -1, 18, dtype=torch.float64).view(1, 2, 3, 3)
+    value, slope = torch.func.jvp(total, (x,), (direction,))
+    torch.testing.assert_close(value, total(x))
+    torch.testing.assert_close(slope, (torch.func.grad(total)(x) * direction).sum())
+    by_backward = torch.autograd.functional.hessian(total, x)
+    torch.testing.assert_close(torch.func.hessian(total)(x), by_backward)
+    assert by_backward.abs().max() > 0.1

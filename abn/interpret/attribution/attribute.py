@@ -14,6 +14,7 @@ have to choose how much of it each side gets.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -24,7 +25,7 @@ from abn.common.devices import images_at_once
 from abn.common.memory import in_parts_that_fit
 from abn.interpret.attribution.captum_methods import Map
 from abn.interpret.attribution.methods import METHODS, Method, Option, Value, find_method
-from abn.interpret.attribution.targets import Score, Target, as_target
+from abn.interpret.attribution.targets import ClassOfEach, Goal, Score, as_target
 from abn.interpret.inspection import require_evaluation_mode
 from abn.models.modulation import Hook
 from abn.models.resnet import ResNet
@@ -68,7 +69,7 @@ class Attribution:
 def attribute(
     model: ResNet,
     images: Tensor,
-    target: int | tuple[int, int] | Target,
+    target: Goal,
     method: str,
     hook: Hook | None = None,
     *,
@@ -85,8 +86,9 @@ def attribute(
     Args:
         model: in eval mode.
         images: (N, 3, H, W) floating, normalised as the network's checkpoint says, on its device.
-        target: a class index; a pair (a, b) for the logit of a minus that of b; or any other number an image, such as
-            a factor (`abn.interpret.attribution.targets.Target`).
+        target: a class index; a tuple (a, b) for the logit of a minus that of b; a list, tensor or array (N,) of one
+            class an image; or a function (logits (N, num_classes), modulations by block name) → (N,) of any other
+            number an image, such as a factor (`abn.interpret.attribution.targets.Target`).
         method: a name in `METHODS`.
         hook: an intervention under which the network runs (`abn.interpret.interventions`). It is asked about the
             N images together, as often as the method needs; without one, large batches are split, and
@@ -104,14 +106,16 @@ def attribute(
     _require_images(images, model)
     chosen = find_method(method)
     settings = chosen.complete(options)
-    goal = target if callable(target) else as_target(target, model)
+    goal = as_target(target, model, len(images))
+    model = _without_inference_tensors(model)
 
     def run(start: int, per_pass: int) -> tuple[Map, tuple[str | None, ...]]:
         # Colours innermost: convolutions are faster so, forward and back. Every method keeps it.
         leaf = images[start : start + per_pass].detach().clone(memory_format=torch.channels_last).requires_grad_()
         report = _share(progress, start, len(leaf), len(images))
-        part = chosen.run(Score(model, goal, hook, len(leaf), report, per_pass=per_pass), leaf, settings)
-        return part, _problems(part, Score(model, goal, hook, len(leaf), per_pass=per_pass), leaf.detach())
+        here = goal.rows(slice(start, start + len(leaf))) if isinstance(goal, ClassOfEach) else goal
+        part = chosen.run(Score(model, here, hook, len(leaf), report, per_pass=per_pass), leaf, settings)
+        return part, _problems(part, Score(model, here, hook, len(leaf), per_pass=per_pass), leaf.detach())
 
     per_pass, smallest = images_at_once(images.device, otherwise=128), 1
     if hook is not None:  # it is meant for these N together
@@ -134,6 +138,20 @@ def attribute(
         tuple(problem for _, problems in parts for problem in problems),
         settings,
     )
+
+
+def _without_inference_tensors(model: ResNet) -> ResNet:
+    """The network, or a copy of one made under `torch.inference_mode`, whose weights take part in no gradient."""
+    if not any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
+        return model
+    with torch.inference_mode(False), torch.no_grad():
+        copied = copy.deepcopy(model)
+        for module in copied.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                setattr(module, name, torch.nn.Parameter(parameter.clone(), parameter.requires_grad))
+            for name, buffer in module.named_buffers(recurse=False):
+                setattr(module, name, buffer.clone())
+    return copied
 
 
 def _require_images(images: Tensor, model: ResNet) -> None:

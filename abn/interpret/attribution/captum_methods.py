@@ -17,6 +17,7 @@ from captum.attr import InputXGradient, IntegratedGradients, Occlusion, Saliency
 from torch import Tensor
 
 from abn.common.data import MEAN, STD, normalise
+from abn.interpret.attribution.gradcam import cell_step
 from abn.interpret.attribution.gradcam import grad_cam as grad_cam_at
 from abn.interpret.attribution.targets import Score
 
@@ -118,22 +119,18 @@ def grad_cam(score: Score, images: Tensor, options: Options) -> Map:
             "which is negative; switch relu off to see it"
         )
         signed = F.relu(signed)
-    values = _enlarged(signed, _size(images))
+    values = _enlarged(signed, _size(images), cell_step(score.model, stage))
     otherwise = f"either {stage} is silent for this picture, or the target does not depend on it"
     return Map(values, resolution, None, explained, reason, otherwise)
 
 
-def _enlarged(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, 1, h, w) → (N, 1, H, W), bilinearly, a stage's cell i at pixel s·i, and beyond the last one its value.
+def _enlarged(values: Tensor, size: tuple[int, int], strides: tuple[int, int]) -> Tensor:
+    """(N, 1, h, w) → (N, 1, H, W), bilinearly: cell i at pixel s·i (`cell_step`), beyond the last one its value.
 
-    That is where it looks: a 3 × 3 convolution of stride 2 with a padding of 1 has its output i about input 2 i.
     `F.interpolate` alone takes cells for tiles and would put them (s − 1) / 2 pixels further right and down.
     """
-    (height, width), (rows, columns) = size, _size(values)
-    strides = math.ceil(height / rows), math.ceil(width / columns)
-    reached = [
-        min(step * (count - 1) + 1, whole) for step, count, whole in zip(strides, (rows, columns), size, strict=True)
-    ]
+    height, width = size
+    reached = [step * (count - 1) + 1 for step, count in zip(strides, _size(values), strict=True)]
     values = F.interpolate(values, reached, mode="bilinear", align_corners=True)
     return F.pad(values, (0, width - reached[1], 0, height - reached[0]), mode="replicate")
 

@@ -7,12 +7,15 @@ to this call alone: that is the module Captum gets.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from abn.interpret.attribution.targets import Score
 from abn.models.modulation import Modulation, require_blocks
+from abn.models.resnet import BasicBlock, ResNet
 
 
 def grad_cam(score: Score, images: Tensor, stage: str) -> Tensor:
@@ -32,7 +35,7 @@ def grad_cam(score: Score, images: Tensor, stage: str) -> Tensor:
     model = score.model
     if stage not in model.stages():
         raise ValueError(f"stage is {stage!r}; the network has {', '.join(model.stages())}")
-    last_block = [name for name, _ in model.blocks() if name.startswith(f"{stage}.")][-1]
+    last_block = _blocks_through(model, stage)[-1][0]
     identity = nn.Identity()
 
     def through_identity(x: Tensor) -> Tensor:
@@ -54,3 +57,20 @@ def grad_cam(score: Score, images: Tensor, stage: str) -> Tensor:
         return value
 
     return LayerGradCam(through_identity, identity).attribute(images)
+
+
+def cell_step(model: ResNet, stage: str) -> tuple[int, int]:
+    """By how many pixels two neighbouring cells of a stage's output lie apart: (down, right).
+
+    The product of the strides on the way. Cell i looks at pixel s·i, since every convolution keeps its middle there:
+    3 × 3 with a padding of 1, 1 × 1 with none.
+    """
+    strides = [model.conv1.stride, *(block.conv1.stride for _, block in _blocks_through(model, stage))]
+    return math.prod(down for down, _ in strides), math.prod(right for _, right in strides)
+
+
+def _blocks_through(model: ResNet, stage: str) -> list[tuple[str, BasicBlock]]:
+    """The blocks up to the last one of a stage."""
+    blocks = list(model.named_blocks())
+    last = max(index for index, (name, _) in enumerate(blocks) if name.startswith(f"{stage}."))
+    return blocks[: last + 1]

@@ -9,8 +9,10 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
+import numpy as np
 from torch import Tensor
 
 from abn.interpret.attribution import captum_methods
@@ -137,7 +139,7 @@ def find_method(name: str) -> Method:
 def _whole(value: Value) -> int | None:
     if isinstance(value, bool):
         return None
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | np.floating) and value.is_integer():
         return int(value)
     try:
         return operator.index(value)
@@ -146,13 +148,13 @@ def _whole(value: Value) -> int | None:
 
 
 def _number(value: Value) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def _truth(value: Value) -> bool | None:
-    return value if isinstance(value, bool) else None
+    return bool(value) if isinstance(value, bool | np.bool_) else None
 
 
 def _text(value: Value) -> str | None:

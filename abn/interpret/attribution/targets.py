@@ -8,10 +8,12 @@ gate can stand where a class does. `Score` joins it with a network and a hook to
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from abn.interpret.inspection import recorder
@@ -23,7 +25,8 @@ from abn.models.resnet import ResNet
 class Target(Protocol):
     """(logits (N, num_classes), modulations by block name) → (N,), one number an image.
 
-    Where `reads_modulations` is False nothing is recorded, and `modulations` is empty.
+    Where `reads_modulations` is False nothing is recorded, and `modulations` is empty; a plain function, which does
+    not say, gets them.
     """
 
     reads_modulations: bool
@@ -54,25 +57,66 @@ class ClassAgainst:
         return logits[:, self.index] - logits[:, self.other]
 
 
-def as_target(target: int | tuple[int, int], model: ResNet) -> Target:
-    """A class index, or a pair "one class against another", as a function of the logits.
+@dataclass(frozen=True)
+class ClassOfEach:
+    """For each of N images the logit of its own class; asked about k·N images, copy after copy, too."""
+
+    reads_modulations: ClassVar[bool] = False
+    indices: tuple[int, ...]
+
+    def __call__(self, logits: Tensor, modulations: dict[str, Modulation]) -> Tensor:
+        indices = torch.tensor(self.indices, device=logits.device).repeat(len(logits) // len(self.indices))
+        return logits.gather(1, indices[:, None])[:, 0]
+
+    def rows(self, images: slice) -> ClassOfEach:
+        """The same for some of the images."""
+        return ClassOfEach(self.indices[images])
+
+
+Goal = int | tuple[int, int] | Sequence[int] | Tensor | np.ndarray | Target
+"""What a caller may name as a target, see `as_target`."""
+
+
+def as_target(target: Goal, model: ResNet, num_images: int) -> Target:
+    """What a caller names as a target, as a function of the logits.
+
+    Args:
+        target: a class index; a tuple (a, b) for the logit of a minus that of b; a list, tensor or array (N,) of one
+            class an image; or a function that is a `Target` already.
+        num_images: N.
 
     Raises:
-        ValueError: for an index outside the network's classes, or a class against itself.
+        ValueError: for an index outside the network's classes, a class against itself, or another number of classes
+            than there are images.
     """
-    if isinstance(target, tuple | list):
+    if callable(target):
+        return target
+    if isinstance(target, tuple):
         if len(target) != 2:
-            raise ValueError(f"target is {target!r}; expected a class index, or a pair of two")
+            raise ValueError(
+                f"target is {target!r}; expected a class index, a pair (a, b) for a against b, or a list of one "
+                "class an image"
+            )
         index, other = (_class_index(value, model) for value in target)
         if index == other:
             raise ValueError(f"target sets class {index} against itself; expected two different classes")
         return ClassAgainst(index, other)
+    shape = (len(target),) if isinstance(target, list) else tuple(getattr(target, "shape", ()))
+    if shape:
+        if shape != (num_images,):
+            raise ValueError(
+                f"target has shape {shape}; expected ({num_images},), one class an image, or the tuple (a, b) for "
+                "class a against class b"
+            )
+        return ClassOfEach(tuple(_class_index(value, model) for value in target))
     return ClassLogit(_class_index(target, model))
 
 
-def _class_index(value: int, model: ResNet) -> int:
+def _class_index(value: Any, model: ResNet) -> int:
+    """Python's, NumPy's and PyTorch's whole numbers, of which truth values are none."""
     try:
-        index = -1 if isinstance(value, bool) else operator.index(value)
+        is_truth = isinstance(value, bool) or getattr(value, "dtype", None) in (torch.bool, np.dtype(bool))
+        index = -1 if is_truth else operator.index(value)
     except TypeError:
         index = -1
     if not 0 <= index < model.num_classes:
@@ -128,7 +172,7 @@ class Score:
 
     def hook(self, modulations: dict[str, Modulation]) -> Hook | None:
         """What one pass is to be given; it leaves in `modulations` what the target reads."""
-        if not self.target.reads_modulations:
+        if not getattr(self.target, "reads_modulations", True):
             return self._hook
         record = recorder(modulations)
         return record if self._hook is None else compose(self._hook, record)
