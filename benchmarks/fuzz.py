@@ -47,7 +47,7 @@ def main() -> None:
     files = good_files(random)
     faults, kinds = [], Counter()
     started = time.perf_counter()
-    with served("--device", "cpu") as server:
+    with served("--public", "--device", "cpu") as server:
         visitor, watch = Visitor(server.url), Watch(server)
         for number in range(args.files):
             name, content = mutated(random, files)

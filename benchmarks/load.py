@@ -131,7 +131,7 @@ def main() -> None:
     few = requests[: args.alone]
     with ExitStack() as stack:
         if url is None:
-            url = stack.enter_context(served("--device", "cpu")).url
+            url = stack.enter_context(served("--public", "--device", "cpu")).url
         send(url, few[:10], 1, 60)  # the first requests of a process load what is loaded late
         one, took_one = send(url, few, 1, 60 * args.minutes)
         many, took_many = send(url, requests, args.clients, 60 * args.minutes)

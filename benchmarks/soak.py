@@ -66,7 +66,7 @@ def main() -> None:
     requests = islice(mix(args.seed, CLASS_NAMES, good_files(np.random.default_rng(args.seed))), args.requests)
     faults: list[str] = []
     started = time.perf_counter()
-    with served("--device", "cpu", "--keep", str(KEEP_SECONDS)) as server:
+    with served("--public", "--device", "cpu", "--keep", str(KEEP_SECONDS)) as server:
         watch, visitor = Watch(server), None
         before = set(server.temporary.rglob("*"))
         for number, request in enumerate(requests):

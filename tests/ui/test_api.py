@@ -10,6 +10,7 @@ import threading
 from dataclasses import asdict
 from urllib.request import Request, urlopen
 
+import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -268,3 +269,23 @@ def test_the_readmes_example_runs(url, monkeypatch, capsys):
     exec(example.replace("http://127.0.0.1:7860", url.rstrip("/")), {})
     printed = capsys.readouterr().out
     assert any(name in printed for name in CLASS_NAMES)
+
+
+def asked(url: str, name: str, *values) -> str:
+    """What curl is told: the events of a call with these values, as they are written in the request."""
+    address = f"{url}gradio_api/call/{name}"
+    event = httpx.post(address, json={"data": list(values)}, timeout=60).json()["event_id"]
+    return httpx.get(f"{address}/{event}", timeout=60).text
+
+
+def test_values_left_out_at_the_end_have_their_documented_defaults(url, client, pictures):
+    stream = io.BytesIO()
+    Image.fromarray(pictures[3]).save(stream, "PNG")
+    sent = {"url": "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()}
+    defaults = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    for name in ("inspect", "attribute", "intervene"):
+        documented = [each["parameter_default"] for each in defaults[f"/{name}"]["parameters"][1:]]
+        short, full = asked(url, name, sent), asked(url, name, sent, *documented)
+        assert short.startswith("event: complete")
+        assert json.loads(short.partition("data: ")[2]) == json.loads(full.partition("data: ")[2])
+        assert "This call takes" in asked(url, name)

@@ -10,6 +10,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -158,6 +159,17 @@ def test_what_was_sent_lies_where_it_is_swept(address, uploads, monkeypatch):
     call(address, "inspect_picture", image=data_url(b"GIF89a" + os.urandom(20)))
     assert written == []
     assert len({path for path in uploads.rglob("*") if path.is_file()} - before) == 1
+
+
+@needs_mcp
+@pytest.mark.parametrize("final", ["", "/"])
+@pytest.mark.parametrize("query", ["", "?tools=inspect_picture"])
+def test_the_address_is_answered_with_and_without_its_final_slash(address, final, query):
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    headers = {"Accept": "application/json, text/event-stream"}
+    answer = httpx.post(address.rstrip("/") + final + query, json=asked, headers=headers, timeout=60)
+    assert answer.status_code == 200 and answer.history == []
+    assert '"inspect_picture"' in answer.text
 
 
 def test_without_the_package_the_app_says_what_to_install(monkeypatch):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import inspect
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,9 +140,7 @@ class GuardedBlocks(gr.Blocks):
     """`gr.Blocks` that looks at every input of every event before Gradio downloads, checks or stores it."""
 
     async def preprocess_data(self, block_fn, inputs, *args, **kwargs):
-        if len(inputs) < len(block_fn.inputs):
-            raise refuse(f"This call takes {len(block_fn.inputs)} values; {len(inputs)} were sent.")
-        inputs = await anyio.to_thread.run_sync(_admit_all, block_fn, list(inputs))
+        inputs = await anyio.to_thread.run_sync(_admit_all, block_fn, _with_defaults(block_fn, list(inputs)))
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
 
     async def process_api(self, *args, **kwargs):
@@ -175,6 +174,25 @@ class GuardedBlocks(gr.Blocks):
                 # Gradio made it for this one call, whose caller named none.
                 self.state_holder.session_data.pop(session, None)
                 self.state_holder.time_last_used.pop(session, None)
+
+
+def _with_defaults(block_fn: Any, inputs: list[Any]) -> list[Any]:
+    """What was sent, and the documented defaults for what was left out at the end, as gradio_client has them.
+
+    Raises:
+        gr.Error: where something without a default was left out.
+    """
+    missing = range(len(inputs), len(block_fn.inputs))
+    if not missing:
+        return inputs
+    parameters = list(inspect.signature(block_fn.fn).parameters.values())
+    has_default = [
+        block_fn.inputs[index].value is not None or parameters[index].default is not inspect.Parameter.empty
+        for index in missing
+    ]
+    if block_fn.api_visibility != "public" or not all(has_default):
+        raise refuse(f"This call takes {len(block_fn.inputs)} values; {len(inputs)} were sent.")
+    return inputs + [block_fn.inputs[index].value for index in missing]
 
 
 def _admit_all(block_fn: Any, inputs: list[Any]) -> list[Any]:
