@@ -24,8 +24,8 @@ import torch
 from abn.app.inspector.inspector import Inspector
 from abn.checkpoints.network import BASELINE, DMB, load_network
 from abn.common.devices import describe_hardware
-from abn.common.options import require_at_least_one
 from benchmarks.mutations import good_files
+from benchmarks.options import require_at_least_one
 from benchmarks.requests import TOLERANCE, Request, difference, mix
 from benchmarks.server import served
 from benchmarks.visitor import Answer, Visitor, require_loopback

@@ -1,4 +1,4 @@
-"""What the benchmarks that time something make of their options."""
+"""Checks that several benchmarks make of their options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ import argparse
 import torch
 
 from abn.common.devices import DeviceError, choose_device
-from abn.common.options import require_at_least_one
+
+
+def require_at_least_one(parser: argparse.ArgumentParser, args: argparse.Namespace, *names: str) -> None:
+    """End with the parser's message if one of these options, or a number in its list, is below 1.
+
+    None is one that was left out.
+
+    Args:
+        names: attributes of `args`, such as "batch_size" for --batch-size.
+    """
+    for name in names:
+        value = getattr(args, name)
+        for number in value if isinstance(value, list) else [value]:
+            if number is not None and number < 1:
+                parser.error(f"--{name.replace('_', '-')} is {number}; expected at least 1")
 
 
 def device_and_counts(parser: argparse.ArgumentParser, args: argparse.Namespace, *counts: str) -> torch.device:

@@ -29,10 +29,10 @@ from abn.app.pictures.fitting import enlarge, fit, read_picture
 from abn.checkpoints.network import BASELINE, DMB, load_network
 from abn.common.data import normalise, to_pixels
 from abn.common.devices import choose_device, describe_hardware
-from abn.common.options import require_at_least_one
 from abn.ui.page.build import build_page
 from abn.ui.serving import free_port, launch
 from abn.ui.words import agreement
+from benchmarks.options import require_at_least_one
 from benchmarks.timing import interleaved, ratio
 
 HOST = "127.0.0.1"

@@ -19,7 +19,7 @@ import gradio as gr
 import torch
 
 from abn.common.devices import describe_hardware
-from abn.common.options import require_at_least_one
+from benchmarks.options import require_at_least_one
 from benchmarks.server import served
 from benchmarks.timing import interleaved, ratio
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from abn.checkpoints.info import CheckpointError
 from abn.checkpoints.sources import HubSource, locate
 from abn.checkpoints.store import MOST_BYTES, MOST_SECONDS, load_checkpoint
+from abn.common.bundled import bundled
 from abn.interpret.reference.file import REFERENCE_FILE, REMEDY, ReferenceFileError, load_reference
 from abn.interpret.reference.statistics import Reference
 from abn.models.resnet import ResNet
 
-CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
+CHECKPOINTS = bundled("checkpoints")
 """The folder with the checkpoints that came with the code."""
 BASELINE, DMB = CHECKPOINTS / "resnet-s", CHECKPOINTS / "resnet-dmb"
 

@@ -1,7 +1,5 @@
 """Which small change of ResNet-DMB wakes its bank? Short runs, measured on held-out training images.
 
-    abn awaken --data DIR [--epochs 3] [--images 10000] [--out results]
-
 In a trained ResNet-DMB the gates stay near uniform and the bank hardly moves. The bank starts at zero, and gates
 that are nearly alike for every image give its vectors nearly the same gradient: they stay alike, and alike vectors
 give the gates no gradient. Each candidate is trained for a few epochs on a part of the training images, and looked at
@@ -11,7 +9,6 @@ change that does it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -23,9 +20,8 @@ from pathlib import Path
 import torch
 
 from abn.common.data import MEAN, STD, Cifar10, DataError, load_cifar10
-from abn.common.devices import DeviceError, choose_device, describe_hardware
+from abn.common.devices import choose_device, describe_hardware
 from abn.common.files import replace_file, require_writable
-from abn.common.options import require_at_least_one
 from abn.experiment.arms import ARMS
 from abn.experiment.audit_conditions import Images
 from abn.experiment.audit_report import IDLE
@@ -34,7 +30,7 @@ from abn.models.resnet import resnet_dmb
 from abn.models.variants import awake, gate_parameters_apart
 from abn.training.batches import split_data
 from abn.training.recipes import RECIPES
-from abn.training.run import Run, TrainingError, Variant, train
+from abn.training.run import Run, Variant, train
 
 HOLDOUT = 5000
 FILE = "awaken.json"
@@ -95,51 +91,39 @@ def verdict(rows: Sequence[Mapping]) -> str:
     return f"The smallest change tried under which the bank is at least {share}: {used}."
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="abn awaken", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with cifar10.npz or torchvision's CIFAR-10")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--images", type=int, default=10_000, help="training images to train on")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results, to be committed")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs' states")
-    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the networks; needs a C++ compiler")
-    args = parser.parse_args(argv)
-    require_at_least_one(parser, args, "epochs", "images")
-    return args
+def try_all(
+    data_folder: Path, out: Path, runs: Path, *, epochs: int = 3, images: int = 10_000, seed: int = 0,
+    device_name: str = "auto", compile_network: bool = False,
+) -> dict:  # fmt: skip
+    """Try every candidate, and write what is found to `out`/awaken.json.
 
+    Args:
+        data_folder: as `abn.common.data.load_cifar10` takes it.
+        runs: folder of the runs' states; what is finished there is not trained again.
+        images: training images to train on; the `HOLDOUT` after them are measured on.
 
-def main(argv: list[str] | None = None) -> None:
-    args = parse_arguments(argv)
-    try:
-        device = choose_device(args.device)
-        require_writable(args.out)
-        data = load_cifar10(args.data)
-        kept = args.images + HOLDOUT
-        if kept > len(data.x_train):
-            raise DataError(f"--images is {args.images}; expected at most {len(data.x_train) - HOLDOUT}")
-        data = replace(data, x_train=data.x_train[:kept], y_train=data.y_train[:kept])
-        found = {
-            "epochs": args.epochs, "images": args.images, "holdout": HOLDOUT, "seed": args.seed,
-            "device": describe_hardware(device), "torch": str(torch.__version__), "candidates": [],
-        }  # fmt: skip
-        for name in CANDIDATES:
-            row = try_one(name, data, args.epochs, args.seed, args.runs, device, args.compile)
-            found["candidates"].append(row)
-            print(json.dumps(row), file=sys.stderr, flush=True)
-        replace_file(args.out / FILE, lambda path: path.write_text(json.dumps(found, indent=1) + "\n"))
-    except (DataError, DeviceError, TrainingError) as error:
-        sys.exit(f"abn.experiment.awaken: {error}")
-    except OSError as error:
-        sys.exit(
-            f"abn.experiment.awaken: {error.filename or args.out} cannot be written ({error.strerror}); "
-            "name another folder"
-        )
-    except KeyboardInterrupt:
-        sys.exit("abn.experiment.awaken: stopped; the same command goes on from the last finished epoch")
-    print(markdown(found))
+    Returns:
+        What is written: the settings, and a row a candidate.
 
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        DataError, DeviceError: for data or a device that cannot be had.
+        TrainingError: as `abn.training.run.train` raises it.
+        OSError: where the results cannot be written.
+    """
+    device = choose_device(device_name)
+    require_writable(out)
+    data = load_cifar10(data_folder)
+    kept = images + HOLDOUT
+    if kept > len(data.x_train):
+        raise DataError(f"--images is {images}; expected at most {len(data.x_train) - HOLDOUT}")
+    data = replace(data, x_train=data.x_train[:kept], y_train=data.y_train[:kept])
+    found = {
+        "epochs": epochs, "images": images, "holdout": HOLDOUT, "seed": seed,
+        "device": describe_hardware(device), "torch": str(torch.__version__), "candidates": [],
+    }  # fmt: skip
+    for name in CANDIDATES:
+        row = try_one(name, data, epochs, seed, runs, device, compile_network)
+        found["candidates"].append(row)
+        print(json.dumps(row), file=sys.stderr, flush=True)
+    replace_file(out / FILE, lambda path: path.write_text(json.dumps(found, indent=1) + "\n"))
+    return found

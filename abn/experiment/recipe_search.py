@@ -1,14 +1,11 @@
 """Which settings make the `strong` recipe? Each candidate is judged on held-out training images, not the test set.
 
-    abn recipe-search --data DIR [--epochs 40] [--arch resnet-s] [--out results]
-
 Each candidate is trained once, on the training images without the 5,000 held out. Start the command several times on
 one machine and each process takes candidates that no other has begun; the last one writes the results.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import asdict, replace
@@ -17,13 +14,11 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from abn.common.data import Cifar10, DataError, load_cifar10
-from abn.common.devices import DeviceError, choose_device, describe_hardware
+from abn.common.data import Cifar10, load_cifar10
+from abn.common.devices import choose_device, describe_hardware
 from abn.common.files import replace_file, require_writable
-from abn.common.options import require_at_least_one
-from abn.models.resnet import ARCHITECTURES
 from abn.training.recipes import QUICK, Recipe
-from abn.training.run import Run, TrainingError, train
+from abn.training.run import Run, train
 
 HOLDOUT = 5000
 FILE = "recipe_search.json"
@@ -90,48 +85,34 @@ def markdown(found: dict) -> str:
     return "\n".join([*lines, "", f"Chosen: {best(found['candidates'])['candidate']}."])
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="abn recipe-search", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with cifar10.npz or torchvision's CIFAR-10")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--arch", default="resnet-s", choices=sorted(ARCHITECTURES))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results, to be committed")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs' states")
-    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the networks; needs a C++ compiler")
-    args = parser.parse_args(argv)
-    require_at_least_one(parser, args, "epochs")
-    return args
+def search_all(
+    data_folder: Path, out: Path, runs: Path, *, architecture: str = "resnet-s", epochs: int = 40, seed: int = 0,
+    device_name: str = "auto", compile_network: bool = False,
+) -> dict | None:  # fmt: skip
+    """Judge every candidate, and write what is found to `out`/recipe_search.json.
 
+    Args:
+        data_folder: as `abn.common.data.load_cifar10` takes it.
+        runs: folder of the runs' states; what is finished there is not trained again.
 
-def main(argv: list[str] | None = None) -> None:
-    args = parse_arguments(argv)
-    try:
-        device = choose_device(args.device)
-        require_writable(args.out)
-        data = load_cifar10(args.data)
-        rows = search(data, args.arch, args.epochs, args.seed, args.runs, device, args.compile)
-        if rows is None:
-            print("abn.experiment.recipe_search: other processes are still training", file=sys.stderr)
-            return
-        found = {
-            "architecture": args.arch, "epochs": args.epochs, "images": len(data.x_train) - HOLDOUT,
-            "holdout": HOLDOUT, "seed": args.seed, "device": describe_hardware(device),
-            "torch": str(torch.__version__), "candidates": rows,
-        }  # fmt: skip
-        replace_file(args.out / FILE, lambda path: path.write_text(json.dumps(found, indent=1) + "\n"))
-    except (DataError, DeviceError, TrainingError) as error:
-        sys.exit(f"abn.experiment.recipe_search: {error}")
-    except OSError as error:
-        sys.exit(
-            f"abn.experiment.recipe_search: {error.filename or args.out} cannot be written ({error.strerror}); "
-            "name another folder"
-        )
-    except KeyboardInterrupt:
-        sys.exit("abn.experiment.recipe_search: stopped; the same command goes on from the last finished epoch")
-    print(markdown(found))
+    Returns:
+        What is written: the settings, and a row a candidate; None while another process still trains one.
 
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        DataError, DeviceError: for data or a device that cannot be had.
+        TrainingError: as `abn.training.run.train` raises it.
+        OSError: where the results cannot be written.
+    """
+    device = choose_device(device_name)
+    require_writable(out)
+    data = load_cifar10(data_folder)
+    rows = search(data, architecture, epochs, seed, runs, device, compile_network)
+    if rows is None:
+        return None
+    found = {
+        "architecture": architecture, "epochs": epochs, "images": len(data.x_train) - HOLDOUT,
+        "holdout": HOLDOUT, "seed": seed, "device": describe_hardware(device),
+        "torch": str(torch.__version__), "candidates": rows,
+    }  # fmt: skip
+    replace_file(out / FILE, lambda path: path.write_text(json.dumps(found, indent=1) + "\n"))
+    return found

@@ -1,8 +1,5 @@
 """The paper's table with controls: every arm on every seed, then the table and the contrasts of all runs there are.
 
-    abn reproduce --data DIR [--seeds 10] [--recipe paper] [--epochs 15]
-    abn reproduce --table        only the tables of what is in results/
-
 A finished run is known by its file in `--out`, wherever it was trained, and is not trained again; a stopped one goes
 on from its last finished epoch in `--runs` (weights and momenta, which are not committed). Start the command
 several times with the same `--runs` and each process takes runs that no other has begun; on several machines, give
@@ -11,29 +8,23 @@ each a `--part`. A run that diverges is told in the table and not begun again; t
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from abn.common.data import DataError, load_cifar10
-from abn.common.devices import DeviceError
+from abn.common.data import load_cifar10
 from abn.common.files import replace_file, require_writable
-from abn.common.memory import DeviceMemoryError
-from abn.common.options import require_at_least_one
-from abn.experiment.arms import ARMS, in_order
+from abn.experiment.arms import in_order
 from abn.experiment.fields import ResultsError
 from abn.experiment.folder import TABLE_FILE
 from abn.experiment.make_table import make_table, markdown
-from abn.experiment.runs import group_name, read_runs
+from abn.experiment.runs import read_runs
 from abn.experiment.train_runs import Experiment, Trainer, trainer
-from abn.training.recipes import RECIPES
-from abn.training.run import TrainingError
 from abn.training.run_state import DivergedError
 
 
@@ -121,7 +112,7 @@ def write_tables(out: Path) -> list[Path]:
             continue
         if problems:
             print(
-                f"reproduce: {folder.name}: {len(problems)} lines or files were skipped or stand twice, "
+                f"abn reproduce: {folder.name}: {len(problems)} lines or files were skipped or stand twice, "
                 "and do not count:", *problems, sep="\n  ", file=sys.stderr,
             )  # fmt: skip
         if not runs:
@@ -137,65 +128,17 @@ def write_tables(out: Path) -> list[Path]:
     return written
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="abn reproduce", description=__doc__.splitlines()[0])
-    parser.add_argument("--table", action="store_true", help="train nothing; compute the tables of what is there")
-    parser.add_argument("--data", type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10")
-    parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there")
-    parser.add_argument("--seeds", type=int, default=10, help="how many, from 0 on")
-    parser.add_argument("--arms", default=",".join(ARMS), help=f"any of {','.join(ARMS)}")
-    parser.add_argument("--recipe", default="paper", choices=sorted(RECIPES))
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's number")
-    parser.add_argument("--evaluate-every", type=int, default=1, metavar="N", help="epochs between evaluations")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results, to be committed")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs' states")
-    parser.add_argument("--part", default="1/1", metavar="I/N", help="do every N-th seed, on the I-th of N machines")
-    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the networks; needs a C++ compiler")
-    args = parser.parse_args(argv)
-    args.arms = [arm.strip() for arm in args.arms.split(",") if arm.strip()]
-    unknown = [arm for arm in args.arms if arm not in ARMS]
-    if unknown or not args.arms:
-        parser.error(f"--arms names {', '.join(unknown) or 'none'}; there are {', '.join(ARMS)}")
-    require_at_least_one(parser, args, "seeds", "epochs", "evaluate_every")
-    index, _, of = args.part.partition("/")
-    if not (index.isdecimal() and of.isdecimal() and 1 <= int(index) <= int(of)):
-        parser.error(f"--part is {args.part}; expected I/N with I from 1 to N, such as 1/3")
-    args.part = int(index), int(of)
-    if not args.table and args.data is None:
-        parser.error("--data names the folder with CIFAR-10; only --table does without")
-    return args
+def train_missing(
+    experiment: Experiment, data_folder: Path, *, part: tuple[int, int] = (1, 1), download: bool = False,
+    device_name: str = "auto", compile_networks: bool = False,
+) -> Outcome:  # fmt: skip
+    """Train the experiment's runs that are neither finished nor under way elsewhere; see `go_through`.
 
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_arguments(argv)
-    try:
-        if not args.table:
-            recipe = RECIPES[args.recipe]
-            recipe = replace(recipe, epochs=args.epochs or recipe.epochs)
-            group = group_name(recipe.name, recipe.epochs)
-            experiment = Experiment(
-                args.arms, args.seeds, recipe, args.out / group, args.runs / group, args.evaluate_every
-            )
-            experiment.ended()  # refuses a foreign folder before an hour is spent
-            data = load_cifar10(args.data, args.download)
-            outcome = go_through(experiment, args.part, trainer(experiment, data, args.device, args.compile))
-            print(f"{outcome.done} runs done here, {outcome.elsewhere} under way in other processes", file=sys.stderr)
-        if not write_tables(args.out):
-            raise ResultsError(f"{args.out.name}/ holds no runs; train some: leave out --table and name --data")
-        if not args.table and outcome.diverged:
-            said = "\n  ".join(outcome.diverged)
-            sys.exit(f"abn.experiment.reproduce: runs that diverged, and do not count:\n  {said}")
-    except (DataError, DeviceError, DeviceMemoryError, ResultsError, TrainingError) as error:
-        sys.exit(f"abn.experiment.reproduce: {error}")
-    except OSError as error:
-        sys.exit(
-            f"reproduce: {error.filename or args.out} cannot be written ({error.strerror}); mend that, "
-            "or name another --out or --runs"
-        )
-    except KeyboardInterrupt:
-        sys.exit("abn.experiment.reproduce: stopped; the same command goes on from the last finished epoch")
-
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        ResultsError: for results of another recipe, or of another network under one arm.
+        DataError, DeviceError: for data or a device that cannot be had.
+        OSError, TrainingError: as `go_through` raises them.
+    """
+    experiment.ended()  # refuses a foreign folder before an hour is spent
+    data = load_cifar10(data_folder, download)
+    return go_through(experiment, part, trainer(experiment, data, device_name, compile_networks))

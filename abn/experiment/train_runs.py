@@ -104,7 +104,7 @@ def trainer(experiment: Experiment, data: Cifar10, device_name: str, compile_net
             latest, since = list(log), time.perf_counter()
             if len(log) < written:  # before the first epoch
                 print(
-                    f"abn.experiment.reproduce: {path.name} has lines up to epoch {written} of a run that was not "
+                    f"abn reproduce: {path.name} has lines up to epoch {written} of a run that was not "
                     f"finished, and its state in {folder} is that of epoch {len(log)}: it goes on from there, and "
                     "the later lines are replaced; to keep them, stop this and bring that folder here from where "
                     "they were made",

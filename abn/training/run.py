@@ -1,6 +1,4 @@
-"""Training: the loop and its command.
-
-    abn train --arch resnet-dmb --recipe paper --data DIR --out DIR
+"""Training: a run, its loop, and the checkpoint it ends in.
 
 The pictures live on the training device as uint8 and are augmented there, a batch at a time. Everything
 random in an epoch comes from one generator seeded by (seed, epoch), so a run that was killed resumes
@@ -9,9 +7,7 @@ from its last finished epoch and sees what it would have seen.
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -23,15 +19,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from abn.common.data import Cifar10, DataError, load_cifar10
-from abn.common.devices import (
-    DeviceError,
-    describe_hardware,
-    gains_by_bfloat16,
-    keep_freed_memory,
-    make_deterministic,
-)
-from abn.common.options import require_at_least_one
+from abn.common.data import Cifar10, load_cifar10
+from abn.common.devices import describe_hardware, gains_by_bfloat16, keep_freed_memory, make_deterministic
 from abn.models.resnet import ARCHITECTURES, ResNet
 from abn.training import run_state
 from abn.training.batches import Batches, split_data
@@ -39,7 +28,7 @@ from abn.training.epoch import make_optimizer, to_train, train_epoch
 from abn.training.evaluation import evaluate
 from abn.training.recipes import RECIPES, Recipe
 from abn.training.run_state import TrainingError
-from abn.training.workers import ALONE, Workers, joined
+from abn.training.workers import ALONE, Workers
 
 
 @dataclass(frozen=True)
@@ -175,54 +164,45 @@ def train(
     return model.eval(), log
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="abn train", description="Train ResNet-S or ResNet-DMB.")
-    parser.add_argument("--arch", required=True, choices=sorted(ARCHITECTURES))
-    parser.add_argument("--recipe", default="paper", choices=sorted(RECIPES))
-    parser.add_argument("--data", required=True, type=Path, help="folder with cifar10.npz or torchvision's CIFAR-10")
-    parser.add_argument("--out", required=True, type=Path, help="folder for the state, the log and the checkpoint")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's number")
-    parser.add_argument("--lr", type=float, help="peak learning rate, instead of the recipe's")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
-    parser.add_argument("--resume", action="store_true", help="go on from the last finished epoch in --out")
-    parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 into --data if it is not there")
-    parser.add_argument("--holdout", type=int, default=0, metavar="N", help="evaluate on N held-out training images")
-    parser.add_argument("--evaluate-every", type=int, default=1, metavar="N", help="epochs between evaluations")
-    parser.add_argument("--deterministic", action="store_true", help="the same weights in every run on CUDA, slower")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the network; needs a C++ compiler")
-    args = parser.parse_args(argv)
-    require_at_least_one(parser, args, "epochs", "evaluate_every")
-    if args.lr is not None and not (math.isfinite(args.lr) and args.lr > 0):
-        parser.error(f"--lr is {args.lr}; expected a positive number")
-    if not 0 <= args.seed < 2**32:
-        parser.error(f"--seed is {args.seed}; expected 0 to {2**32 - 1}")
-    return args
+def recipe(name: str, epochs: int | None = None, lr: float | None = None) -> Recipe:
+    """The recipe of this name, with another number of epochs or peak learning rate where one is given."""
+    known = RECIPES[name]
+    return replace(known, epochs=epochs or known.epochs, lr=lr or known.lr)
 
 
-def main(argv: list[str] | None = None) -> None:
-    with joined("abn.training.run") as workers:
-        _train_as_told(parse_arguments(argv), workers)
+def train_checkpoint(
+    run: Run,
+    data_folder: Path,
+    out: Path,
+    device_name: str = "auto",
+    *,
+    resume: bool = False,
+    download: bool = False,
+    deterministic: bool = False,
+    compile_network: bool = False,
+    workers: Workers = ALONE,
+) -> Path:
+    """Train a network of `ARCHITECTURES` on CIFAR-10, and save it in `out`/checkpoint.
 
+    Args:
+        data_folder, download: as `abn.common.data.load_cifar10` takes them.
+        device_name: as `Workers.choose_device` takes it.
+        deterministic: ask for the same bits in every run on CUDA, which is slower.
+        resume, compile_network, workers: as `train` takes them.
 
-def _train_as_told(args: argparse.Namespace, workers: Workers) -> None:
-    recipe = RECIPES[args.recipe]
-    recipe = replace(recipe, epochs=args.epochs or recipe.epochs, lr=args.lr or recipe.lr)
-    run = Run(args.arch, recipe, args.seed, args.holdout, args.evaluate_every)
-    try:
-        device = workers.agree(lambda: workers.choose_device(args.device))
-        if args.deterministic:
-            make_deterministic()
-        data = workers.agree(lambda: load_cifar10(args.data, args.download))
-        model, log = train(
-            run, data, args.out, device, resume=args.resume, compile_network=args.compile, workers=workers
-        )
-        folder = workers.from_first(lambda: _save(model, args.out / "checkpoint", run, log, data))
-    except (DataError, DeviceError, TrainingError) as error:
-        sys.exit(f"abn.training.run: {error}")
-    except KeyboardInterrupt:
-        sys.exit("abn.training.run: stopped; pass --resume to go on from the last finished epoch")
-    print(f"checkpoint in {folder}")
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        DataError, DeviceError: for data or a device that cannot be had.
+        TrainingError: as `train` raises it, and where the checkpoint cannot be written.
+    """
+    device = workers.agree(lambda: workers.choose_device(device_name))
+    if deterministic:
+        make_deterministic()
+    data = workers.agree(lambda: load_cifar10(data_folder, download))
+    model, log = train(run, data, out, device, resume=resume, compile_network=compile_network, workers=workers)
+    return workers.from_first(lambda: _save(model, out / "checkpoint", run, log, data))
 
 
 def _save(model: ResNet, folder: Path, run: Run, log: list[dict], data: Cifar10) -> Path:
@@ -233,7 +213,3 @@ def _save(model: ResNet, folder: Path, run: Run, log: list[dict], data: Cifar10)
         return save_trained(model, folder, run, log, data)
     except CheckpointError as error:
         raise TrainingError(f"the run is finished, but: {error}; then pass --resume to write it anew") from error
-
-
-if __name__ == "__main__":
-    main()

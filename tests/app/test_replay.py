@@ -12,9 +12,10 @@ import pytest
 from abn.app.bulk import replay
 from abn.app.export import Export, ExportError, export_of, to_json, write_folder, write_zip
 from abn.app.inspector.inspector import Inspector
+from abn.checkpoints import network
 from abn.checkpoints.sources import HubSource
 from abn.checkpoints.store import save_checkpoint
-from abn.cli import inspect as command_line
+from abn.cli.main import main
 from abn.common.memory import DeviceMemoryError
 from tests.conftest import awake
 
@@ -22,11 +23,11 @@ from tests.conftest import awake
 @pytest.fixture
 def run(checkpoints, monkeypatch, capsys):
     """Runs `replay` with the tests' checkpoints as the bundled ones; answers with exit code, stdout and stderr."""
-    monkeypatch.setattr(command_line, "CHECKPOINTS", checkpoints)
+    monkeypatch.setattr(network, "CHECKPOINTS", checkpoints)
 
     def run_command(*arguments):
         with pytest.raises(SystemExit) as caught:
-            command_line.main(["replay", *map(str, arguments)])
+            main(["replay", *map(str, arguments)])
         return caught.value.code, *capsys.readouterr()
 
     return run_command
@@ -153,7 +154,7 @@ def test_networks_of_other_classes_are_not_compared_but_named(export, two_modula
 
 
 def test_weights_that_are_not_here_are_asked_for(run, bundle, monkeypatch, tmp_path):
-    monkeypatch.setattr(command_line, "CHECKPOINTS", tmp_path / "nowhere")
+    monkeypatch.setattr(network, "CHECKPOINTS", tmp_path / "nowhere")
     code, said, complaint = run(bundle)
     assert (code, said) == (2, "")
     assert "of ResNet-S, from a folder called resnet-s, are not among the checkpoints here" in complaint

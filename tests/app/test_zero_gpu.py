@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-import app
 from abn.app.export import export_of
 from abn.app.inspector.visitors import Pairs
+from abn.cli import launching
+from tests.command import run_abn
 from tests.conftest import HOME
 
 CPU = torch.device("cpu")
@@ -148,13 +149,13 @@ def test_files_say_where_the_maps_were_computed(borrowing, pictures):
 
 def test_the_app_borrows_there(zero_gpu, checkpoints, monkeypatch, tmp_path):
     served = []
-    monkeypatch.setattr(app, "zero_gpu", zero_gpu)
-    monkeypatch.setattr(app, "BASELINE", checkpoints / "resnet-s")
-    monkeypatch.setattr(app, "DMB", checkpoints / "resnet-dmb")
-    monkeypatch.setattr(app, "use_own_folder", lambda: tmp_path)
-    monkeypatch.setattr(app, "build_page", lambda pairs, *_: pairs.own)
-    monkeypatch.setattr(app, "serve", lambda own, *_, **__: served.append(own))
-    app.main(["--device", "auto"])
+    monkeypatch.setattr(launching, "zero_gpu", zero_gpu)
+    monkeypatch.setattr(launching, "BASELINE", checkpoints / "resnet-s")
+    monkeypatch.setattr(launching, "DMB", checkpoints / "resnet-dmb")
+    monkeypatch.setattr(launching, "use_own_folder", lambda: tmp_path)
+    monkeypatch.setattr(launching, "build_page", lambda pairs, *_: pairs.own)
+    monkeypatch.setattr(launching, "serve", lambda own, *_, **__: served.append(own))
+    run_abn("app", "--device", "auto")
     assert type(served[0]) is zero_gpu.BorrowingInspector
     assert served[0].device == CPU
 

@@ -19,7 +19,7 @@ from abn.checkpoints import convert
 from abn.checkpoints.convert import convert_checkpoint
 from abn.checkpoints.info import CheckpointError
 from abn.checkpoints.store import load_checkpoint, save_checkpoint
-from abn.cli import checkpoints as checkpoint_commands
+from abn.cli.convert import read_class_names
 from abn.common.data import CLASS_NAMES, MEAN, STD
 from abn.models.resnet import ResNet, resnet_dmb, resnet_s
 from tests.conftest import HOME, awake
@@ -392,18 +392,18 @@ def test_a_folder_that_no_file_system_takes(weights, tmp_path):
 
 
 def test_names_from_the_command_line_or_a_file(tmp_path):
-    assert checkpoint_commands.read_class_names("cat, dog,owl") == ["cat", "dog", "owl"]
+    assert read_class_names("cat, dog,owl") == ["cat", "dog", "owl"]
     (tmp_path / "names.txt").write_text("sea lion\n\nzebra, striped\n", encoding="utf-8")
-    assert checkpoint_commands.read_class_names(str(tmp_path / "names.txt")) == ["sea lion", "zebra, striped"]
+    assert read_class_names(str(tmp_path / "names.txt")) == ["sea lion", "zebra, striped"]
     long = [f"a class with a long name, or number {number}".replace(",", "") for number in range(100)]
-    assert checkpoint_commands.read_class_names(",".join(long)) == long
+    assert read_class_names(",".join(long)) == long
     (tmp_path / "picture").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(CheckpointError, match="expected a text file, one name a line"):
-        checkpoint_commands.read_class_names(str(tmp_path / "picture"))
+        read_class_names(str(tmp_path / "picture"))
 
 
 def test_the_command(weights, tmp_path):
-    command = [sys.executable, "-m", "abn.cli.checkpoints", "convert", str(weights), str(tmp_path / "x")]
+    command = [sys.executable, "-m", "abn", "convert", str(weights), str(tmp_path / "x")]
 
     def run(*more: str) -> subprocess.CompletedProcess:
         return subprocess.run([*command, *more], cwd=HOME, capture_output=True, text=True, timeout=240)
@@ -411,7 +411,7 @@ def test_the_command(weights, tmp_path):
     failed = run()
     assert failed.returncode == 1
     assert "holds a network's weights; leave it out" in run("--entry", "model_ema").stderr
-    assert failed.stderr.startswith(f"abn.checkpoints.store: {weights}: these weights tell 7 classes apart")
+    assert failed.stderr.startswith(f"abn convert: {weights}: these weights tell 7 classes apart")
     assert failed.stderr.count("\n") == 1
     done = run("--class-names", ",".join(SEVEN), "--mean", "0.5", "0.5", "0.5")
     assert done.stdout == f"resnet-dmb, 7 classes (a, b, c, d, e, f, g), K = 3 in {tmp_path / 'x'}\n"

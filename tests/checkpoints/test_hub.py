@@ -384,8 +384,8 @@ def test_an_address_is_shown_without_its_login(address, shown):
     [
         (["app.py"], "app.py: HF_ENDPOINT is"),
         (
-            ["-m", "abn.cli.checkpoints", "push", "checkpoints/resnet-s", REPO],
-            f"abn.checkpoints.store: {REPO}: there is no Hub",
+            ["-m", "abn", "push", "checkpoints/resnet-s", REPO],
+            f"abn push: {REPO}: there is no Hub",
         ),
         (["-c", f"import abn; abn.load_checkpoint('{REPO}')"], f"CheckpointError: {REPO}: there is no Hub"),
     ],

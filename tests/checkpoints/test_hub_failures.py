@@ -21,17 +21,18 @@ from pathlib import Path
 import pytest
 import torch
 
-import app
 from abn.app.inspector.inspector import Inspector
 from abn.app.inspector.visitors import Pairs
 from abn.checkpoints.hub.download import ABANDONED
 from abn.checkpoints.info import CheckpointError
 from abn.checkpoints.network import load_network, load_networks
 from abn.checkpoints.store import save_checkpoint
+from abn.cli import launching
 from abn.common.data import CLASS_NAMES
 from abn.models.resnet import resnet_dmb, resnet_s
 from abn.ui.page.build import build_page
 from tests import hub_server
+from tests.command import run_abn
 from tests.conftest import HOME
 from tests.hub_server import REPO, TOKEN, HubServer, Repository, left_over, status
 
@@ -223,12 +224,12 @@ def test_beside_a_network_of_other_classes_both_bundled_ones_are_shown(
     side = {"baseline": "dmb", "dmb": "baseline"}[failing]
     mine = save_checkpoint(resnet_dmb(3), tmp_path / "mine", class_names=CLASSES)
     shown = []
-    monkeypatch.setattr(app, "BASELINE", checkpoints / "resnet-s")
-    monkeypatch.setattr(app, "DMB", checkpoints / "resnet-dmb")
-    monkeypatch.setattr(app, "use_own_folder", lambda: tmp_path)
-    monkeypatch.setattr(app, "build_page", lambda pairs, *_: shown.append(pairs.own))
-    monkeypatch.setattr(app, "serve", lambda *_, **__: None)
-    app.main([f"--{failing}", REPO, f"--{side}", str(mine), "--device", "cpu"])
+    monkeypatch.setattr(launching, "BASELINE", checkpoints / "resnet-s")
+    monkeypatch.setattr(launching, "DMB", checkpoints / "resnet-dmb")
+    monkeypatch.setattr(launching, "use_own_folder", lambda: tmp_path)
+    monkeypatch.setattr(launching, "build_page", lambda pairs, *_: shown.append(pairs.own))
+    monkeypatch.setattr(launching, "serve", lambda *_, **__: None)
+    run_abn("app", f"--{failing}", REPO, f"--{side}", mine, "--device", "cpu")
     (inspector,) = shown
     assert [network.label for network in inspector.networks] == ["ResNet-S", "ResNet-DMB"]
     assert inspector.class_names == CLASS_NAMES

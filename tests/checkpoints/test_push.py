@@ -15,9 +15,9 @@ from abn.checkpoints.info import CheckpointError
 from abn.checkpoints.network import open_network
 from abn.checkpoints.push import FILES, TIED, push_checkpoint
 from abn.checkpoints.store import load_checkpoint, save_checkpoint
-from abn.cli import checkpoints as checkpoint_commands
 from abn.interpret.reference.file import ReferenceFileError
 from tests import hub_server
+from tests.command import run_abn
 from tests.conftest import awake
 from tests.hub_server import READ_TOKEN, REPO, TOKEN, HubServer, status, use_endpoint
 from tests.hub_uploads import ATTRIBUTES
@@ -359,7 +359,7 @@ def test_a_folder_that_does_not_load_is_not_pushed(hub, folder):
 
 def test_the_command_prints_the_address_alone(hub, folder, capfd):
     for _ in range(2):  # the second time there is nothing to send
-        checkpoint_commands.main(["push", str(folder), NEW, "--private", "--message", "Ours", "--revision", "v1"])
+        run_abn("push", folder, NEW, "--private", "--message", "Ours", "--revision", "v1")
         assert capfd.readouterr() == (f"{hub.endpoint}/{NEW}/tree/v1\n", "")
     assert hub.repositories[NEW].private
     assert hub.repositories[NEW].messages == ["Ours"]
@@ -367,7 +367,7 @@ def test_the_command_prints_the_address_alone(hub, folder, capfd):
 
 def test_the_command_fails_with_one_line(hub, folder, capfd):
     with pytest.raises(SystemExit) as stopped:
-        checkpoint_commands.main(["push", str(folder), "others/network"])
-    assert stopped.value.code.startswith("abn.checkpoints.store: others/network: ")
+        run_abn("push", folder, "others/network")
+    assert stopped.value.code.startswith("abn push: others/network: ")
     assert "\n" not in stopped.value.code
     assert capfd.readouterr() == ("", "")

@@ -11,10 +11,11 @@ from urllib.request import urlopen
 
 import pytest
 
-import app
+from abn.cli import launching
 from abn.ui import serving
 from abn.ui.page.picture_input import GuardedBlocks
 from abn.ui.serving import FIRST_PORT, free_port
+from tests.command import run_abn
 from tests.conftest import HOME
 
 
@@ -46,9 +47,9 @@ def test_starts_from_any_folder_and_prints_one_line_with_its_address(checkpoints
 @pytest.mark.parametrize("host", ["::1", "::", "[::1]", "127.0.0.1:80"])
 def test_a_host_that_is_none(capsys, host):
     with pytest.raises(SystemExit) as caught:
-        app.main(["--host", host])
+        run_abn("app", "--host", host)
     assert caught.value.code == 2
-    assert f"--host is {host}; expected an IPv4 address or a name, such as 127.0.0.1" in capsys.readouterr().err
+    assert f"'--host': {host}; expected an IPv4 address or a name, such as 127.0.0.1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -60,12 +61,12 @@ def test_a_host_that_is_none(capsys, host):
     ],
 )
 def test_exits_with_one_sentence(checkpoints, monkeypatch, arguments, message):
-    monkeypatch.setattr(app, "BASELINE", checkpoints / "resnet-s")
-    monkeypatch.setattr(app, "DMB", checkpoints / "resnet-dmb")
+    monkeypatch.setattr(launching, "BASELINE", checkpoints / "resnet-s")
+    monkeypatch.setattr(launching, "DMB", checkpoints / "resnet-dmb")
     with pytest.raises(SystemExit) as caught:
-        app.main(arguments)
+        run_abn("app", *arguments)
     assert message in caught.value.code
-    assert caught.value.code.startswith("app.py: ")
+    assert caught.value.code.startswith("abn app: ")
     assert "\n" not in caught.value.code
 
 
@@ -83,24 +84,24 @@ def test_folders_are_for_a_page_that_this_machine_alone_reaches(
     checkpoints, monkeypatch, tmp_path, arguments, space, folders
 ):
     served = []
-    monkeypatch.setattr(app, "BASELINE", checkpoints / "resnet-s")
-    monkeypatch.setattr(app, "DMB", checkpoints / "resnet-dmb")
-    monkeypatch.setattr(app, "use_own_folder", lambda: tmp_path)
-    monkeypatch.setattr(app, "build_page", lambda pairs, *_: pairs)
-    monkeypatch.setattr(app, "serve", lambda pairs, *_, **__: served.append(pairs.folders))
+    monkeypatch.setattr(launching, "BASELINE", checkpoints / "resnet-s")
+    monkeypatch.setattr(launching, "DMB", checkpoints / "resnet-dmb")
+    monkeypatch.setattr(launching, "use_own_folder", lambda: tmp_path)
+    monkeypatch.setattr(launching, "build_page", lambda pairs, *_: pairs)
+    monkeypatch.setattr(launching, "serve", lambda pairs, *_, **__: served.append(pairs.folders))
     for name in ("ABN_BASELINE", "ABN_DMB", "GRADIO_SERVER_NAME", "SPACE_ID"):
         monkeypatch.delenv(name, raising=False)
     if space:
         monkeypatch.setenv("SPACE_ID", "somebody/space")
-    app.main(arguments)
+    run_abn("app", *arguments)
     assert served == [folders]
 
 
 def test_an_unusable_bundled_checkpoint_ends_it(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text("{")
-    monkeypatch.setattr(app, "BASELINE", tmp_path)
+    monkeypatch.setattr(launching, "BASELINE", tmp_path)
     with pytest.raises(SystemExit, match="config.json"):
-        app.main([])
+        run_abn("app")
 
 
 def test_a_free_port_is_found_beside_a_taken_one():

@@ -17,7 +17,9 @@ from abn.app.bulk import run as bulk
 from abn.app.export import document, read_export, write_folder
 from abn.app.inspector.inspector import Inspector
 from abn.app.pictures.files import find_pictures
+from abn.checkpoints import network as bundled
 from abn.cli import inspect as command_line
+from abn.cli.main import main
 from abn.common.files import _beside
 from abn.common.memory import DeviceMemoryError
 from tests.conftest import HOME
@@ -26,15 +28,15 @@ from tests.conftest import HOME
 @pytest.fixture
 def run(checkpoints, monkeypatch, capsys, tmp_path):
     """Runs the command in `tmp_path` with the tests' checkpoints; answers with exit code, stdout and stderr."""
-    monkeypatch.setattr(command_line, "BASELINE", checkpoints / "resnet-s")
-    monkeypatch.setattr(command_line, "DMB", checkpoints / "resnet-dmb")
+    monkeypatch.setattr(bundled, "BASELINE", checkpoints / "resnet-s")
+    monkeypatch.setattr(bundled, "DMB", checkpoints / "resnet-dmb")
     monkeypatch.delenv("ABN_BASELINE", raising=False)
     monkeypatch.delenv("ABN_DMB", raising=False)
     monkeypatch.chdir(tmp_path)
 
     def run_command(*arguments):
         with pytest.raises(SystemExit) as caught:
-            command_line.main(list(map(str, arguments)))
+            main(["inspect", *map(str, arguments)])
         return caught.value.code, *capsys.readouterr()
 
     return run_command
@@ -134,8 +136,8 @@ def test_zips_hold_the_same(run, album, tmp_path):
         (("--device", "tpu"), "device 'tpu' is not to be had"),
         (("--target", "unicorn"), "there is no class 'unicorn'; there are airplane, automobile"),
         (("--target", "dog", "--against", "dog"), "dog is set against itself"),
-        (("--kinds", "json,pdf"), "--kinds names 'pdf'; expected some of json,csv,npz,png,html"),
-        (("--batch-size", "0"), "--batch-size is 0; expected at least 1"),
+        (("--kinds", "json,pdf"), "'--kinds': 'pdf' is not one of json, csv, npz, png, html"),
+        (("--batch-size", "0"), "'--batch-size': 0 is not in the range x>=1"),
         (("--option", "steps=3"), "saliency has no option 'steps'; it has none"),
         (("--method", "occlusion", "--option", "window=wide"), "window is 'wide'; expected a whole number"),
         (("--method", "occlusion", "--option", "window"), "--option is 'window'; expected NAME=VALUE"),
@@ -328,7 +330,7 @@ def test_what_is_forbidden_is_among_the_failed(run, album, tmp_path, monkeypatch
 def test_a_forbidden_folder_to_write_to_is_a_sentence(run, album, tmp_path, monkeypatch):
     (tmp_path / "forbidden").mkdir()
     forbid(monkeypatch, tmp_path / "forbidden")
-    assert command_line.parse_arguments(["a.png", "--out", str(tmp_path / "forbidden" / "out")]).out.name == "out"
+    assert command_line._no_file(tmp_path / "forbidden" / "out").name == "out"
 
 
 def test_a_files_name_cannot_command_the_terminal(tmp_path):
@@ -383,7 +385,8 @@ def test_it_starts_as_a_module(checkpoints, album, tmp_path):
     command = [
         sys.executable,
         "-m",
-        "abn.app.inspector.inspector",
+        "abn",
+        "inspect",
         str(album / "broken.jpg"),
         "--out",
         str(tmp_path / "out"),

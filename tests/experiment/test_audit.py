@@ -8,7 +8,6 @@ import torch
 from tqdm import tqdm
 
 from abn.common.data import CLASS_NAMES
-from abn.experiment import audit_command as module
 from abn.experiment.audit import parse_audit
 from abn.experiment.audit_conditions import adapted, conditions
 from abn.experiment.audit_report import answers, bank_matters, dynamic_or_rescale
@@ -26,6 +25,7 @@ from abn.interpret.inspection import inspect
 from abn.interpret.interventions import other_images
 from abn.models.modulation import BankModulation
 from abn.ui.tabs.results_words import audited
+from tests.command import run_abn
 from tests.tiny import Tiny, tiny_pictures
 
 # --- statistics
@@ -370,7 +370,7 @@ def command(tmp_path, checkpoints, pictures, monkeypatch):
 
 
 def test_the_command_writes_what_it_prints(command, capsys):
-    module.main([command.folder, *command.rest])
+    run_abn("audit", command.folder, *command.rest)
     assert [path.name for path in command.out.iterdir()] == ["resnet-dmb.json"]
     result = json.loads((command.out / "resnet-dmb.json").read_text(encoding="utf-8"))
     assert (result["checkpoint"], result["images"], result["reestimation_images"]) == ("resnet-dmb", 10, 10)
@@ -386,7 +386,7 @@ def test_the_command_writes_what_it_prints(command, capsys):
 
 
 def test_the_page_reads_what_the_command_writes_also_of_weights_of_unknown_origin(command):
-    module.main([command.folder, *command.rest])
+    run_abn("audit", command.folder, *command.rest)
     text = (command.out / "resnet-dmb.json").read_text(encoding="utf-8")
     written = json.loads(text)
     assert written["recipe"] is None
@@ -403,9 +403,9 @@ def test_the_page_reads_what_the_command_writes_also_of_weights_of_unknown_origi
 
 
 def test_the_audit_of_other_weights_is_not_replaced(command, capsys):
-    module.main([command.folder, *command.rest])
+    run_abn("audit", command.folder, *command.rest)
     path = command.out / "resnet-dmb.json"
-    module.main([command.folder, *command.rest])  # of the same ones it is
+    run_abn("audit", command.folder, *command.rest)  # of the same ones it is
     kept = path.read_text(encoding="utf-8").replace('"weights_sha256": "', '"weights_sha256": "0123456789ab')
     path.write_text(kept, encoding="utf-8")
     assert "the audit of other weights (SHA-256 0123456789ab…, not " in _exit_message([command.folder, *command.rest])
@@ -414,7 +414,7 @@ def test_the_audit_of_other_weights_is_not_replaced(command, capsys):
 
 def _exit_message(arguments):
     with pytest.raises(SystemExit) as caught:
-        module.main(arguments)
+        run_abn("audit", *arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -441,7 +441,7 @@ def test_the_command_refuses_other_classes_and_sizes_below_one(command, tmp_path
     other = save_checkpoint(resnet_dmb(2, 3).eval(), tmp_path / "other", class_names=["x", "y"])
     assert "tells x, y apart, which are not CIFAR-10's classes" in _exit_message([str(other), *command.rest])
     assert len(CLASS_NAMES) == 10
-    for option in ("--batch", "--images", "--reestimate"):
+    for option in ("--batch-size", "--images", "--reestimate"):
         with pytest.raises(SystemExit):
-            module.main([command.folder, *command.rest, option, "0"])
-        assert f"{option} is 0; expected at least 1" in capsys.readouterr().err
+            run_abn("audit", command.folder, *command.rest, option, 0)
+        assert f"'{option}': 0 is not in the range x>=1" in capsys.readouterr().err

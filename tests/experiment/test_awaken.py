@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from abn.experiment import awaken
+from tests.command import run_abn
 from tests.training.test_training import pictures
 
 
@@ -27,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_the_command_tries_every_candidate_and_keeps_what_it_found(folder, capsys, monkeypatch):
     arguments = ["--data", str(folder), "--epochs", "1", "--images", "16", "--device", "cpu"]
-    awaken.main(arguments)
+    run_abn("awaken", *arguments)
     printed = capsys.readouterr().out
     found = json.loads((folder / "results" / "awaken.json").read_text())
     assert [row["candidate"] for row in found["candidates"]] == list(awaken.CANDIDATES)
@@ -38,15 +39,15 @@ def test_the_command_tries_every_candidate_and_keeps_what_it_found(folder, capsy
 
     # Finished candidates are only measured: the network's weights come from the run's state.
     monkeypatch.setattr(awaken, "train", _only_restoring(awaken.train))
-    awaken.main(arguments)
+    run_abn("awaken", *arguments)
     assert json.loads((folder / "results" / "awaken.json").read_text())["candidates"] == found["candidates"]
 
 
 def test_a_results_folder_that_cannot_be_written_is_told_before_anything_is_trained(folder, monkeypatch):
     (folder / "file").touch()
     monkeypatch.setattr(awaken, "train", None)
-    with pytest.raises(SystemExit, match="abn.experiment.awaken: .*file cannot be written .*name another folder"):
-        awaken.main(["--data", str(folder), "--images", "16", "--device", "cpu", "--out", str(folder / "file")])
+    with pytest.raises(SystemExit, match="abn awaken: .*file cannot be written .*name another folder"):
+        run_abn("awaken", "--data", folder, "--images", 16, "--device", "cpu", "--out", folder / "file")
 
 
 def _only_restoring(train):
@@ -60,17 +61,17 @@ def _only_restoring(train):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", "0"], "--epochs is 0; expected at least 1"),
-        (["--images", "0"], "--images is 0; expected at least 1"),
+        (["--epochs", "0"], "'--epochs': 0 is not in the range x>=1"),
+        (["--images", "0"], "'--images': 0 is not in the range x>=1"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message, capsys):
     with pytest.raises(SystemExit):
-        awaken.parse_arguments(["--data", ".", *arguments])
+        run_abn("awaken", "--data", ".", *arguments)
     assert message in capsys.readouterr().err
 
 
 def test_more_images_than_there_are_is_refused(folder):
     with pytest.raises(SystemExit) as caught:
-        awaken.main(["--data", str(folder), "--images", "17"])
-    assert caught.value.code == "abn.experiment.awaken: --images is 17; expected at most 16"
+        run_abn("awaken", "--data", folder, "--images", 17)
+    assert caught.value.code == "abn awaken: --images is 17; expected at most 16"

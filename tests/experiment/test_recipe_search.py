@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from abn.experiment import recipe_search
 from abn.training.recipes import RECIPES
+from tests.command import run_abn
 from tests.conftest import HOME
 from tests.training.test_training import pictures
 
@@ -27,7 +28,7 @@ ARGUMENTS = ["--epochs", "1", "--device", "cpu", "--data"]
 
 
 def test_every_candidate_is_judged_on_held_out_images_and_kept(folder, capsys):
-    recipe_search.main([*ARGUMENTS, str(folder)])
+    run_abn("recipe-search", *ARGUMENTS, folder)
     printed = capsys.readouterr().out
     found = json.loads((folder / "results" / "recipe_search.json").read_text())
     assert (found["images"], found["holdout"], found["epochs"]) == (16, 8, 1)
@@ -43,11 +44,11 @@ def test_what_another_process_trains_is_left_to_it_and_the_last_one_writes(folde
     runs = folder / "runs" / "recipe_search"
     runs.mkdir(parents=True)
     with FileLock(runs / f"resnet-s-0-{recipe.sha256}.lock"):
-        recipe_search.main([*ARGUMENTS, str(folder)])
+        run_abn("recipe-search", *ARGUMENTS, folder)
     assert "other processes are still training" in capsys.readouterr().err
     assert list((folder / "results").iterdir()) == []
     assert len([path for path in runs.iterdir() if path.is_dir()]) == len(recipe_search.CANDIDATES) - 1
-    recipe_search.main([*ARGUMENTS, str(folder)])
+    run_abn("recipe-search", *ARGUMENTS, folder)
     assert (folder / "results" / "recipe_search.json").exists()
 
 
@@ -59,15 +60,13 @@ def test_of_equal_ones_the_first_is_best():
 def test_a_results_folder_that_cannot_be_written_is_told_before_anything_is_trained(folder, monkeypatch):
     (folder / "file").touch()
     monkeypatch.setattr(recipe_search, "train", None)
-    with pytest.raises(
-        SystemExit, match="abn.experiment.recipe_search: .*file cannot be written .*name another folder"
-    ):
-        recipe_search.main([*ARGUMENTS, str(folder), "--out", str(folder / "file")])
+    with pytest.raises(SystemExit, match="abn recipe-search: .*file cannot be written .*name another folder"):
+        run_abn("recipe-search", *ARGUMENTS, folder, "--out", folder / "file")
 
 
 def test_data_that_is_not_there_is_named(folder):
-    with pytest.raises(SystemExit, match="abn.experiment.recipe_search: "):
-        recipe_search.main([*ARGUMENTS, str(folder / "nowhere")])
+    with pytest.raises(SystemExit, match="abn recipe-search: "):
+        run_abn("recipe-search", *ARGUMENTS, folder / "nowhere")
 
 
 def test_the_strong_recipe_is_what_the_search_chose_and_the_documentation_shows_it():

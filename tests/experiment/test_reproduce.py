@@ -10,11 +10,10 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from abn.experiment import reproduce
 from abn.experiment import train_runs as experiment_runs
 from abn.experiment.arms import ARMS, in_order
 from abn.experiment.fields import ResultsError
-from abn.experiment.reproduce import Outcome, go_through, main, write_tables
+from abn.experiment.reproduce import Outcome, _follow, go_through, write_tables
 from abn.experiment.runs import read_runs
 from abn.experiment.train_runs import Experiment, trainer
 from abn.models.resnet import resnet_dmb
@@ -23,6 +22,7 @@ from abn.training import run as training
 from abn.training.recipes import RECIPES, Recipe
 from abn.training.run import TrainingError, Variant
 from abn.training.run_state import DivergedError
+from tests.command import run_abn
 from tests.training.test_training import pictures, tiny_network
 
 RECIPE = Recipe("paper", epochs=2, schedule="cosine", batch_size=8)
@@ -203,7 +203,7 @@ def test_a_state_of_an_arm_that_was_defined_otherwise_is_refused(experiment, mon
 def test_the_bar_counts_what_is_trained_now_alone():
     bar = tqdm(total=6, disable=False, file=io.StringIO())
     for resumed in (1, 2):
-        follow = reproduce._follow(bar)
+        follow = _follow(bar)
         for done in range(resumed, 4):
             follow([{}] * done)
     assert (bar.n, bar.initial) == (6, 3)  # three of the six epochs were there before
@@ -371,7 +371,7 @@ def test_the_command_ends_with_what_diverged(folder, monkeypatch):
     monkeypatch.setattr(experiment_runs, "train", fail)
     said = message_of("--data", str(folder), "--seeds", "1", "--arms", "se,awake")
     assert said == (
-        "abn.experiment.reproduce: runs that diverged, and do not count:\n"
+        "abn reproduce: runs that diverged, and do not count:\n"
         "  se, seed 0: the loss is nan in epoch 1; to try it again, remove se-0.jsonl and that run's folder\n"
         "  awake, seed 0: the loss is nan in epoch 1; to try it again, remove awake-0.jsonl and that run's folder"
     )
@@ -380,17 +380,17 @@ def test_the_command_ends_with_what_diverged(folder, monkeypatch):
 def test_a_results_folder_that_cannot_be_made_is_named(folder):
     (folder / "file").touch()
     with pytest.raises(SystemExit, match="cannot be written .*--out or --runs"):
-        main(["--data", str(folder), "--seeds", "1", "--device", "cpu", "--out", str(folder / "file")])
+        run_abn("reproduce", "--data", folder, "--seeds", 1, "--device", "cpu", "--out", folder / "file")
 
 
 def test_the_command_trains_and_prints_the_table(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    main(["--data", str(folder), "--seeds", "1", "--arms", "resnet-s,resnet-dmb", "--device", "cpu"])
+    run_abn("reproduce", "--data", folder, "--seeds", 1, "--arms", "resnet-s,resnet-dmb", "--device", "cpu")
     captured = capsys.readouterr()
     assert "2 runs done here" in captured.err
     assert "With one seed ResNet-DMB is equal" in captured.out
     assert (folder / "results" / "paper-2" / "table.json").exists()
-    main(["--table"])
+    run_abn("reproduce", "--table")
     assert capsys.readouterr().out == captured.out
 
 
@@ -399,27 +399,27 @@ def test_the_command_trains_and_prints_the_table(folder, capsys, monkeypatch):
     [
         (
             ["--arms", "resnet-s,vgg"],
-            "--arms names vgg; there are resnet-s, resnet-dmb, bank-only, no-gates, se, awake",
+            "'--arms': 'vgg' is not one of resnet-s, resnet-dmb, bank-only, no-gates, se, awake",
         ),
-        (["--arms", ""], "--arms names none"),
-        (["--seeds", "0"], "--seeds is 0; expected at least 1"),
-        (["--epochs", "-1"], "--epochs is -1; expected at least 1"),
-        (["--part", "3/2"], "--part is 3/2; expected I/N with I from 1 to N, such as 1/3"),
-        (["--part", "0/2"], "--part is 0/2"),
-        ([], "--data names the folder with CIFAR-10; only --table does without"),
+        (["--arms", ""], "'--arms': '' is not one of resnet-s, resnet-dmb"),
+        (["--seeds", "0"], "'--seeds': 0 is not in the range x>=1"),
+        (["--epochs", "-1"], "'--epochs': -1 is not in the range x>=1"),
+        (["--part", "3/2"], "'--part': 3/2 is not I/N with I from 1 to N, such as 1/3"),
+        (["--part", "0/2"], "'--part': 0/2 is not I/N"),
+        ([], "'--data': name the folder with CIFAR-10; only --table does without"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message, capsys):
     data = ["--data", "."] if arguments else []
     with pytest.raises(SystemExit) as caught:
-        reproduce.parse_arguments(arguments + data)
+        run_abn("reproduce", *arguments, *data)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
 
 def message_of(*arguments):
     with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
+        run_abn("reproduce", *arguments)
     return caught.value.code
 
 
@@ -437,7 +437,7 @@ def test_two_recipes_never_stand_in_one_table(experiment, folder, monkeypatch):
 def test_without_results_or_data_it_says_what_to_do(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert message_of("--table") == (
-        "abn.experiment.reproduce: results/ holds no runs; train some: leave out --table and name --data"
+        "abn reproduce: results/ holds no runs; train some: leave out --table and name --data"
     )
     assert "holds no cifar10.npz" in message_of("--data", str(folder / "nowhere"))
 
@@ -449,5 +449,5 @@ def test_training_that_fails_is_a_message(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(experiment_runs, "train", fail)
     assert message_of("--data", str(folder)).startswith(
-        "abn.experiment.reproduce: resnet-s, seed 0: the disk is full; mend that and the same command goes on"
+        "abn reproduce: resnet-s, seed 0: the disk is full; mend that and the same command goes on"
     )

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from abn.checkpoints.store import load_checkpoint, save_checkpoint
-from abn.experiment import audit_command as audit
 from abn.experiment.arms import ARMS
 from abn.experiment.trained_run import is_run, load_run
 from abn.training import run_state
 from abn.training.epoch import make_optimizer
 from abn.training.recipes import RECIPES
 from abn.training.run import Run
+from tests.command import run_abn
 from tests.training.test_training import pictures
 
 RECIPE = replace(RECIPES["strong"], epochs=2)
@@ -87,7 +87,7 @@ def test_every_arm_with_a_bank_can_be_audited(tmp_path, data, arm, capsys):
     names = ("x_train", "y_train", "x_test", "y_test")
     np.savez(tmp_path / "cifar10.npz", **{name: getattr(data, name) for name in names})
     options = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--device", "cpu", "--reestimate", "10"]
-    audit.main([str(tmp_path / "run"), *options])
+    run_abn("audit", tmp_path / "run", *options)
     result = json.loads((tmp_path / "out" / f"strong-2-{arm}-3.json").read_text(encoding="utf-8"))
     assert (result["checkpoint"], result["recipe"], result["seed"]) == (f"strong-2-{arm}-3", "strong", 3)
     assert len(result["blocks"]) == 6
@@ -101,4 +101,4 @@ def test_an_arm_without_a_bank_has_nothing_to_audit(tmp_path, data):
         x_train=data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test,
     )  # fmt: skip
     with pytest.raises(SystemExit, match="se has no bias bank, so no modulation to audit"):
-        audit.main([str(tmp_path / "run"), "--data", str(tmp_path), "--device", "cpu", "--reestimate", "10"])
+        run_abn("audit", tmp_path / "run", "--data", tmp_path, "--device", "cpu", "--reestimate", 10)

@@ -11,13 +11,13 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save_file as save_safetensors
 from torch import nn
 
-from abn.cli import reference as module
 from abn.common.data import CLASS_NAMES
 from abn.interpret.reference.file import REFERENCE_FILE, ReferenceFileError, load_reference, save_reference
 from abn.interpret.reference.measure import compute_reference
 from abn.interpret.reference.statistics import QUANTILES, Statistics
 from abn.models.modulation import BankModulation, StaticModulation
 from abn.models.resnet import resnet_dmb, resnet_s
+from tests.command import run_abn
 
 SHA = "0123456789abcdef" * 4
 IDENTITY = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}  # normalise gives the pixels back
@@ -381,12 +381,12 @@ def stubbed(command, monkeypatch):
     """The same, where any folder loads as the stub."""
     command.model = _Stub().eval()
     command.model.info = _Info()
-    monkeypatch.setattr("abn.cli.reference.load_checkpoint", lambda source: command.model)
+    monkeypatch.setattr("abn.checkpoints.reference.load_checkpoint", lambda source: command.model)
     return command
 
 
 def test_the_command_writes_the_reference_of_the_test_images(stubbed, capsys):
-    module.main(stubbed.arguments)
+    run_abn("reference", *stubbed.arguments)
     loaded = load_reference(stubbed.folder, SHA)
     assert (loaded.num_images, loaded.class_names, loaded.dataset_note) == (10, CLASS_NAMES, "ten pictures")
     np.testing.assert_allclose(loaded.blocks["a"].factors.mean, [4.5] * 3)
@@ -395,7 +395,7 @@ def test_the_command_writes_the_reference_of_the_test_images(stubbed, capsys):
 
 def _exit_message(arguments):
     with pytest.raises(SystemExit) as caught:
-        module.main(arguments)
+        run_abn("reference", *arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -406,7 +406,7 @@ def test_the_command_takes_a_real_checkpoint_without_changing_it(command):
     torch.manual_seed(0)
     folder = save_checkpoint(resnet_dmb().eval(), command.folder)
     weights = (folder / "model.safetensors").read_bytes()
-    module.main(command.arguments)
+    run_abn("reference", *command.arguments)
     loaded = load_reference(folder, load_checkpoint(folder).info.weights_sha256)
     assert list(loaded.blocks) == [name for name, _ in resnet_dmb().blocks()]
     assert loaded.blocks["layer3.1"].factors.class_quantiles.shape == (10, 101, 256)
@@ -434,14 +434,14 @@ def test_the_command_says_in_one_sentence_what_is_wrong(stubbed, tmp_path, monke
 
 def test_the_command_passes_a_checkpoints_own_complaint_on(command):
     message = _exit_message(command.arguments)  # the folder is empty
-    assert message.startswith(f"abn.cli.reference: {command.folder}: ")
+    assert message.startswith(f"abn reference: {command.folder}: ")
     assert "config.json" in message
 
 
 def test_the_command_refuses_a_batch_of_none(command, capsys):
     with pytest.raises(SystemExit):
-        module.main([*command.arguments, "--batch-size", "0"])
-    assert "--batch-size is 0; expected at least 1" in capsys.readouterr().err
+        run_abn("reference", *command.arguments, "--batch-size", 0)
+    assert "'--batch-size': 0 is not in the range x>=1" in capsys.readouterr().err
 
 
 def test_the_file_holds_what_a_reader_without_this_code_needs(small, tmp_path):

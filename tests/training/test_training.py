@@ -21,6 +21,7 @@ from abn.training import run as training
 from abn.training.batches import Augmentation, Batches, Split, split_data
 from abn.training.recipes import RECIPES, Recipe
 from abn.training.run import Run, TrainingError, Variant, evaluate, train
+from tests.command import run_abn
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -473,21 +474,21 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_epoch(tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", "0"], "--epochs is 0; expected at least 1"),
-        (["--evaluate-every", "-2"], "--evaluate-every is -2; expected at least 1"),
-        (["--lr", "0"], "--lr is 0.0; expected a positive number"),
-        (["--lr", "nan"], "--lr is nan; expected a positive number"),
-        (["--lr", "inf"], "--lr is inf; expected a positive number"),
-        (["--seed", "-1"], "--seed is -1; expected 0"),
-        (["--seed", "1" + "0" * 30], "; expected 0"),
-        (["--epochs", "few"], "invalid int value: 'few'"),
-        (["--arch", "vgg"], "invalid choice: 'vgg'"),
-        (["--recipe", "soup"], "invalid choice: 'soup'"),
+        (["--epochs", "0"], "'--epochs': 0 is not in the range x>=1"),
+        (["--evaluate-every", "-2"], "'--evaluate-every': -2 is not in the range x>=1"),
+        (["--lr", "0"], "'--lr': 0.0 is not a positive number"),
+        (["--lr", "nan"], "'--lr': nan is not a positive number"),
+        (["--lr", "inf"], "'--lr': inf is not a positive number"),
+        (["--seed", "-1"], "'--seed': -1 is not in the range 0<=x<=4294967295"),
+        (["--seed", "1" + "0" * 30], " is not in the range 0<=x<=4294967295"),
+        (["--epochs", "few"], "'--epochs': 'few' is not a valid int"),
+        (["--arch", "vgg"], "'--arch': 'vgg' is not one of resnet-dmb, resnet-s"),
+        (["--recipe", "soup"], "'--recipe': 'soup' is not one of paper, quick, strong"),
     ],
 )
 def test_arguments_out_of_range_are_refused(capsys, arguments, message):
     with pytest.raises(SystemExit) as caught:
-        training.main(["--arch", "resnet-s", "--data", "d", "--out", "o", *arguments])
+        run_abn("train", "--arch", "resnet-s", "--data", "d", "--out", "o", *arguments)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -497,8 +498,8 @@ def test_required_arguments_are_asked_for(capsys, missing):
     given = {"--arch": "resnet-s", "--data": "d", "--out": "o"}
     del given[missing]
     with pytest.raises(SystemExit):
-        training.main([part for pair in given.items() for part in pair])
-    assert f"the following arguments are required: {missing}" in capsys.readouterr().err
+        run_abn("train", *[part for pair in given.items() for part in pair])
+    assert f"Missing option '{missing}'" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -514,12 +515,12 @@ def test_the_command_ends_in_one_sentence(tmp_path, archive):
 
     def message(*given):
         with pytest.raises(SystemExit) as caught:
-            training.main([*arguments, *given])
+            run_abn("train", *arguments, *given)
         assert "\n" not in caught.value.code
         return caught.value.code
 
-    assert message(str(tmp_path)).startswith(f"abn.training.run: {tmp_path} holds no cifar10.npz")
-    assert message(str(archive), "--holdout", "4") == "abn.training.run: --holdout is 4; expected 0 to 3"
+    assert message(str(tmp_path)).startswith(f"abn train: {tmp_path} holds no cifar10.npz")
+    assert message(str(archive), "--holdout", "4") == "abn train: --holdout is 4; expected 0 to 3"
     assert "device 'tpu' is not to be had" in message(str(archive), "--device", "tpu")
     assert not (tmp_path / "out" / "state.pt").exists()
 
@@ -530,14 +531,14 @@ def test_interrupting_says_how_to_go_on(tmp_path, archive, monkeypatch):
 
     monkeypatch.setattr(training, "train", interrupt)
     with pytest.raises(SystemExit, match="pass --resume to go on"):
-        training.main(["--arch", "tiny", "--device", "cpu", "--out", str(tmp_path), "--data", str(archive)])
+        run_abn("train", "--arch", "tiny", "--device", "cpu", "--out", tmp_path, "--data", archive)
 
 
 def test_the_checkpoint_is_told_what_the_data_were(tmp_path, archive, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(training, "train", lambda *_, **__: ("network", ["record"]))
     monkeypatch.setattr("abn.training.checkpoint.save_trained", lambda *given: seen.append(given) or "folder")
-    training.main(["--arch", "tiny", "--device", "cpu", "--out", str(tmp_path), "--data", str(archive)])
+    run_abn("train", "--arch", "tiny", "--device", "cpu", "--out", tmp_path, "--data", archive)
     ((network, folder, run, log, data),) = seen
     assert (network, folder, run.architecture, log) == ("network", tmp_path / "checkpoint", "tiny", ["record"])
     assert (len(data.x_train), len(data.x_test)) == (4, 10)
@@ -599,7 +600,7 @@ def test_a_killed_command_resumes_to_the_weights_of_one_that_was_not(tmp_path, a
     deadly = textwrap.dedent("""
         import os, signal, sys
         from abn.training.batches import Batches
-        from abn.training.run import main
+        from abn.cli.main import main
         epoch = Batches.epoch
         def killed(batches, number):
             for batch in epoch(batches, number):
@@ -607,7 +608,7 @@ def test_a_killed_command_resumes_to_the_weights_of_one_that_was_not(tmp_path, a
                     os.kill(os.getpid(), signal.SIGKILL)
                 yield batch
         Batches.epoch = killed
-        main(sys.argv[1:])
+        main(["train", *sys.argv[1:]])
     """)
     command = ["--arch", "resnet-dmb", "--data", str(archive), "--device", "cpu", "--epochs", "5"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -618,10 +619,10 @@ def test_a_killed_command_resumes_to_the_weights_of_one_that_was_not(tmp_path, a
     assert not (killed / "checkpoint").exists()
 
     code = f"BLOCKED = ('captum', 'gradio', 'plotly'){BLOCKER}" + textwrap.dedent("""
-        from abn.training.run import main
+        from tests.command import run_abn
         *command, killed, whole = sys.argv[1:]
-        main([*command, "--out", killed, "--resume"])
-        main([*command, "--out", whole])
+        run_abn("train", *command, "--out", killed, "--resume")
+        run_abn("train", *command, "--out", whole)
     """)
     output = python(code, *command, str(killed), str(whole)).stdout
     assert str(killed / "checkpoint") in output

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from abn.cli.main import main
 from abn.common.data import Cifar10, DataError
 from abn.common.devices import DeviceError
 from abn.training import run as training
@@ -132,7 +133,7 @@ def lose_a_worker(folder: Path) -> None:
             yield batch
 
     Batches.epoch = broken
-    training.main(command(folder, "killed"))
+    main(["train", *command(folder, "killed")])
 
 
 def message(work: Callable[[], object]) -> str:
@@ -144,7 +145,7 @@ def message(work: Callable[[], object]) -> str:
 def do_everything(folder: Path) -> None:
     """Several runs in one process group, what each worker saw of them in a file, and at last a user's error."""
     training.train = lambda *given, **options: _runs(folder, *given, **options)
-    training.main(command(folder, "killed", "--resume"))
+    main(["train", *command(folder, "killed", "--resume")])
 
 
 def _runs(folder: Path, run, data, out, device, *, workers, **options):

@@ -1,0 +1,5 @@
+"""`python -m abn` is the command `abn`."""
+
+from abn.cli.main import main
+
+main()
