@@ -175,7 +175,7 @@ def test_a_full_memory_is_a_sentence(run, bundle, monkeypatch, step):
         raise DeviceMemoryError("The memory of cuda:0 is full.")
 
     monkeypatch.setattr(Inspector, step, full)
-    assert run(bundle) == (2, "", "abn inspect: The memory of cuda:0 is full.\n")
+    assert run(bundle) == (2, "", "abn replay: The memory of cuda:0 is full.\n")
 
 
 def test_a_bundle_that_is_none_is_refused(run, tmp_path, bundle):

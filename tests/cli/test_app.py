@@ -49,7 +49,7 @@ def test_a_host_that_is_none(capsys, host):
     with pytest.raises(SystemExit) as caught:
         run_abn("app", "--host", host)
     assert caught.value.code == 2
-    assert f"'--host': {host}; expected an IPv4 address or a name, such as 127.0.0.1" in capsys.readouterr().err
+    assert f": {host}; expected an IPv4 address or a name, such as 127.0.0.1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

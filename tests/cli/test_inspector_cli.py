@@ -137,7 +137,7 @@ def test_zips_hold_the_same(run, album, tmp_path):
         (("--target", "unicorn"), "there is no class 'unicorn'; there are airplane, automobile"),
         (("--target", "dog", "--against", "dog"), "dog is set against itself"),
         (("--kinds", "json,pdf"), "'--kinds': 'pdf' is not one of json, csv, npz, png, html"),
-        (("--batch-size", "0"), "'--batch-size': 0 is not in the range x>=1"),
+        (("--batch-size", "0"), "'--batch-size': Input should be greater than or equal to 1"),
         (("--option", "steps=3"), "saliency has no option 'steps'; it has none"),
         (("--method", "occlusion", "--option", "window=wide"), "window is 'wide'; expected a whole number"),
         (("--method", "occlusion", "--option", "window"), "--option is 'window'; expected NAME=VALUE"),

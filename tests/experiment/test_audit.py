@@ -444,4 +444,4 @@ def test_the_command_refuses_other_classes_and_sizes_below_one(command, tmp_path
     for option in ("--batch-size", "--images", "--reestimate"):
         with pytest.raises(SystemExit):
             run_abn("audit", command.folder, *command.rest, option, 0)
-        assert f"'{option}': 0 is not in the range x>=1" in capsys.readouterr().err
+        assert f"'{option}': Input should be greater than or equal to 1" in capsys.readouterr().err

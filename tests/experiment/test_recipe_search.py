@@ -60,7 +60,9 @@ def test_of_equal_ones_the_first_is_best():
 def test_a_results_folder_that_cannot_be_written_is_told_before_anything_is_trained(folder, monkeypatch):
     (folder / "file").touch()
     monkeypatch.setattr(recipe_search, "train", None)
-    with pytest.raises(SystemExit, match="abn recipe-search: .*file cannot be written .*name another folder"):
+    with pytest.raises(
+        SystemExit, match="abn recipe-search: .*file cannot be written .*name another --out or --runs"
+    ):
         run_abn("recipe-search", *ARGUMENTS, folder, "--out", folder / "file")
 
 

@@ -441,7 +441,7 @@ def test_the_command_passes_a_checkpoints_own_complaint_on(command):
 def test_the_command_refuses_a_batch_of_none(command, capsys):
     with pytest.raises(SystemExit):
         run_abn("reference", *command.arguments, "--batch-size", 0)
-    assert "'--batch-size': 0 is not in the range x>=1" in capsys.readouterr().err
+    assert "'--batch-size': Input should be greater than or equal to 1" in capsys.readouterr().err
 
 
 def test_the_file_holds_what_a_reader_without_this_code_needs(small, tmp_path):
