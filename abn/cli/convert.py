@@ -49,7 +49,14 @@ def convert(
         warnings.simplefilter("ignore")  # of libraries, about a file that is damaged
         names = None if class_names is None else read_class_names(class_names)
         made = convert_checkpoint(
-            file, folder, entry=entry, architecture=arch, class_names=names, mean=mean or MEAN, std=std or STD, license=license
+            file,
+            folder,
+            entry=entry,
+            architecture=arch,
+            class_names=names,
+            mean=mean or MEAN,
+            std=std or STD,
+            license=license,
         )
         info = load_checkpoint(made).info
         banks = f", K = {info.num_biases}" if info.num_biases else ""

@@ -285,7 +285,7 @@ def test_evaluation_counts_every_image_once(folder, seen):
 def test_a_killed_worker_ends_the_job_and_the_run_resumes(killed, seen):
     process, state = killed
     assert process.returncode != 0
-    assert "abn.training.run: a worker is gone, see below; pass --resume to go on from the last" in process.stderr
+    assert "abn train: a worker is gone, see below; pass --resume to go on from the last" in process.stderr
     assert "Signal 9 (SIGKILL)" in process.stderr  # torchrun's own
     assert [record["epoch"] for record in state["log"]] == [1]
     for record, other in zip(seen["resumed"], seen["log"], strict=True):
@@ -306,7 +306,7 @@ def test_what_goes_wrong_on_one_worker_stops_all_alike(seen):
 def test_a_users_error_is_told_once(folder, done):
     assert done.returncode != 0
     expected = (
-        f"abn.training.run: {folder / 'whole'} already holds a run; pass --resume to go on with it, or name another"
+        f"abn train: {folder / 'whole'} already holds a run; pass --resume to go on with it, or name another"
     )
     assert done.stderr.count(expected) == 1
     assert "Error" not in done.stderr.split(expected)[0]
