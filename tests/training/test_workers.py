@@ -305,9 +305,7 @@ def test_what_goes_wrong_on_one_worker_stops_all_alike(seen):
 
 def test_a_users_error_is_told_once(folder, done):
     assert done.returncode != 0
-    expected = (
-        f"abn train: {folder / 'whole'} already holds a run; pass --resume to go on with it, or name another"
-    )
+    expected = f"abn train: {folder / 'whole'} already holds a run; pass --resume to go on with it, or name another"
     assert done.stderr.count(expected) == 1
     assert "Error" not in done.stderr.split(expected)[0]
     assert "run_state.py" not in done.stderr  # no worker's traceback; torchrun prints one of its own
