@@ -26,6 +26,7 @@ from abn.ui.page.build import build_page
 from abn.ui.serving import free_port, launch
 from tests.conftest import HOME
 
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")  # which is not on everybody's PATH
 CONFIGURATION = HOME / "docs" / "nginx.conf"
 SHIP = HOME / "assets" / "examples" / "ship.png"
 BODY_TIMEOUT = 4  # seconds, in place of the minute that people get
@@ -51,7 +52,7 @@ http {{
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(
-        shutil.which("nginx") is None and not os.environ.get("CI"),
+        NGINX is None and not os.environ.get("CI"),
         reason="no nginx on the PATH: install Debian's package nginx",
     ),
 ]
@@ -82,7 +83,7 @@ def proxied(inspector, examples, tmp_path_factory) -> Iterator[str]:
         (folder / "abn.conf").write_text(text)
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user=user))
-        command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+        command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
         nginx = subprocess.Popen(command)
         stack.callback(nginx.wait, 30)
         stack.callback(nginx.terminate)
