@@ -16,7 +16,8 @@ from collections import Counter
 
 import numpy as np
 
-from abn.app.pictures.fitting import PictureError, read_picture
+from abn.app.pictures.formats import PictureError
+from abn.app.pictures.reading import read_picture
 from benchmarks.mutations import TRACE, good_files, mutated
 from benchmarks.server import served
 from benchmarks.steady import Watch

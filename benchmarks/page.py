@@ -25,7 +25,8 @@ from gradio_client import Client, handle_file
 from abn.app.figures.drawing import block_factors
 from abn.app.inspector.inspector import Inspector
 from abn.app.inspector.visitors import Pairs
-from abn.app.pictures.fitting import enlarge, fit, read_picture
+from abn.app.pictures.fitting import enlarge, fit
+from abn.app.pictures.reading import read_picture
 from abn.checkpoints.network import BASELINE, DMB, load_network
 from abn.common.data import normalise, to_pixels
 from abn.common.devices import choose_device, describe_hardware

@@ -13,7 +13,9 @@ from PIL import Image
 
 from abn.app.inspector.changes import GATES, ONE_VECTOR, Change
 from abn.app.inspector.inspector import Inspector
-from abn.app.pictures.fitting import FITS, PictureError, fit, read_picture
+from abn.app.pictures.fitting import FITS, fit
+from abn.app.pictures.formats import PictureError
+from abn.app.pictures.reading import read_picture
 from abn.interpret.attribution.attribute import METHODS
 from benchmarks.mutations import mutated
 from benchmarks.visitor import Answer

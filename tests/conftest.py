@@ -235,6 +235,7 @@ def page(visit):
 @pytest.fixture(scope="session")
 def first_example(inspector, examples):
     """What the networks make of the picture that the page opens with."""
-    from abn.app.pictures.fitting import fit, read_picture
+    from abn.app.pictures.fitting import fit
+    from abn.app.pictures.reading import read_picture
 
     return inspector.inspect(fit(read_picture(examples[0])).pixels)

@@ -11,7 +11,8 @@ import pytest
 from abn.app.export import to_html
 from abn.app.figures import regions
 from abn.app.inspector.inspector import Inspector
-from abn.app.pictures.fitting import fit, read_picture
+from abn.app.pictures.fitting import fit
+from abn.app.pictures.reading import read_picture
 from abn.ui import words
 from abn.ui.names import PLOTS
 from abn.ui.tabs.factors import block_factors

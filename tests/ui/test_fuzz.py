@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from gradio.data_classes import ImageData
 
-from abn.app.pictures.fitting import MAX_PIXELS, fit, read_picture
+from abn.app.pictures.fitting import fit
+from abn.app.pictures.formats import MAX_PIXELS
+from abn.app.pictures.reading import read_picture
 from abn.ui.page.picture_input import GuardedBlocks, PictureInput
 from benchmarks.mutations import MUTATIONS, TRACE, good_files, mutated
 

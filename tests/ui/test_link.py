@@ -14,7 +14,7 @@ from PIL import Image
 
 from abn.app.export import PictureFile, export_of, to_json
 from abn.app.inspector.visitors import OWN, BusyError, Choice, Pair, Pairs
-from abn.app.pictures.fitting import read_picture
+from abn.app.pictures.reading import read_picture
 from abn.checkpoints.sources import HubSource
 from abn.common.data import Cifar10
 from abn.ui import about, serving

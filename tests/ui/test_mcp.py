@@ -16,7 +16,8 @@ import pytest
 
 from abn.app.inspector.changes import Change
 from abn.app.inspector.visitors import Pairs
-from abn.app.pictures.fitting import fit, read_picture
+from abn.app.pictures.fitting import fit
+from abn.app.pictures.reading import read_picture
 from abn.common.data import CLASS_NAMES
 from abn.interpret.attribution.attribute import METHODS
 from abn.ui import serving

@@ -17,7 +17,8 @@ from PIL import Image
 from abn.app.export import export_of, to_json
 from abn.app.figures.drawing import block_factors
 from abn.app.inspector.inspector import Inspector
-from abn.app.pictures.fitting import fit, read_picture
+from abn.app.pictures.fitting import fit
+from abn.app.pictures.reading import read_picture
 from abn.checkpoints.network import open_network
 from abn.checkpoints.store import save_checkpoint
 from abn.common.data import CLASS_NAMES

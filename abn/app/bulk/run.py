@@ -24,7 +24,7 @@ from abn.app.inspector.attribution_pair import AttributionPair
 from abn.app.inspector.inspector import Inspector
 from abn.app.inspector.results import PictureResult
 from abn.app.pictures.files import Found, PictureReader, ReadPicture
-from abn.app.pictures.fitting import PictureError
+from abn.app.pictures.formats import PictureError
 from abn.common.files import replace_file
 from abn.common.memory import DeviceMemoryError
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from abn.app.export.manifest import PictureFile
-from abn.app.pictures.fitting import ACCEPTED, PictureError, fit, read_file, read_picture
+from abn.app.pictures.fitting import fit
+from abn.app.pictures.formats import ACCEPTED, SUFFIXES, PictureError
+from abn.app.pictures.reading import read_file, read_picture
 from abn.common.texts import one_line
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 LONGEST_STEM = 180  # bytes of a file's name that its bundle keeps: with hash, number and ending 255 at most
 LONGEST_SHOWN = 4096  # characters of what a person reads of a path
 DIGITS = 8  # of the hash that a bundle's name ends with

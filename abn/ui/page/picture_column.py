@@ -15,7 +15,8 @@ from PIL import Image
 
 from abn.app.inspector.inspector import Inspector
 from abn.app.inspector.visitors import Pair, Pairs
-from abn.app.pictures.fitting import FITS, fit, read_file, read_picture
+from abn.app.pictures.fitting import FITS, fit
+from abn.app.pictures.reading import read_file, read_picture
 from abn.common.data import CLASS_NAMES, Cifar10
 from abn.common.texts import whole_number
 from abn.ui import words

@@ -27,7 +27,8 @@ from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from abn.app.pictures.fitting import PictureError, read_picture
+from abn.app.pictures.formats import PictureError
+from abn.app.pictures.reading import read_picture
 from abn.ui.edge import refuse
 from abn.ui.page.kept_files import KeptImage, keep
 
