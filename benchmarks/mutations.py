@@ -8,14 +8,18 @@ import struct
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from PIL import Image
+import pillow_heif
+from PIL import Image, ImageCms
+
+pillow_heif.register_heif_opener()
 
 MAGIC = (
     b"\x89PNG\r\n\x1a\n", b"IHDR", b"IDAT", b"IEND", b"PLTE", b"tRNS", b"acTL", b"\xff\xd8\xff\xe0",
     b"\xff\xd8\xff\xe1", b"Exif\x00\x00", b"MPF\x00", b"\xff\xda", b"\xff\xc2", b"\xff\xd9", b"RIFF", b"WEBPVP8X",
     b"WEBPVP8L", b"ALPH", b"ANIM", b"GIF87a", b"GIF89a", b"\x21\xff\x0bNETSCAPE2.0", b"BM", b"II*\x00", b"MM\x00*",
     b"II+\x00", b"%PDF-1.7", b"PK\x03\x04", b"<svg xmlns=", b"<?xml version=", b"\x00\x00\x00\x20ftypheic",
-    b"\x76\x2f\x31\x01", b"8BPS", b"\x80\x04\x95",
+    b"\x76\x2f\x31\x01", b"8BPS", b"\x80\x04\x95", b"\x00\x00\x00\x20ftypavif", b"meta", b"iloc", b"ipma", b"hvcC",
+    b"mdat", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ", b"\x00\x00\x01\x00", b"P6 48 48 255 ", b"iCCP", b"acsp",
 )  # fmt: skip
 NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 TRACE = re.compile(r"Traceback|\.py\b|/tmp/|/home/|/proc/|site-packages|0x[0-9a-f]{6}")
@@ -38,6 +42,7 @@ def good_files(random: np.random.Generator, side: int = 48) -> dict[str, bytes]:
     turned[0x010E] = "a description"
     clear_palette = palette.copy()
     clear_palette.info["transparency"] = 3
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     frames = [Image.fromarray(np.roll(pixels[..., :3], shift, 1)) for shift in (4, 8)]
     return {
         "rgb.png": _encoded(rgb, "PNG"),
@@ -52,6 +57,16 @@ def good_files(random: np.random.Generator, side: int = 48) -> dict[str, bytes]:
         "progressive.jpg": _encoded(rgb, "JPEG", progressive=True),
         "cmyk.jpg": _encoded(cmyk, "JPEG"),
         "exif.jpg": _encoded(rgb, "JPEG", exif=turned),
+        "profile.jpg": _encoded(rgb, "JPEG", icc_profile=profile),
+        "profile.png": _encoded(rgb, "PNG", icc_profile=profile),
+        "rgb.heic": _encoded(rgb, "HEIF", exif=turned.tobytes()),
+        "alpha.heic": _encoded(rgba, "HEIF"),
+        "rgb.avif": _encoded(rgb, "AVIF", exif=turned.tobytes()),
+        "alpha.avif": _encoded(rgba, "AVIF"),
+        "rgb.jp2": _encoded(rgb, "JPEG2000"),
+        "alpha.ico": _encoded(rgba, "ICO", sizes=[(side, side)]),
+        "rgb.ppm": _encoded(rgb, "PPM"),
+        "packed.tga": _encoded(rgba, "TGA", compression="tga_rle"),
         "lossy.webp": _encoded(rgb, "WEBP"),
         "alpha.webp": _encoded(rgba, "WEBP", lossless=True),
         "animated.webp": _encoded(rgb, "WEBP", save_all=True, append_images=frames),

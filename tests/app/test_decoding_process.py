@@ -238,7 +238,8 @@ def test_the_process_ends_where_the_one_that_started_it_is_killed(tmp_path, sign
     """Ctrl-C reaches the whole group: the process says nothing of it."""
     file = tmp_path / "a.png"
     file.write_bytes(encoded(noise()))
-    script = _READER + "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: pass"
+    reading = _READER.replace("\n", "\n    ")
+    script = f"import time\ntry:\n    {reading}time.sleep(60)\nexcept KeyboardInterrupt: pass"
     reader = subprocess.Popen(
         [sys.executable, "-c", script, file], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,

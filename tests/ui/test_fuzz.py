@@ -15,10 +15,7 @@ from abn.app.pictures.reading import read_picture
 from abn.ui.page.picture_input import GuardedBlocks, PictureInput
 from benchmarks.mutations import MUTATIONS, TRACE, good_files, mutated
 
-COUNT = 200
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:::PIL"
-)  # as abn.app.pictures.fitting does, where pytest turns warnings on
+COUNT = 300
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +25,7 @@ def files():
 
 def test_every_file_is_read_before_it_is_mutated(files):
     pixels = {name: np.asarray(read_picture(content)) for name, content in files.items()}
-    assert len(pixels) == 25
+    assert len(pixels) == 35
     upright = {name: image.shape for name, image in pixels.items()}
     assert set(upright.values()) == {(48, 48, 3)}
     np.testing.assert_array_equal(pixels["rgb.png"], pixels["rgb.tiff"])

@@ -10,7 +10,8 @@ import gradio as gr
 import pytest
 
 from abn.app.inspector.visitors import OWN, Choice, Pair, Pairs
-from abn.app.pictures.fitting import fit, read_picture
+from abn.app.pictures.fitting import fit
+from abn.app.pictures.reading import read_picture
 from abn.checkpoints.sources import HubSource
 from abn.checkpoints.store import save_checkpoint
 from abn.ui.page.build import build_page

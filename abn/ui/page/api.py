@@ -12,12 +12,13 @@ from abn.app.inspector import changes
 from abn.app.inspector.changes import Change
 from abn.app.inspector.inspector import Inspector
 from abn.app.pictures.fitting import FITS, fit
+from abn.app.pictures.formats import ACCEPTED
 from abn.ui.edge import as_gradio_error, refuse
 from abn.ui.page.picture_input import PictureInput
 from abn.ui.tabs import attribution_controls
 from abn.ui.tabs.whole_number import WholeNumber
 
-IMAGE = "The picture: PNG, JPEG, WebP, GIF, BMP or TIFF of at most 20 MB, uploaded or as a base64 data: address."
+IMAGE = f"The picture: {ACCEPTED} of at most 20 MB, uploaded or as a base64 data: address."
 EVERY_BLOCK = "(every block)"
 
 
