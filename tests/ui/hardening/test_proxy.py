@@ -21,7 +21,8 @@ from gradio_client import Client, handle_file
 
 from abn.app.inspector.inspector import Inspector
 from abn.app.inspector.visitors import Pairs
-from abn.app.pictures.fitting import fit, read_picture
+from abn.app.pictures.fitting import fit
+from abn.app.pictures.reading import read_picture
 from abn.ui.page.build import build_page
 from abn.ui.serving import free_port, launch
 from tests.conftest import HOME
