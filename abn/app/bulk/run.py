@@ -27,6 +27,7 @@ from abn.app.pictures.files import Found, PictureReader, ReadPicture
 from abn.app.pictures.formats import PictureError
 from abn.common.files import replace_file
 from abn.common.memory import DeviceMemoryError
+from abn.interpret.attribution.methods import DEFAULT_METHOD
 
 SUMMARY_FILE = "summary.csv"
 STALE = 3600.0  # seconds after which an unfinished bundle is taken for a killed run's
@@ -50,7 +51,7 @@ class Job:
     fit: str = "crop"
     target: str | None = None
     against: str | None = None
-    method: str | None = "saliency"
+    method: str | None = DEFAULT_METHOD
     options: Mapping[str, Any] = field(default_factory=dict)
     kinds: Sequence[str] = tuple(KINDS)
     zipped: bool = False

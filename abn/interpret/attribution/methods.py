@@ -305,3 +305,21 @@ _METHODS = (
     ),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
+DEFAULT_METHOD = "saliency"
+
+
+def named_options(methods: Mapping[str, Method] = METHODS) -> dict[str, tuple[str, Option]]:
+    """Every option of every method under a name of its own: in links, and as a parameter of the API.
+
+    An option has the plain name that its method gives it; where an earlier method has one of that name, the later
+    method's comes first: "stage", then "layer_cam_stage".
+
+    Returns:
+        name → (its method's name, the option), in the methods' order.
+    """
+    found: dict[str, tuple[str, Option]] = {}
+    for method in methods.values():
+        for option in method.options:
+            name = f"{method.name}_{option.name}" if option.name in found else option.name
+            found[name] = (method.name, option)
+    return found

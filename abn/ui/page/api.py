@@ -13,6 +13,7 @@ from abn.app.inspector.changes import Change
 from abn.app.inspector.inspector import Inspector
 from abn.app.pictures.fitting import FITS, fit
 from abn.app.pictures.formats import ACCEPTED
+from abn.interpret.attribution.methods import named_options
 from abn.ui.edge import as_gradio_error, refuse
 from abn.ui.page.picture_input import PictureInput
 from abn.ui.tabs import attribution_controls
@@ -68,9 +69,8 @@ def add_endpoints(own: Inspector) -> None:
         "method": "The attribution method; each ignores the options of the others.",
     }
     of_methods = {
-        option.name: f"Of {name}. {option.description}"
-        for name, each in own.methods.items()
-        for option in each.options
+        name: f"Of {whose_option}. {option.description}"
+        for name, (whose_option, option) in named_options(own.methods).items()
     }
     changed = {
         "block": f"The block to change; {EVERY_BLOCK} for all of them.",

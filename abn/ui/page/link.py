@@ -17,7 +17,7 @@ from abn.checkpoints.info import CheckpointError
 from abn.checkpoints.sources import HubSource
 from abn.common.memory import DeviceMemoryError
 from abn.common.texts import escape
-from abn.interpret.attribution.methods import Option
+from abn.interpret.attribution.methods import Option, named_options
 from abn.interpret.reference.file import ReferenceFileError
 from abn.ui import about
 from abn.ui.edge import as_gradio_error
@@ -136,7 +136,7 @@ def build(
         refit: everything that has the networks' names in it.
         choices: the link's networks change nothing where the visitor has chosen others meanwhile.
     """
-    options = {option.name: option for method in controls.methods.values() for option in method.options}
+    options = {name: option for name, (_, option) in named_options(controls.methods).items()}
     settings = {
         "target": controls.target, "against": controls.against, "method": controls.method, **controls.options,
         **settings,

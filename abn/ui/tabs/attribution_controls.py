@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from abn.interpret.attribution.methods import Method, Option
+from abn.interpret.attribution.methods import DEFAULT_METHOD, Method, Option, named_options
 from abn.ui.events import HIDDEN
 from abn.ui.page.shown import Compared, Refit
 from abn.ui.tabs.whole_number import WholeNumber
@@ -17,12 +17,16 @@ from abn.ui.tabs.whole_number import WholeNumber
 SLOW_QUEUE = "slow"  # what may take long, on the page and by API, shares a few places; the fast never waits for it
 PREDICTED = "(what it says itself)"
 NO_OTHER = "(no other class)"
-DEFAULT_METHOD = "saliency"
 
 
 @dataclass(frozen=True)
 class AttributionControls:
-    """The components, in the order in which `read` takes their values."""
+    """The components, in the order in which `read` takes their values.
+
+    Attributes:
+        options: by the names of `named_options`, which tell two methods' options of one name apart.
+        groups: by method.
+    """
 
     methods: Mapping[str, Method]
     target: gr.Dropdown
@@ -41,7 +45,11 @@ class AttributionControls:
         if not isinstance(method, str) or method not in self.methods:
             raise ValueError(f"there is no attribution method {method!r}; there are {', '.join(self.methods)}")
         given = dict(zip(self.options, rest, strict=True))
-        options = {option.name: given[option.name] for option in self.methods[method].options}
+        options = {
+            option.name: given[name]
+            for name, (whose, option) in named_options(self.methods).items()
+            if whose == method
+        }
         return (
             (None if target == PREDICTED else target),
             (None if against == NO_OTHER else against),
@@ -63,12 +71,13 @@ def build(methods: Mapping[str, Method], class_names: Sequence[str], whose: str)
         [(each.label + (" (slow)" if each.slow else ""), name) for name, each in methods.items()],
         value=DEFAULT_METHOD, label="Attribution method", info=methods[DEFAULT_METHOD].description, elem_id="method",
     )  # fmt: skip
+    keyed = named_options(methods)
     options: dict[str, Component] = {}
     groups: dict[str, gr.Group] = {}
     for name, each in methods.items():
         if each.options:
             with gr.Group(visible=name == DEFAULT_METHOD) as groups[name]:
-                options |= {option.name: _component(option) for option in each.options}
+                options |= {key: _component(option) for key, (whose, option) in keyed.items() if whose == name}
 
     def show_options(chosen: str) -> list[Any]:
         info = gr.Dropdown(info=methods[chosen].description)
