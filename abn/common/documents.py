@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FailFast, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from abn.common.texts import LONGEST_TEXT, is_line, one_line
@@ -86,7 +86,10 @@ class Expected:
                 pass
             raise PydanticCustomError("expected", "{expected}", {"expected": self.words})
 
-        return core_schema.no_info_wrap_validator_function(check, handler(source))
+        schema = handler(source)
+        if schema["type"] == "tuple":
+            schema["strict"] = False  # `validate` is given the JSON's list
+        return core_schema.no_info_wrap_validator_function(check, schema)
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,22 @@ Line = Annotated[
 Sha256 = Annotated[str, Expected("64 hexadecimal digits", lambda text: _SHA256.fullmatch(text) is not None)]
 
 
+MOST_NAMES = 1_000
+Names = Annotated[
+    tuple[Line, ...],
+    FailFast(),
+    Expected(
+        f"a list of one or more different names, at most {MOST_NAMES:,}, each in one line of at most "
+        f"{LONGEST_TEXT:,} characters",
+        lambda names: 0 < len(names) <= MOST_NAMES and len(set(names)) == len(names),
+    ),
+]
+
+
+class NotJsonError(DocumentError):
+    """A text that is no JSON, or has an end missing."""
+
+
 def read_document(kind: type[T], content: str | bytes) -> T:
     """Read JSON as a dataclass.
 
@@ -143,7 +162,7 @@ def _told(error: ValidationError) -> DocumentError:
     first = errors[0]
     where, context = first["loc"], first.get("ctx", {})
     if first["type"] == "json_invalid":
-        return DocumentError("", f"is not JSON ({context['error']})")
+        return NotJsonError("", f"is not JSON ({context['error']})")
     if first["type"] == "missing":
         lacks = [each["loc"][-1] for each in errors if each["type"] == "missing" and each["loc"][:-1] == where[:-1]]
         return DocumentError(_place(where[:-1]), f"lacks {', '.join(map(str, lacks))}")

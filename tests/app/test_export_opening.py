@@ -8,16 +8,17 @@ import io
 import json
 import random
 import re
+import zipfile
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from abn.app.export import Export, ExportError, opening, read_export, to_csv, to_html, to_json, to_png
+from abn.app.export import Export, ExportError, opening, read_export, to_csv, to_html, to_json, to_png, to_zip
 from abn.app.export.document import LARGEST_EXPORT
 from abn.app.export.manifest import Manifest, Origin, PictureFile, Question, pixels_sha256
-from abn.app.export.opening import MOST_BLOCKS, MOST_CHANNELS
+from abn.app.export.opening import MOST_BLOCKS, MOST_CHANNELS, MOST_ENTRIES
 from abn.app.export.stored import store
 from abn.app.figures.in_numbers import response_rows
 from abn.app.inspector.attribution_pair import AttributionPair
@@ -121,9 +122,9 @@ def test_the_class_names_that_load_are_those_that_can_be_opened_again(document, 
         assert back.result.dmb.predicted_name == name
         assert read_export(to_json(back)).manifest.question.target == name
         return
-    with pytest.raises(CheckpointError, match="class_names is .*; expected .* in one line of at most 1,000"):
+    with pytest.raises(CheckpointError, match="expected .* in one line of at most 1,000|is not JSON"):
         parse_config(config, "x")
-    with pytest.raises(ExportError, match="expected a text"):
+    with pytest.raises(ExportError, match="expected a text|is no JSON"):
         read_export(written)
 
 
@@ -184,34 +185,34 @@ def test_an_export_cut_short_anywhere_is_refused(small):
         ("class_names", ["ship", "ship"], "different names"),
         ("class_names", ["ship", "dog"], "names other classes than class_names"),
         ("class_names", [], "different names"),
-        ("pixels", [], "pixels holds a list of 0; expected a list of 32"),
-        ("pixels/3/4", [1, 2], "pixels holds a list of 2; expected a list of 3"),
-        ("pixels/3/4/0", 256, "pixels holds 256; expected 0 to 255"),
-        ("pixels/3/4/0", 0.5, "pixels holds fractions"),
+        ("pixels", [], "pixels has 0 members; expected at least 32"),
+        ("pixels/3/4", [1, 2], "pixels\\[3\\]\\[4\\] has 2 members; expected at least 3"),
+        ("pixels/3/4/0", 256, "pixels\\[3\\]\\[4\\]\\[0\\] is 256; expected at most 255"),
+        ("pixels/3/4/0", 0.5, "pixels\\[3\\]\\[4\\]\\[0\\] is 0.5; expected a whole number"),
         ("pixels/3/4/0", lambda old: (old + 1) % 256, "not those of the manifest's hash"),
-        ("pixels/3/4/0", True, "pixels holds true; expected finite numbers"),
-        ("pixels/3/4/0", "7", 'pixels holds "7"; expected finite numbers'),
-        ("pixels/3/4/0", 10**400, "pixels holds a number of too many digits"),
-        ("dmb/raw_softmax/ship", 1.5, "dmb.raw_softmax holds 1.5; expected 0 to 1"),
+        ("pixels/3/4/0", True, "is true; expected a whole number"),
+        ("pixels/3/4/0", "7", 'is "7"; expected a whole number'),
+        ("pixels/3/4/0", 10**400, "is a number of too many digits"),
+        ("dmb/raw_softmax/ship", 1.5, "dmb.raw_softmax.ship is 1.5; expected a number from 0 to 1"),
         ("dmb/raw_softmax/ship", 0.5, "dmb.raw_softmax sums to 0.6; expected 1"),
-        ("dmb/raw_softmax/ship", None, "dmb.raw_softmax holds null"),
+        ("dmb/raw_softmax/ship", None, "dmb.raw_softmax.ship is null"),
         ("dmb/block_names", ["b1"], "dmb.blocks has other blocks than block_names says"),
-        ("dmb/blocks/b1/factors", [0.5] * 4, "dmb.blocks.b1.response holds a list of 3; expected a list of 4"),
-        ("dmb/blocks/b1/factors", [], "expected a list of one or more"),
-        ("dmb/blocks/b1/factors/1", 2.5, "dmb.blocks.b1.factors holds 2.5; expected 0 to 2"),
-        ("dmb/blocks/b1/factors/1", None, "dmb.blocks.b1.factors holds null"),
+        ("dmb/blocks/b1/factors", [0.5] * 4, "dmb.blocks.b1.response holds 3 numbers; expected 4"),
+        ("dmb/blocks/b1/factors", [], "dmb.blocks.b1.factors has 0 members; expected at least 1"),
+        ("dmb/blocks/b1/factors/1", 2.5, "dmb.blocks.b1.factors\\[1\\] is 2.5; expected at most 2"),
+        ("dmb/blocks/b1/factors/1", None, "dmb.blocks.b1.factors\\[1\\] is null; expected a number"),
         ("dmb/blocks/b2/gate_weights", [0.5, 0.6], "gate_weights sums to 1.1; expected 1"),
-        ("dmb/blocks/b2/bias_bank", [[1, 2], [1]], "bias_bank holds a list of 1; expected a list of 2"),
+        ("dmb/blocks/b2/bias_bank", [[1, 2], [1]], "bias_bank holds lists of different lengths"),
         ("dmb/blocks/b2/linear_term", None, "bias banks of another size"),
         ("dmb/blocks/b2/usual_factors", None, "lacks usual_factors or usual_gates"),
-        ("dmb/blocks/b2/usual_factors/sd/0", -1, "usual_factors.sd holds -1; expected 0 to inf"),
-        ("dmb/blocks/b2/usual_factors/percentile/0", 101, "percentile holds 101; expected 0 to 100"),
+        ("dmb/blocks/b2/usual_factors/sd/0", -1, "usual_factors.sd\\[0\\] is -1; expected at least 0"),
+        ("dmb/blocks/b2/usual_factors/percentile/0", 101, "percentile\\[0\\] is 101; expected at most 100"),
         ("dmb/blocks/b2/usual_gates/low/0", 9, "a low above its high"),
         ("attribution", None, "one is missing"),
-        ("attribution/dmb/values/0/31", [], "attribution.dmb.values holds a list of 0; expected a list of 32"),
-        ("attribution/dmb/values/0/0/0", 1e31, "attribution.dmb.values holds 1e\\+31; expected finite numbers"),
-        ("attribution/dmb/resolution", [0, 7], "expected a whole number from 1"),
-        ("attribution/dmb/convergence_delta", "much", "convergence_delta is .*expected a finite number"),
+        ("attribution/dmb/values/0/31", [], "values\\[0\\]\\[31\\] has 0 members; expected at least 32"),
+        ("attribution/dmb/values/0/0/0", 1e31, "attribution.dmb.values.* is 1e\\+31; expected at most 1e\\+30"),
+        ("attribution/dmb/resolution", [0, 7], "expected 2 whole numbers of at least 1"),
+        ("attribution/dmb/convergence_delta", "much", "convergence_delta is .*expected a number"),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_with_its_place(document, path, value, message):
@@ -219,11 +220,52 @@ def test_nonsense_is_refused_with_its_place(document, path, value, message):
         read_export(with_(document, path, value))
 
 
+def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def test_the_zip_of_everything_is_opened_again(small):
+    back = read_export(to_zip(small, "spot"))
+    assert to_json(back) == to_json(small)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (zipped({"a/result.json": b"{}", "b/result.json": b"{}"}), "holds 2 files called result.json; expected one"),
+        (zipped({"notes.txt": b"x"}), "holds 0 files called result.json"),
+        (zipped({"x/manifest.json": b"{}"}), "a bundle without result.json"),
+        (zipped({"x/result.json": b"{"}), "no JSON, or was cut short"),
+        (zipped({"x/result.json": b" " * (LARGEST_EXPORT + 1_000_000)}), "has 8,000,001 bytes"),  # 9 MB from 9 kB
+        (zipped({"x/result.json": b"{}" * 99}, zipfile.ZIP_LZMA), "damaged or encrypted"),
+        (zipped({f"{number}": b"" for number in range(MOST_ENTRIES + 1)}), "no bundle of this program"),
+        (zipped({"x/result.json": b"{}"}).replace(b"PK\x01\x02", b"PK\x01\x07"), "damaged"),
+    ],
+)
+def test_other_zips_are_refused(data, message):
+    with pytest.raises(ExportError, match=message):
+        read_export(data)
+
+
+def test_no_more_of_a_zip_is_unpacked_than_an_export_may_have(monkeypatch):
+    """A small file of a hundred megabytes must not fill the memory."""
+    taken = []
+    read = zipfile.ZipExtFile.read
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda file, n=-1: taken.append(n) or read(file, n))
+    with pytest.raises(ExportError, match="has 8,000,001 bytes"):
+        read_export(zipped({"result.json": b" " * 100_000_000}))
+    assert taken == [LARGEST_EXPORT + 1]
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_numbers_that_are_none_are_refused(small, number):
     data = to_json(small).replace(b'"factors":[0.5', b'"factors":[' + number.encode(), 1)
     assert number.encode() in data
-    with pytest.raises(ExportError, match="no JSON|expected finite numbers"):
+    with pytest.raises(ExportError, match="expected a finite number"):
         read_export(data)
 
 
@@ -237,7 +279,7 @@ def test_what_is_missing_is_named(document, path):
     for key in keys:
         place = place[key]
     del place[last]
-    message = "no export of this program" if path == "manifest" else f"has no '{last}'; it is no whole export"
+    message = "no export of this program" if path == "manifest" else f" lacks {last}"
     with pytest.raises(ExportError, match=message):
         read_export(json.dumps(changed).encode())
 
@@ -293,7 +335,7 @@ def test_gate_weights_are_limited_in_all(document, monkeypatch):
 
 
 def test_long_lists_are_refused_by_their_length(document):
-    with pytest.raises(ExportError, match="class_names is .*; expected a list of at most 10,000 names"):
+    with pytest.raises(ExportError, match="class_names is .*; expected .* names, at most 1,000"):
         read_export(with_(document, "class_names", [7] * 10_001))
     with pytest.raises(ExportError, match="manifest.picture.used is .*; expected 4 whole numbers"):
         read_export(with_(document, "manifest/picture/used", ["a"] * 5))
@@ -302,7 +344,7 @@ def test_long_lists_are_refused_by_their_length(document):
 def test_classes_are_limited_as_those_of_a_checkpoint_are(document):
     changed = copy.deepcopy(document)
     changed["class_names"] = [f"class {number}" for number in range(MOST_CLASSES + 1)]
-    with pytest.raises(ExportError, match="has 1,001 classes; expected at most 1,000"):
+    with pytest.raises(ExportError, match="class_names is .*; expected .* names, at most 1,000"):
         read_export(json.dumps(changed).encode())
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +10,8 @@ import numpy as np
 
 from abn.app.export import Export, ExportError, export_of, read_export
 from abn.app.export.bundle import MANIFEST_FILE, RESULT_FILE
-from abn.app.export.document import LARGEST_EXPORT
 from abn.app.export.manifest import Manifest, Origin
+from abn.app.export.opening import LARGEST_BUNDLE, WITHOUT_RESULT
 from abn.app.export.stored import HIGH, LOW
 from abn.app.inspector.inspector import Inspector
 from abn.app.inspector.results import BlockResult, NetworkResult
@@ -57,38 +54,18 @@ def open_bundle(path: Path) -> Export:
     try:
         if path.is_dir():
             if not (path / RESULT_FILE).exists() and (path / MANIFEST_FILE).exists():
-                raise _partial(path)
+                raise ExportError(f"{path} is {WITHOUT_RESULT}")
             path = path / RESULT_FILE
-        elif zipfile.is_zipfile(path):
-            return read_export(_from_zip(path))
         with path.open("rb") as file:
-            return read_export(file.read(LARGEST_EXPORT + 1))
+            content = file.read(LARGEST_BUNDLE + 1)
     except OSError as error:
         raise ExportError(
             f"{path} cannot be read ({error.strerror}); name a bundle's folder, its zip or its {RESULT_FILE}."
         ) from error
-
-
-def _from_zip(path: Path) -> bytes:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [entry.filename.split("/")[-1] for entry in archive.infolist()]
-            found = [entry for entry, name in zip(archive.infolist(), names, strict=True) if name == RESULT_FILE]
-            if not found and MANIFEST_FILE in names:
-                raise _partial(path)
-            if len(found) != 1:
-                raise ExportError(f"{path} holds {len(found)} files called {RESULT_FILE}; expected one.")
-            with archive.open(found[0]) as file:
-                return file.read(LARGEST_EXPORT + 1)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as error:
-        raise ExportError(f"{path} is a damaged or encrypted zip; take the bundle anew.") from error
-
-
-def _partial(path: Path) -> ExportError:
-    return ExportError(
-        f"{path} is a bundle without {RESULT_FILE}, which a replay needs; inspect the picture again with json among "
-        "the --kinds, or take the JSON from the page."
-    )
+        return read_export(content)
+    except ExportError as error:
+        raise ExportError(f"{path}: {error}") from error
 
 
 def find_network(origin: Origin, side: str, named: str | None, bundled: Path) -> Network:

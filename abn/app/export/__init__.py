@@ -16,8 +16,8 @@ from abn.app.export.html_page import to_html
 from abn.app.export.images import to_png
 from abn.app.export.manifest import Manifest, PictureFile
 from abn.app.export.opening import read_export
-from abn.app.export.parts import ExportError
 from abn.app.export.tables import to_csv
+from abn.app.export.values import ExportError
 
 __all__ = [
     "KINDS",

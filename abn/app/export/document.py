@@ -22,7 +22,7 @@ from abn.app.export.manifest import (
     origin,
     pixels_sha256,
 )
-from abn.app.export.parts import LARGEST_NUMBER, ExportError
+from abn.app.export.values import LARGEST_NUMBER, ExportError
 from abn.app.inspector.attribution_pair import AttributionPair
 from abn.app.inspector.inspector import Inspector
 from abn.app.inspector.results import BlockResult, NetworkResult, PictureResult
@@ -197,7 +197,7 @@ def numbers(values: np.ndarray, where: str, gaps: bool = False) -> list[Any]:
         gaps: whether null may stand for a number that is not finite.
 
     Raises:
-        ExportError: for a number that `Part.array` would refuse.
+        ExportError: for a number that `read_export` would refuse.
     """
     values = np.asarray(values, np.float32)
     fits = np.abs(values) <= LARGEST_NUMBER

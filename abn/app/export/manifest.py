@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torchvision
+from pydantic import AfterValidator
 
 import abn
-from abn.app.export.parts import ExportError, Part
 from abn.app.pictures.fitting import FITS
 from abn.checkpoints.info import MOST_BIASES, CheckpointInfo
+from abn.common.documents import Expected, Line, Sha256, Within
 from abn.common.texts import is_line, one_line
 from abn.interpret.attribution.methods import Value, find_method
 
@@ -40,6 +40,13 @@ LIBRARIES = (
 )
 
 
+def whole_numbers(count: int, least: int) -> Expected:
+    """Metadata of a tuple: so many whole numbers of at least `least`."""
+    return Expected(
+        f"{count} whole numbers of at least {least}", lambda found: all(least <= one < 2**31 for one in found)
+    )
+
+
 @dataclass(frozen=True)
 class PictureFile:
     """Where the pixels came from; what is not known is None.
@@ -52,11 +59,11 @@ class PictureFile:
         used: (left, top, right, bottom) of the part that was used.
     """
 
-    name: str | None = None
-    sha256: str | None = None
-    size: tuple[int, int] | None = None
-    fit: str | None = None
-    used: tuple[int, int, int, int] | None = None
+    name: Line | None = None
+    sha256: Sha256 | None = None
+    size: Annotated[tuple[int, int], whole_numbers(2, 1)] | None = None
+    fit: Annotated[str, Expected(f"one of {', '.join(FITS)}", FITS.__contains__)] | None = None
+    used: Annotated[tuple[int, int, int, int], whole_numbers(4, 0)] | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -74,12 +81,12 @@ class Origin:
         num_biases: K of its bias banks; None for a network without any.
     """
 
-    label: str
-    architecture: str
-    source: str
-    commit: str | None
-    weights_sha256: str
-    num_biases: int | None
+    label: Line
+    architecture: Line
+    source: Line
+    commit: Line | None
+    weights_sha256: Sha256
+    num_biases: Annotated[int, Within(1, MOST_BIASES)] | None
 
     @property
     def hub_id(self) -> str | None:
@@ -93,13 +100,29 @@ class Question:
 
     Attributes:
         target, against: classes' names; None for no other class.
-        options: all of the method's, the defaults too.
+        options: all of the method's; those that are left out have their defaults.
+
+    Raises:
+        ValueError: for a method that does not exist, or options that it does not take.
     """
 
-    method: str
-    target: str
-    against: str | None
-    options: Mapping[str, Value]
+    method: Line
+    target: Line
+    against: Line | None
+    options: dict[str, Value]
+
+    def __post_init__(self) -> None:
+        try:
+            options = find_method(self.method).complete(self.options)
+        except ValueError as error:
+            raise ValueError(f"cannot be asked: {error}") from error
+        object.__setattr__(self, "options", options)
+
+
+def _known_versions(versions: dict[str, str | None]) -> dict[str, str | None]:
+    """Only names that a library can have, and no more than anybody would read."""
+    names = [name for name in versions if name.isidentifier() and len(name) <= LONGEST_NAME]
+    return {name: versions[name] for name in names[:MOST_VERSIONS]}
 
 
 @dataclass(frozen=True)
@@ -115,13 +138,13 @@ class Manifest:
     """
 
     picture: PictureFile
-    pixels_sha256: str
+    pixels_sha256: Sha256
     baseline: Origin
     dmb: Origin
     question: Question | None
-    device: str
-    hardware: str
-    versions: Mapping[str, str | None]
+    device: Line
+    hardware: Line
+    versions: Annotated[dict[str, Line | None], AfterValidator(_known_versions)]
 
     def as_dict(self) -> dict[str, Any]:
         return {"format": FORMAT, "version": VERSION} | asdict(self)
@@ -155,78 +178,3 @@ def origin(label: str, info: CheckpointInfo) -> Origin:
         name = one_line(Path(source).expanduser().resolve().name, LONGEST_NAME)
         source = name if is_line(name) else info.architecture
     return Origin(label, info.architecture, source, info.commit, info.weights_sha256, info.num_biases)
-
-
-def check_format(part: Part) -> None:
-    """Raise ExportError for a document of another program, or of another version of this one."""
-    if part.object().get("format") != FORMAT:
-        raise ExportError("This is no export of this program; open the result.json of a bundle.")
-    found = part.part("version").whole()
-    if found > VERSION:
-        raise ExportError(
-            f"The export has format version {found}, and this program reads {VERSION}; open it with a newer one."
-        )
-    if found != VERSION:
-        raise ExportError(f"The export has format version {found}, which never was; this program reads {VERSION}.")
-
-
-def read_manifest(part: Part) -> Manifest:
-    """
-    Raises:
-        ExportError: for what is missing or nonsense.
-    """
-    check_format(part)
-    question = part.optional("question")
-    versions = part.part("versions")
-    return Manifest(
-        picture=_read_picture(part.part("picture")),
-        pixels_sha256=part.part("pixels_sha256").sha256(),
-        baseline=_read_origin(part.part("baseline")),
-        dmb=_read_origin(part.part("dmb")),
-        question=None if question is None else _read_question(question),
-        device=part.part("device").text(),
-        hardware=part.part("hardware").text(),
-        versions={
-            name: versions.part(name).text_or_none()
-            for name in list(versions.object())[:MOST_VERSIONS]
-            if name.isidentifier() and len(name) <= LONGEST_NAME
-        },
-    )
-
-
-def _read_picture(part: Part) -> PictureFile:
-    def known(key: str, read: Any) -> Any:
-        found = part.optional(key)
-        return None if found is None else read(found)
-
-    return PictureFile(
-        name=known("name", Part.text),
-        sha256=known("sha256", Part.sha256),
-        size=known("size", lambda size: size.wholes(2, least=1)),
-        fit=known("fit", lambda fit: fit.choice(list(FITS))),
-        used=known("used", lambda used: used.wholes(4)),
-    )
-
-
-def _read_origin(part: Part) -> Origin:
-    commit, num_biases = part.optional("commit"), part.optional("num_biases")
-    return Origin(
-        label=part.part("label").text(),
-        architecture=part.part("architecture").text(),
-        source=part.part("source").text(),
-        commit=None if commit is None else commit.text(),
-        weights_sha256=part.part("weights_sha256").sha256(),
-        num_biases=None if num_biases is None else num_biases.whole(1, MOST_BIASES),
-    )
-
-
-def _read_question(part: Part) -> Question:
-    against = part.optional("against")
-    try:
-        method = find_method(part.part("method").value)
-        options = method.complete(part.part("options").object())
-    except ExportError:
-        raise
-    except ValueError as error:
-        raise ExportError(f"{part.where}: {str(error)[:300]}.") from error
-    return Question(method.name, part.part("target").text(), None if against is None else against.text(), options)

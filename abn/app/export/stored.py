@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from abn.app.export.parts import ExportError, Part
 from abn.app.inspector.results import BlockResult, PictureResult
 from abn.interpret.reference.statistics import BlockReference, Statistics
 
@@ -98,22 +96,3 @@ def arrays(stored: StoredStatistics) -> dict[str, np.ndarray]:
         "percentile": stored.own_percentile,
         "percentile_in_class": stored.own_class_percentile,
     }
-
-
-def read_stored(part: Part | None, values: np.ndarray, class_index: int) -> Any:
-    """What `arrays` became in JSON; None for None.
-
-    Raises:
-        ExportError: for what is missing, has another shape or is out of range.
-    """
-    if part is None:
-        return None
-    size = len(values)
-    low, high = part.part("low").array(size), part.part("high").array(size)
-    if (low > high).any():
-        raise ExportError(f"{part.where} has a low above its high; the export was changed after it was written.")
-    percentile, in_class = (
-        part.part(name).array(size, gaps=True, low=0, high=100) for name in ("percentile", "percentile_in_class")
-    )
-    mean, sd = part.part("mean").array(size), part.part("sd").array(size, low=0)
-    return StoredStatistics(values, mean, sd, {LOW: low, HIGH: high}, percentile, class_index, in_class)

@@ -87,7 +87,9 @@ def build(
             buttons += [gr.Button(label, min_width=150) for label in labels[start : start + IN_A_ROW]]
     taken = [gr.DownloadButton(visible="hidden", elem_id=f"taken-file-{number}") for number in range(len(labels))]
     gr.Markdown(about.OPEN)
-    opening = gr.UploadButton("Open a result.json", file_types=[".json"], type="binary", elem_id="open-result")
+    opening = gr.UploadButton(
+        "Open a result.json or its zip", file_types=[".json", ".zip"], type="binary", elem_id="open-result"
+    )
 
     def make(label: str, button: gr.DownloadButton, seen: Shown | None, maps: Maps):
         if seen is None:
@@ -107,7 +109,7 @@ def build(
     @as_gradio_error
     def open_result(request: gr.Request, data: bytes | None):
         if data is None:
-            raise ValueError("No file was sent: choose a result.json.")
+            raise ValueError("No file was sent: choose a result.json, or the zip with everything.")
         found = export.read_export(data)
         for latest in older:
             latest.begin(request.session_hash)
