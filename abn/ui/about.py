@@ -55,8 +55,8 @@ weights, library versions, device, and every option.
 WITH_MAPS = "The files hold the attribution maps too ({method} for {target})."
 WITHOUT_MAPS = "The files hold no attribution maps yet: none were computed for this picture as it is shown."
 OPEN = """
-A `result.json` that was taken away, here or elsewhere, can be looked at again: it is shown as it was found, and nothing is
-computed anew. `abn replay` does that.
+A `result.json` that was taken away, here or elsewhere, alone or in the zip of everything, can be looked at again: it is
+shown as it was found, and nothing is computed anew. `abn replay` does that.
 """
 OPENED = (
     "**Shown from a file,** not computed here: {first} (weights {first_hash}…) and {second} (weights {second_hash}…), "

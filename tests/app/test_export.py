@@ -8,7 +8,10 @@ import hashlib
 import io
 import json
 import shutil
+import sys
+import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -32,10 +35,11 @@ from abn.app.export import (
 )
 from abn.app.export.images import KEYWORD, LEFT, MAP_SIDE, MARGIN
 from abn.app.export.manifest import origin
-from abn.app.export.raster import colours, printable, veiled, wrap
+from abn.app.export.sheet import _fonts, colours, printable, veiled, width_of, wrap
 from abn.app.figures import drawing, shared_limit
 from abn.app.figures.style import DIVERGING, colour_scale
 from abn.app.inspector.inspector import Inspector
+from abn.app.inspector.results import PictureResult
 from abn.checkpoints.network import load_network
 
 
@@ -325,10 +329,35 @@ def test_a_veil_hides_the_picture_by_the_strength_of_the_map():
     ]  # fmt: skip
 
 
-def test_text_on_pngs_is_what_the_font_has():
-    assert printable("−3 × é ≤ 船") == "-3 x e <= ?"
-    lines = wrap("word " * 40 + "x" * 300, 200, 13)
-    assert len(lines) > 10 and "".join(lines).count("x") == 300
+def test_text_on_pngs_is_what_the_fonts_have():
+    assert printable("−3 × é ≤ πλοίο, корабль\t Ž") == "−3 × é ≤ πλοίο, корабль Ž"
+    known = any(ord("船") in characters for characters in _fonts().values())
+    assert printable("船") == ("船" if known else "[U+8239]")
+    assert printable("\U000f0000") == "[U+F0000]"  # of private use, so no font has it
+
+
+@pytest.mark.parametrize("text", ["word " * 40 + "x" * 300, "корабль " * 50, "船" * 200, "[U+8239]" * 90])
+def test_text_on_pngs_keeps_to_its_width(text):
+    lines = wrap(text, 200, 13)
+    assert len(lines) > 10 and max(width_of(line, 13) for line in lines) <= 200
+    assert "".join(lines).replace(" ", "") == printable(text).replace(" ", "")
+
+
+def test_names_in_any_script_are_drawn_alike_by_many_threads_without_a_warning(export, capfd):
+    """Formulas are none: a name is drawn as it is."""
+    labels = ("Ελλάδα $x_1$", "модель 船 \U000f0000")
+    networks = [
+        dataclasses.replace(network, label=label)
+        for network, label in zip(export.result.networks, labels, strict=True)
+    ]
+    named = dataclasses.replace(export, result=PictureResult(export.result.pixels, *networks))
+    with warnings.catch_warnings(), ThreadPoolExecutor(4) as threads:
+        warnings.simplefilter("error")
+        first, *others = threads.map(to_png, [named] * 4)
+    assert all(other == first for other in others)
+    assert first["attribution-dmb.png"] != to_png(export)["attribution-dmb.png"]
+    assert capfd.readouterr() == ("", "")
+    assert "matplotlib.pyplot" not in sys.modules
 
 
 def test_factor_pngs_of_two_modulated_networks(foreign):

@@ -10,28 +10,27 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from abn.app import figures
 from abn.app.export.document import Export, manifest_json
-from abn.app.export.raster import (
+from abn.app.export.sheet import (
     BAR_HEIGHT,
     FAINT,
     FONT,
+    INK,
     SMALL_FONT,
-    colour_bar,
+    Sheet,
     colours,
-    enlarged,
     height_of,
     veiled,
     width_of,
     wrap,
-    write,
 )
 from abn.app.figures import drawing, notes
 from abn.app.figures.factors import SCALES, Scale
-from abn.app.figures.style import NEUTRAL_COLOUR, symmetric_ticks
+from abn.app.figures.style import symmetric_ticks
 from abn.app.inspector.results import NetworkResult
 from abn.interpret.attribution.methods import METHODS
 
@@ -52,7 +51,10 @@ def to_png(export: Export) -> dict[str, bytes]:
     overlay-SIDE.png and attribution-difference.png, on one scale. factors-SIDE.png for each modulated network.
     """
     pixels = export.result.pixels
-    drawn = {"picture.png": Image.fromarray(pixels), "sees.png": enlarged(pixels, MAP_SIDE, MAP_SIDE)}
+    drawn = {
+        "picture.png": Image.fromarray(pixels),
+        "sees.png": Image.fromarray(pixels).resize((MAP_SIDE, MAP_SIDE), Image.Resampling.NEAREST),
+    }
     drawn |= _maps(export)
     for side, network in export.networks.items():
         if network.is_modulated:
@@ -122,35 +124,25 @@ def _map_sheet(
     foot = wrap(problem, room, SMALL_FONT) if problem else []
     foot += _foot(export, not_shown, room)
 
-    top = MARGIN + height_of(heading, FONT) + 6
+    top = MARGIN + height_of(heading, FONT) + 10
     bar = top + MAP_SIDE + 60
-    end = bar + BAR_HEIGHT + 26
+    end = bar + BAR_HEIGHT + 28
     below = wrap(f"{unit}; {extent}", room, SMALL_FONT)
-    height = end + height_of(below, SMALL_FONT) + 10 + height_of(foot, SMALL_FONT) + MARGIN
-    sheet = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(sheet)
-    write(draw, (MARGIN, MARGIN), heading)
+    notes_top = end + height_of(below, SMALL_FONT) + 10
+    sheet = Sheet(width, notes_top + height_of(foot, SMALL_FONT) + MARGIN)
+    sheet.write(MARGIN, MARGIN, heading)
     left = MARGIN + LEFT
-    sheet.paste(enlarged(ground, MAP_SIDE, MAP_SIDE), (left, top))
-    draw.rectangle((left - 1, top - 1, left + MAP_SIDE, top + MAP_SIDE), outline=FAINT)
-    _pixel_axes(draw, left, top, *values.shape)
-    colour_bar(sheet, (left, bar, MAP_SIDE), 0, limit, symmetric_ticks(0, limit, bool(beyond)))
-    write(draw, (MARGIN, end), below, SMALL_FONT)
-    write(draw, (MARGIN, end + height_of(below, SMALL_FONT) + 10), foot, SMALL_FONT, colour=FAINT)
-    return sheet
-
-
-def _pixel_axes(draw: ImageDraw.ImageDraw, left: int, top: int, rows: int, columns: int) -> None:
-    bottom = top + MAP_SIDE
-    for quarter in range(1, 4):
-        row, column = quarter * rows // 4, quarter * columns // 4
-        y, x = top + (row + 0.5) * MAP_SIDE / rows, left + (column + 0.5) * MAP_SIDE / columns
-        draw.line([(left - 5, y), (left - 1, y)], fill=FAINT)
-        write(draw, (left - 8, y), str(row), SMALL_FONT, "rm")
-        draw.line([(x, bottom), (x, bottom + 5)], fill=FAINT)
-        write(draw, (x, bottom + 8), str(column), SMALL_FONT, "ma")
-    write(draw, (left - 8, top + 4), "row", SMALL_FONT, "ra", FAINT)
-    write(draw, (left + MAP_SIDE / 2, bottom + 26), "column, pixels", SMALL_FONT, "ma", FAINT)
+    axes = sheet.axes(left, top, MAP_SIDE, MAP_SIDE)
+    axes.imshow(ground, interpolation="nearest")
+    rows, columns = values.shape
+    axes.set_yticks([quarter * rows // 4 for quarter in range(4)])
+    axes.set_xticks([quarter * columns // 4 for quarter in range(4)])
+    sheet.write(left + MAP_SIDE / 2, top + MAP_SIDE + 24, "column (pixels)", SMALL_FONT, FAINT, "center")
+    axes.set_ylabel("row (pixels)", color=FAINT, fontsize=SMALL_FONT * 0.72, fontfamily="DejaVu Sans")
+    sheet.colour_bar((left, bar, MAP_SIDE), 0, limit, symmetric_ticks(0, limit, bool(beyond)))
+    sheet.write(MARGIN, end, below, SMALL_FONT)
+    sheet.write(MARGIN, notes_top, foot, SMALL_FONT, FAINT)
+    return sheet.drawn()
 
 
 def _factors(export: Export, network: NetworkResult) -> Image.Image:
@@ -172,36 +164,31 @@ def _factors(export: Export, network: NetworkResult) -> Image.Image:
         unit += f"; {undefined} channels without value (grey)"
     foot = _foot(export, notes.FACTORS, room)
 
-    top = MARGIN + height_of(heading, FONT) + 6
+    top = MARGIN + height_of(heading, FONT) + 10
     bottom = top + len(rows) * ROW_HEIGHT
-    bar = bottom + 48
-    end = bar + BAR_HEIGHT + 26
-    sheet = Image.new("RGB", (width, end + 30 + height_of(foot, SMALL_FONT) + MARGIN), "white")
-    draw = ImageDraw.Draw(sheet)
-    write(draw, (MARGIN, MARGIN), heading)
+    bar = bottom + 52
+    end = bar + BAR_HEIGHT + 28
+    sheet = Sheet(width, end + 30 + height_of(foot, SMALL_FONT) + MARGIN)
+    sheet.write(MARGIN, MARGIN, heading)
     left = MARGIN + labels
     for index, (block, row) in enumerate(zip(blocks, rows, strict=True)):
         y = top + index * ROW_HEIGHT
-        write(draw, (left - 8, y + ROW_HEIGHT / 2), block.name, SMALL_FONT, "rm")
-        band = enlarged(colours(row, scale.centre, scale.limit)[None], cell * len(row), ROW_HEIGHT - 4)
-        sheet.paste(band, (left, y + 2))
-        draw.rectangle((left - 1, y + 1, left + cell * len(row), y + ROW_HEIGHT - 2), outline=NEUTRAL_COLOUR)
-    _channel_axis(draw, left, bottom, cell, max(map(len, rows)))
+        sheet.write(left - 8, y + ROW_HEIGHT / 2, block.name, SMALL_FONT, INK, "right", "center")
+        axes = sheet.axes(left, y + 2, cell * len(row), ROW_HEIGHT - 4)
+        axes.imshow(colours(row, scale.centre, scale.limit)[None], aspect="auto", interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+    channels = max(map(len, rows))
+    step = next(size for size in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1 << 20) if size * cell >= 64)
+    axis = sheet.axes(left, bottom, cell * channels, 1)
+    axis.set(xlim=(-0.5, channels - 0.5), xticks=range(0, channels, step), yticks=[])
+    axis.spines[:].set_visible(False)
+    sheet.write(left + cell * channels, bottom + 24, "channel (index)", SMALL_FONT, FAINT, "right")
     bar_width = min(widest, 480)
     ticks = symmetric_ticks(scale.centre, scale.limit, clipped)
-    colour_bar(sheet, (left, bar, bar_width), scale.centre, scale.limit, ticks)
-    write(draw, (left, end), unit, SMALL_FONT)
-    write(draw, (MARGIN, end + 30), foot, SMALL_FONT, colour=FAINT)
-    return sheet
-
-
-def _channel_axis(draw: ImageDraw.ImageDraw, left: int, bottom: int, cell: int, channels: int) -> None:
-    step = next(size for size in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1 << 20) if size * cell >= 64)
-    for channel in range(0, channels, step):
-        x = left + (channel + 0.5) * cell
-        draw.line([(x, bottom), (x, bottom + 4)], fill=FAINT)
-        write(draw, (x, bottom + 7), str(channel), SMALL_FONT, "ma")
-    write(draw, (left + cell * channels, bottom + 24), "channel (index)", SMALL_FONT, "ra", FAINT)
+    sheet.colour_bar((left, bar, bar_width), scale.centre, scale.limit, ticks)
+    sheet.write(left, end, unit, SMALL_FONT)
+    sheet.write(MARGIN, end + 30, foot, SMALL_FONT, FAINT)
+    return sheet.drawn()
 
 
 def _foot(export: Export, not_shown: str, room: int) -> list[str]:

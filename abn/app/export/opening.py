@@ -14,7 +14,7 @@ from pydantic import Field
 
 from abn.app.export.bundle import MANIFEST_FILE, RESULT_FILE
 from abn.app.export.document import LARGEST_EXPORT, SIDES, Export
-from abn.app.export.manifest import FORMAT, VERSION, Manifest, Question, pixels_sha256
+from abn.app.export.manifest import FORMAT, VERSION, Manifest, Question, pixels_sha256, whole_numbers
 from abn.app.export.stored import HIGH, LOW, StoredStatistics
 from abn.app.export.values import (
     LARGEST_NUMBER,
@@ -56,8 +56,8 @@ SUM_TOLERANCE = 1e-3  # of probabilities and gate weights, which sum to 1 but fo
 
 _FOREIGN = f"This is no export of this program; open the {RESULT_FILE} of a bundle, or its zip."
 WITHOUT_RESULT = (
-    f"a bundle without {RESULT_FILE}, which holds the numbers; inspect the picture again with json among the --kinds, "
-    "or take the JSON from the page."
+    f"a bundle without {RESULT_FILE}, which holds the numbers; inspect the picture again with json among the "
+    "--kinds, or take the JSON from the page."
 )
 _DAMAGED = "The file is a damaged or encrypted zip; take the bundle anew."
 
@@ -125,10 +125,7 @@ class _Network:
 @dataclass(frozen=True)
 class _Half:
     values: Maps
-    resolution: Annotated[
-        tuple[int, int],
-        Expected("2 whole numbers of at least 1", lambda found: all(0 < one < 2**31 for one in found)),
-    ]
+    resolution: Annotated[tuple[int, int], whole_numbers(2, 1)]
     convergence_delta: Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)] | None = None
     problem: Line | None = None
 
