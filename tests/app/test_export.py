@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import shutil
-import sys
 import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot
 from PIL import Image, ImageColor
 from plotly.colors import sample_colorscale
 
@@ -357,7 +357,7 @@ def test_names_in_any_script_are_drawn_alike_by_many_threads_without_a_warning(e
     assert all(other == first for other in others)
     assert first["attribution-dmb.png"] != to_png(export)["attribution-dmb.png"]
     assert capfd.readouterr() == ("", "")
-    assert "matplotlib.pyplot" not in sys.modules
+    assert pyplot.get_fignums() == []
 
 
 def test_factor_pngs_of_two_modulated_networks(foreign):

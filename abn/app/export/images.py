@@ -133,7 +133,7 @@ def _map_sheet(
     sheet.write(MARGIN, MARGIN, heading)
     left = MARGIN + LEFT
     axes = sheet.axes(left, top, MAP_SIDE, MAP_SIDE)
-    axes.imshow(ground, interpolation="nearest")
+    axes.imshow(ground, interpolation="nearest", zorder=3)  # above the frame, which would cover its edge
     rows, columns = values.shape
     axes.set_yticks([quarter * rows // 4 for quarter in range(4)])
     axes.set_xticks([quarter * columns // 4 for quarter in range(4)])
@@ -175,7 +175,7 @@ def _factors(export: Export, network: NetworkResult) -> Image.Image:
         y = top + index * ROW_HEIGHT
         sheet.write(left - 8, y + ROW_HEIGHT / 2, block.name, SMALL_FONT, INK, "right", "center")
         axes = sheet.axes(left, y + 2, cell * len(row), ROW_HEIGHT - 4)
-        axes.imshow(colours(row, scale.centre, scale.limit)[None], aspect="auto", interpolation="nearest")
+        axes.imshow(colours(row, scale.centre, scale.limit)[None], aspect="auto", interpolation="nearest", zorder=3)
         axes.set(xticks=[], yticks=[])
     channels = max(map(len, rows))
     step = next(size for size in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1 << 20) if size * cell >= 64)

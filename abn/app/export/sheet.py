@@ -88,7 +88,7 @@ class Sheet:
         ramp = np.linspace(centre - limit, centre + limit, int(width))[None]
         axes.imshow(
             colours(ramp, centre, limit), aspect="auto", extent=(centre - limit, centre + limit, 0, 1),
-            interpolation="nearest",
+            interpolation="nearest", zorder=3,
         )  # fmt: skip
         axes.set_yticks([])
         axes.set_xticks(*ticks)
@@ -145,7 +145,7 @@ def height_of(lines: Sequence[str], size: int) -> int:
 def colours(values: np.ndarray, centre: float, limit: float) -> np.ndarray:
     """(…) values → (…, 3) uint8 of the diverging map, which ends at centre ± limit; grey where not finite."""
     scaled = Normalize(centre - limit, centre + limit)(np.ma.masked_invalid(np.asarray(values, np.float64)))
-    return COLOURS(scaled, bytes=True)[..., :3]
+    return np.rint(255 * COLOURS(scaled)[..., :3]).astype(np.uint8)
 
 
 def veiled(pixels: np.ndarray, values: np.ndarray, limit: float, opacity: float) -> np.ndarray:
