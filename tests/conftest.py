@@ -24,11 +24,21 @@ from abn.models.resnet import ARCHITECTURES, ResNet
 
 Value = TypeVar("Value")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Servers of pytest-xdist's workers look for a free port in ranges of their own.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+os.environ["GRADIO_SERVER_PORT"] = str(7860 + 200 * _worker)
 torch.set_num_threads(1)  # tests run beside a browser and a server; the networks here are fed single pictures
 
 HOME = Path(__file__).resolve().parents[1]
 READY = "#factor-heatmap .js-plotly-plot .heatmaplayer"  # an example has been inspected
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what drives a browser, so that `-m "not browser"` runs without one."""
+    for item in items:
+        if "browser" in item.fixturenames:
+            item.add_marker("browser")
 
 
 def run_apart(coroutine: Coroutine[Any, Any, Value]) -> Value:

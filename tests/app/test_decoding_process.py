@@ -77,6 +77,7 @@ def test_a_process_decodes_one_picture_after_the_other(started):
     assert one.alive
 
 
+@pytest.mark.process
 def test_computing_is_limited_for_each_picture_and_not_for_all_together(started):
     one = started(computing=1)
     photograph = encoded(Image.effect_noise((3000, 2000), 50).convert("RGB"), "JPEG", progressive=True)
@@ -203,6 +204,7 @@ def run(script: str, *arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.process
 def test_importing_starts_nothing_and_the_process_loads_decoders_alone():
     done = run(
         "import sys, abn, abn.app.pictures.files\n"
@@ -223,6 +225,7 @@ _READER = (
 )
 
 
+@pytest.mark.process
 @linux
 def test_the_process_ends_with_the_one_that_started_it(tmp_path):
     file = tmp_path / "a.png"
@@ -232,6 +235,7 @@ def test_the_process_ends_with_the_one_that_started_it(tmp_path):
     assert gone(int(done.stdout))
 
 
+@pytest.mark.process
 @linux
 @pytest.mark.parametrize("signalled", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_process_ends_where_the_one_that_started_it_is_killed(tmp_path, signalled):

@@ -112,6 +112,7 @@ def test_no_hover_format_starts_with_a_sign_and_ends_in_f(figure):
     assert not [t for t in templates if re.search(r":\+[^}]*[fps%]\}", t)]
 
 
+@pytest.mark.process
 def test_figures_import_neither_torch_nor_gradio_nor_pyplot():
     heavy = ("torch", "gradio", "matplotlib.pyplot")
     code = f"import sys, abn.app.figures; print([m for m in {heavy} if m in sys.modules])"

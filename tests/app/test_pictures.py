@@ -630,6 +630,7 @@ def test_pixels_that_are_missing_inside_an_intact_png_are_refused():
     assert "PNG file is damaged" in refusal(png(50, 50))
 
 
+@pytest.mark.process
 def test_odd_metadata_raises_no_warnings(tmp_path):
     """Python remembers every warning's text, and Pillow's differ from file to file; libtiff's own lines remain."""
     picture = encoded(noise(), "PNG")

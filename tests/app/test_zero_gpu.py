@@ -166,6 +166,7 @@ def test_zero_gpu_is_known_by_its_variable(zero_gpu, monkeypatch, value, lent):
     assert zero_gpu.is_lent() is lent
 
 
+@pytest.mark.process
 def test_elsewhere_its_package_is_not_asked_for():
     code = "import sys; sys.modules['spaces'] = None; import abn.app.inspector.zero_gpu"
     environment = {name: value for name, value in os.environ.items() if name != "SPACES_ZERO_GPU"}

@@ -402,6 +402,7 @@ def test_names_from_the_command_line_or_a_file(tmp_path):
         read_class_names(str(tmp_path / "picture"))
 
 
+@pytest.mark.process
 def test_the_command(weights, tmp_path):
     command = [sys.executable, "-m", "abn", "convert", str(weights), str(tmp_path / "x")]
 

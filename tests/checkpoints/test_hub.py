@@ -379,6 +379,7 @@ def test_an_address_is_shown_without_its_login(address, shown):
     assert without_login(address) == shown
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -783,6 +784,7 @@ except CheckpointError as error:
 """
 
 
+@pytest.mark.process
 def test_the_environment_is_obeyed_and_two_processes_may_start_at_once(hub, tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}

@@ -313,6 +313,7 @@ def begin(*processes: subprocess.Popen) -> None:
         process.stdin.flush()
 
 
+@pytest.mark.process
 def test_two_apps_that_start_at_once_on_an_empty_cache(hub, cache, bundled):
     commit = hub.repositories[REPO].revisions["main"]
     both = threading.Barrier(2)
@@ -329,6 +330,7 @@ def test_two_apps_that_start_at_once_on_an_empty_cache(hub, cache, bundled):
     assert left_over(cache) == []
 
 
+@pytest.mark.process
 def test_a_start_that_is_killed_while_it_downloads_harms_no_later_one(hub, cache, bundled):
     hub.fail(hub_server.stall, "GET", "/cdn/", times=1)
     killed = start(hub, cache, bundled)

@@ -27,6 +27,7 @@ def start(*arguments: str, cwd, **environment: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
+@pytest.mark.process
 def test_starts_from_any_folder_and_prints_one_line_with_its_address(checkpoints, tmp_path):
     with socket.create_server(("127.0.0.1", free_port("127.0.0.1"))) as taken:
         process = start(

@@ -380,6 +380,7 @@ def test_two_modulated_networks_of_other_classes(two_modulated, album, tmp_path)
     assert "The reference statistics of this checkpoint are not known" in page
 
 
+@pytest.mark.process
 def test_it_starts_as_a_module(checkpoints, album, tmp_path):
     environment = {"ABN_BASELINE": str(checkpoints / "resnet-s"), "ABN_DMB": str(checkpoints / "resnet-dmb")}
     command = [

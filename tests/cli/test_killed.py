@@ -24,6 +24,7 @@ def uploads(temporary: Path) -> dict[str, list[Path]]:
     return {folder.name: list(folder.rglob("ship.png")) for folder in folders if folder.is_dir()}
 
 
+@pytest.mark.process
 def test_killed_with_requests_in_flight_it_starts_again_clean(checkpoints, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     networks = ("--baseline", str(checkpoints / "resnet-s"), "--dmb", str(checkpoints / "resnet-dmb"))

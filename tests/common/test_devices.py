@@ -82,6 +82,7 @@ def test_all_that_an_inspector_computes_is_computed_alone(inspector, pictures, l
             handle.remove()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_freed_memory_is_kept_once_it_was_asked_for():
     assert megabytes_left("") < 500
@@ -117,6 +118,7 @@ def pools(before: str) -> int:
     return ran.stdout.count("<heap nr=")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_threads_share_two_pools_of_memory_once_it_was_asked_for():
     assert pools("") > 2

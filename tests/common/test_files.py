@@ -38,6 +38,7 @@ def test_a_folder_that_cannot_be_filled_leaves_the_old_one(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("replace", ["replace_file", "replace_folder"])
 def test_a_kill_leaves_nothing_under_the_name(tmp_path, replace):
     code = f"""

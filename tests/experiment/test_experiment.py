@@ -160,6 +160,7 @@ def test_runs_of_two_recipes_are_refused(tmp_path, changed):
     assert str(tmp_path) not in str(caught.value)
 
 
+@pytest.mark.process
 def test_the_reader_needs_neither_torch_nor_gradio_nor_plotly():
     code = (
         "import sys, abn.experiment.folder; "

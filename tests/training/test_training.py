@@ -589,12 +589,14 @@ def python(code, *arguments):
     )
 
 
+@pytest.mark.process
 def test_training_is_imported_without_the_pages_packages():
     blocked = ("captum", "gradio", "plotly", "safetensors", "huggingface_hub")
     code = f"BLOCKED = {blocked}{BLOCKER}\nimport abn, abn.training.run; print(sorted(abn.training.run.RECIPES))"
     assert python(code).stdout == "['paper', 'quick', 'strong']\n"
 
 
+@pytest.mark.process
 def test_a_killed_command_resumes_to_the_weights_of_one_that_was_not(tmp_path, archive):
     """The real network, killed in its third epoch; it goes on without captum, gradio or plotly."""
     deadly = textwrap.dedent("""

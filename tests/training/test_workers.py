@@ -259,6 +259,7 @@ def train_in_halves(data: Cifar10) -> tuple[nn.Module, list[dict]]:
     return network.eval(), log
 
 
+@pytest.mark.process
 def test_two_workers_follow_one_process_that_normalises_each_half_batch_by_itself(folder, seen):
     assert (seen["device"], seen["world_size"]) == ("cpu", 2)
     network, expected = train_in_halves(pictures(TRAINED, TESTED))
@@ -275,6 +276,7 @@ def test_two_workers_follow_one_process_that_normalises_each_half_batch_by_itsel
     assert [json.loads(line) for line in lines] == seen["log"]
 
 
+@pytest.mark.process
 def test_evaluation_counts_every_image_once(folder, seen):
     network = tiny_network()
     network.load_state_dict(torch.load(folder / "weights-0.pt", weights_only=True))
@@ -282,6 +284,7 @@ def test_evaluation_counts_every_image_once(folder, seen):
     assert seen["evaluated"] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.process
 def test_a_killed_worker_ends_the_job_and_the_run_resumes(killed, seen):
     process, state = killed
     assert process.returncode != 0
@@ -292,10 +295,12 @@ def test_a_killed_worker_ends_the_job_and_the_run_resumes(killed, seen):
         assert record | {"seconds": 0} == other | {"seconds": 0}
 
 
+@pytest.mark.process
 def test_a_run_may_go_on_with_another_number_of_workers(seen):
     assert [record["workers"] for record in seen["from one"]] == [1, 2, 2]
 
 
+@pytest.mark.process
 def test_what_goes_wrong_on_one_worker_stops_all_alike(seen):
     assert seen["small"].startswith("17 training images leave 1 for an epoch's smallest batch")
     assert seen["agreed"] == "the data of rank 1 are bad"
@@ -303,6 +308,7 @@ def test_what_goes_wrong_on_one_worker_stops_all_alike(seen):
     assert "epoch 1 could not be stored" in seen["disk"] and "Input/output error" in seen["disk"]
 
 
+@pytest.mark.process
 def test_a_users_error_is_told_once(folder, done):
     assert done.returncode != 0
     expected = f"abn train: {folder / 'whole'} already holds a run; pass --resume to go on with it, or name another"

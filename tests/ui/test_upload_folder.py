@@ -22,6 +22,7 @@ def start(tmp_path, then):
     return process, Path(process.stdout.readline().strip())
 
 
+@pytest.mark.process
 def test_folders_of_servers_that_are_gone_are_swept_and_those_of_others_stay(tmp_path):
     killed, left = start(tmp_path, "time.sleep(600)")
     alive, kept = start(tmp_path, "time.sleep(600)")
@@ -61,6 +62,7 @@ def test_a_lock_that_another_swept_before_it_was_held_is_not_relied_on(tmp_path,
     lock.release(force=True)
 
 
+@pytest.mark.process
 def test_a_process_has_its_own_folder_and_leaves_none(tmp_path):
     code = (
         "import os; from abn.ui.upload_folder import use_own_folder; own = use_own_folder();"
@@ -106,6 +108,7 @@ def test_a_folder_that_somebody_else_made_under_its_name_is_not_used(monkeypatch
     assert other.parent != tmp_path / "adaptive-bias-networks-4711"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="asks who owns a folder, in the way of POSIX")
 def test_folders_made_for_want_of_the_usual_one_are_swept_too(monkeypatch, tmp_path):
     monkeypatch.setattr(upload_folder.atexit, "register", lambda *args, **kwargs: None)

@@ -114,6 +114,7 @@ def pause_for_the_rate() -> None:
     time.sleep(BURST / 10 + 1)
 
 
+@pytest.mark.process
 def test_the_page_and_what_it_needs_are_beneath_the_sub_path(proxied):
     page = httpx.get(proxied, timeout=60)
     assert page.status_code == 200 and "Adaptive Bias Networks" in page.text
@@ -124,18 +125,21 @@ def test_the_page_and_what_it_needs_are_beneath_the_sub_path(proxied):
     assert script.status_code == 200 and "javascript" in script.headers["content-type"]
 
 
+@pytest.mark.process
 def test_a_picture_is_inspected(proxied, inspector):
     answer = Client(proxied, verbose=False).predict(handle_file(str(SHIP)), api_name="/inspect")
     expected = inspector.inspect(fit(read_picture(SHIP)).pixels)
     np.testing.assert_allclose(list(answer["dmb"]["raw_softmax"].values()), expected.dmb.probabilities, atol=1e-6)
 
 
+@pytest.mark.process
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(proxied):
     with begin(proxied, 40_000_000) as connection:
         said = connection.recv(4096)
     assert said.startswith(b"HTTP/1.1 413 ") and b"nginx" in said
 
 
+@pytest.mark.process
 def test_a_body_that_stops_coming_is_cut_off_and_the_app_does_not_hear_of_it(proxied, monkeypatch):
     from abn.ui.hardening import limits
 
@@ -149,6 +153,7 @@ def test_a_body_that_stops_coming_is_cut_off_and_the_app_does_not_hear_of_it(pro
     assert heard == []
 
 
+@pytest.mark.process
 def test_an_address_has_so_many_connections_and_no_more(proxied):
     pause_for_the_rate()
     with ExitStack() as stack:
@@ -167,6 +172,7 @@ def test_an_address_has_so_many_connections_and_no_more(proxied):
         raise AssertionError("nobody is let in again")
 
 
+@pytest.mark.process
 def test_an_address_asks_so_often_and_no_more(proxied):
     pause_for_the_rate()
     ask = {"url": f"{proxied}gradio_api/call/nothing", "json": {"data": []}, "timeout": 60}
@@ -177,6 +183,7 @@ def test_an_address_asks_so_often_and_no_more(proxied):
     assert httpx.post(**ask).status_code == 404
 
 
+@pytest.mark.process
 def test_events_arrive_as_they_happen(proxied, monkeypatch):
     """The first of a stream is read while what it tells of is still computed."""
     pause_for_the_rate()
