@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from abn.cli.environment import environment_problem
 from abn.cli.options import Baseline, Device, Dmb, OptionalData
 
 
@@ -41,10 +42,8 @@ def app(
     mcp: Annotated[bool, typer.Option("--mcp", help="also serve the endpoints as MCP tools (gradio[mcp])")] = False,
 ) -> None:
     """Look into two networks in the browser."""
-    from abn.checkpoints.hub.address import import_problem
-
     program = context.command_path
-    if (problem := import_problem()) is not None:  # Gradio imports huggingface_hub
+    if (problem := environment_problem()) is not None:
         sys.exit(f"{program}: {problem}")
     from abn.cli.launching import KEEP_SECONDS, Settings, serve_app
 

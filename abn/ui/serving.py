@@ -36,12 +36,14 @@ NO_STATISTICS = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000", "GRADIO_ANALY
 
 
 def free_port(host: str) -> int:
-    """The first port from 7860 on that nobody listens on.
+    """The first port that nobody listens on, from GRADIO_SERVER_PORT or else 7860 on.
 
     Raises:
-        OSError: if none of the hundred is free, or there is no such host.
+        OSError: if none of the GRADIO_NUM_PORTS or else hundred is free, or there is no such host.
     """
-    for port in range(FIRST_PORT, FIRST_PORT + PORTS):
+    first = int(os.environ.get("GRADIO_SERVER_PORT", FIRST_PORT))
+    ports = range(first, first + int(os.environ.get("GRADIO_NUM_PORTS", PORTS)))
+    for port in ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -51,7 +53,7 @@ def free_port(host: str) -> int:
                     raise  # no such host: no port of it will be free
                 continue
             return port
-    raise OSError(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free")
+    raise OSError(f"no port from {ports[0]} to {ports[-1]} is free")
 
 
 def behind_proxy(host: str) -> bool:
