@@ -21,6 +21,7 @@ from abn.ui.names import NAMES
 from abn.ui.page import networks
 from abn.ui.page.link import MOST_LINKS
 from abn.ui.page.picture_input import MAX_BYTES
+from abn.ui.page.preview import ShowPictures
 from abn.ui.style import CSS, HEAD
 from abn.ui.tabs import take_away
 from abn.ui.tabs.attribution_controls import SLOW_QUEUE
@@ -78,8 +79,9 @@ def launch(page: gr.Blocks, host: str, port: int, *, mcp: bool = False, public: 
     # api_open=False: no endpoint outside the queue, so no caller escapes its limits.
     page.queue(api_open=False, default_concurrency_limit=4, max_size=MOST_WAITING)
     hardened = harden(page, (SLOW_QUEUE, networks.QUEUE, take_away.QUEUE)) if public else {}
+    hardened.setdefault("middleware", []).append(Middleware(ShowPictures))
     if mcp:
-        hardened.setdefault("middleware", []).append(Middleware(mcp_tools.EitherSlash))
+        hardened["middleware"].append(Middleware(mcp_tools.EitherSlash))
     _, address, _ = page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, show_error=False, share=False,
         css=CSS, head=HEAD, js=NAMES, theme=THEME, ssr_mode=False, footer_links=[], run_history=False,

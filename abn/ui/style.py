@@ -1,5 +1,7 @@
 """What the page needs of CSS and JavaScript, and why."""
 
+from abn.ui.page.preview import TAKE_PICTURES
+
 # plotly draws its own text colour; this makes it follow the theme, also when it is switched live.
 # The hover label keeps its own: plotly picks it to contrast with the label's background.
 CSS = """
@@ -64,7 +66,7 @@ const warn = console.warn.bind(console);
 console.warn = (...said) => { if (said[0] !== 'Method not implemented.') warn(...said); };
 """
 
-HEAD = f"<script>{_BASE}{_QUIET}</script>"
+HEAD = f"<script>{_BASE}{_QUIET}{TAKE_PICTURES}</script>"
 
 # A plot that was redrawn while its tab was hidden, or while the window changed, has the wrong width.
 FIT_PLOTS = "() => { setTimeout(() => window.dispatchEvent(new Event('resize')), 60); }"

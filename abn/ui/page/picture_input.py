@@ -49,7 +49,7 @@ _DEEPEST = 100  # levels of nested JSON; beyond about 1000, Gradio's own walk th
 
 
 class PictureInput(KeptImage):
-    """`gr.Image` for pictures from strangers: hands over an RGB `PIL.Image`, upright, at its own size, or None.
+    """`gr.Image` for pictures from strangers: hands over an RGB `PIL.Image` as `read_picture` returns it, or None.
 
     Takes the options of `gr.Image`; `type` and `image_mode` have no effect. A value that is shown is stored as
     PNG, so that its pixels stay as they are. Use it inside `GuardedBlocks`.
@@ -62,10 +62,7 @@ class PictureInput(KeptImage):
     max_bytes = MAX_BYTES
 
     def __init__(self, value: Any = None, **options: Any):
-        unseen = (
-            "The picture sent in; a browser that cannot show TIFF shows these words, and it is read all the same."
-        )
-        super().__init__(value, **{"type": "pil", "format": "png", "alt_text": unseen, **options})
+        super().__init__(value, **{"type": "pil", "format": "png", "alt_text": "The picture sent in", **options})
 
     def get_config(self, cls: type | None = None) -> dict[str, Any]:
         return super().get_config(cls or gr.Image)  # Gradio reads the names of a component's options off __init__
