@@ -212,8 +212,8 @@ def test_a_value_shown_keeps_its_pixels(component):
 # Through HTTP
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_uploaded_pictures_of_every_format_are_read(app, format):
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])  # the others in tests/app/test_pictures.py
+def test_uploaded_pictures_are_read(app, format):
     path = app.upload(encoded(Image.new("RGB", (13, 9)), format), f"a.{format.lower()}")
     assert app.call({"path": path, "meta": META}, 1) == ("complete", ["RGB (13, 9) (0, 0, 0) 1"])
     assert app.stream({"path": path}, 1) == ("complete", ["RGB (13, 9) (0, 0, 0) 1"])
@@ -226,9 +226,7 @@ def test_no_picture_is_none(app):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"plain text", FOREIGN),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is a drawing"),
-        (b"PK\3\4 renamed", FOREIGN),
         (encoded(noise())[:300], "This PNG file is damaged"),
         (encoded(Image.new("1", (8000, 8000))), "This picture has 8,000 × 8,000 pixels"),
     ],
