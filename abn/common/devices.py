@@ -129,6 +129,21 @@ def share_memory_pools() -> bool:
     return _tell_malloc({most_arenas: 2})
 
 
+def hand_back_freed_memory() -> bool:
+    """Give the pages within this process's memory pools that hold nothing any more back to the system.
+
+    glibc itself hands back only what is free at a pool's end. Between what a server keeps for as long as it runs lie
+    holes of what it freed, and requests of other sizes make more of them.
+
+    Returns:
+        False where the C library is not glibc, which alone has this call.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    ctypes.CDLL(None).malloc_trim(0)  # whether there was anything to give back does not matter
+    return True
+
+
 def _tell_malloc(settings: dict[int, int]) -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False

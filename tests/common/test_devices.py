@@ -11,7 +11,14 @@ import torch
 
 from abn.app.inspector.changes import Change
 from abn.common import devices
-from abn.common.devices import alone_on, choose_device, describe_hardware, keep_freed_memory, share_memory_pools
+from abn.common.devices import (
+    alone_on,
+    choose_device,
+    describe_hardware,
+    hand_back_freed_memory,
+    keep_freed_memory,
+    share_memory_pools,
+)
 from abn.interpret.attribution.attribute import Attribution
 
 ROOT = Path(__file__).parents[2]
@@ -125,10 +132,33 @@ def test_threads_share_two_pools_of_memory_once_it_was_asked_for():
     assert pools("from abn.common.devices import share_memory_pools; assert share_memory_pools()") <= 2
 
 
+# Of 200 MB in small pieces every thousandth is kept: how many MB are still there, before and after?
+HOLES = """
+from abn.common.devices import hand_back_freed_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+at_first = resident()
+pieces = [bytes(2000) for _ in range(100_000)]
+kept = pieces[::1000]
+del pieces
+print(resident() - at_first)
+assert hand_back_freed_memory()
+print(resident() - at_first)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_holes_between_what_is_kept_are_handed_back():
+    said = subprocess.run([sys.executable, "-c", HOLES], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    before, after = map(float, said.split())
+    assert before > 180 and after < 20
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert keep_freed_memory() is False
     assert share_memory_pools() is False
+    assert hand_back_freed_memory() is False
 
 
 @pytest.mark.parametrize(("threads", "said"), [(1, "CPU, 1 thread ("), (3, "CPU, 3 threads (")])

@@ -1,8 +1,7 @@
-"""Gradio's routes that this page has no use for, and that strangers could: they are not there.
+"""Gradio's routes that this page does not use, answered with 404.
 
-Some leave files behind that no sweep knows of, some fetch addresses for whoever asks, some write a session to the
-disk or a stranger's words to the log, some take a form apart that nobody needs, and none goes through the queue with
-its limits.
+Some leave files behind that no sweep deletes, some fetch an address that the caller names, some write a session to
+the disk or the words of a caller to the log, some parse forms; none goes through the queue with its limits.
 """
 
 from __future__ import annotations

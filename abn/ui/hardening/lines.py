@@ -1,4 +1,4 @@
-"""What may wait in the queue: nobody takes the places, or the memory, that others need."""
+"""Bounds on what may wait in the queue, beside Gradio's `max_size`, which counts all events together."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ _LARGEST_EVENT = 10_000  # characters of what Gradio's page says of a click
 
 
 def keep_places(page: gr.Blocks, slow: frozenset[str]) -> None:
-    """Bound what waits: no slow line grows so long that nobody else gets into the queue, whose places Gradio counts
-    together; nor do large requests and unread answers fill the memory. Small requests of those who read are taken.
+    """Refuse an event, with a sentence, that would exceed one of the bounds:
+
+    - events that wait for one slow line, so that it does not take every place of the queue;
+    - bytes that all waiting requests have sent, and messages that nobody has read, which are kept in memory.
 
     Args:
         page: with its queue, not launched yet.

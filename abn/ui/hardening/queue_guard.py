@@ -1,14 +1,16 @@
-"""What one visitor could do to Gradio's queue for everybody, until the server is started anew, and cannot here.
+"""Ways in which one visitor could stop Gradio's queue for everybody until a restart, each closed here.
 
-- Cancelling a task that computes frees its place while its thread goes on, of one that has not begun it keeps the
-  place for ever, and of a generator it holds what every other event needs to end. Here a job that is cancelled keeps
-  its place until it ends, and its answer is sent to nobody.
-- The messages of 2,000 sessions are kept, and dropped in the order in which they came, whoever still waits; the first
-  message for one that was dropped ends the queue. Here those who wait stay, and who has gone gets none.
-- A session's name may be of any length and is kept, and one with the mark that Gradio puts into its tasks' names
-  breaks the cancelling of others. Here it has an end and no such mark.
-- Asking makes a session, also where what is asked for is not there or has no place in the queue, and each new one
-  takes the place of an older visitor's. Here it is made when its event is worked on.
+- Cancelling. A job that computes loses its place in the queue while its thread goes on, so more run at once than
+  `concurrency_limit` says; one cancelled just before it begins never gives its place back; cancelling a generator
+  holds the lock that every other event needs to end. Here a cancelled job keeps its place until it ends, and its
+  answer is not sent.
+- Messages. Those of the last 2,000 sessions are kept; older ones are dropped even of sessions that wait, and the
+  next message for a dropped session ends the queue's loop. Here sessions that wait are kept, and messages for a
+  dropped one are discarded.
+- Names. A session's name may have any length and is kept; one that contains the separator of Gradio's task names
+  breaks the cancelling of others. Here its length is bounded, and the separator is refused.
+- Sessions. Any request makes one, even for an endpoint that does not exist, and each evicts an older visitor's. Here
+  it is made when its event is worked on.
 """
 
 from __future__ import annotations

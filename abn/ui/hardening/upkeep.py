@@ -1,8 +1,8 @@
 """What Gradio would keep for as long as the server runs, deleted in one sweep after the other.
 
 `delete_cache` deletes the files that Gradio remembers to have stored. It leaves their empty folders, the parts of
-uploads that broke off or were too large, the names of uploads, unread answers, and every session until there are more
-than its capacity.
+uploads that broke off or were too large, the names of uploads, unread answers, every session until there are more
+than its capacity, and holes of freed memory.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import gradio as gr
 from gradio.routes import file_upload_statuses
 from gradio.utils import get_upload_folder
 
+from abn.common.devices import hand_back_freed_memory
 from abn.ui.hardening.queue_guard import waiting
 
 MOST_UPLOADS = 1000  # whose progress is kept note of
@@ -47,6 +48,7 @@ def upkeep(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[None]
                 forget_sessions(page, 2 * age)
                 unread = forget_unread(page, unread)
                 forget_uploads()
+                await anyio.to_thread.run_sync(hand_back_freed_memory)
             except Exception as error:  # the next sweep may succeed; what could not be deleted is for the host
                 _LOG.warning("the sweep failed: %s", error)
 

@@ -1,4 +1,4 @@
-"""Which of a visitor's requests is the newest, so that an older answer is never shown after a newer one."""
+"""Numbers for each visitor's requests, so that an older request's answer is never shown after a newer one's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 
 class Superseded(Exception):  # noqa: N818  (nothing went wrong)
-    """A newer request of the same visitor has begun: this one's answer is of no use any more."""
+    """A newer request of the same visitor has begun: discard this one's answer."""
 
 
 class Latest:

@@ -55,7 +55,7 @@ def test_the_pages_examples_stay_also_where_the_folder_is_a_link(tmp_path, monke
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "link"))
     kept, other = (aged(_write(real / name), 100) for name in ("kept.png", "other.png"))
     swept = threading.Event()
-    monkeypatch.setattr(upkeep, "forget_uploads", swept.set)
+    monkeypatch.setattr(upkeep, "hand_back_freed_memory", swept.set)  # the last step of a sweep
     with GuardedBlocks(analytics_enabled=False, delete_cache=(0.05, 50)) as page:
         gr.Number(1).keep_in_cache = {str(kept.resolve())}
 
