@@ -119,7 +119,7 @@ Line = Annotated[
 Sha256 = Annotated[str, Expected("64 hexadecimal digits", lambda text: _SHA256.fullmatch(text) is not None)]
 
 
-MOST_NAMES = 1_000
+MOST_NAMES = 1_000  # of classes: each is a choice in several lists of the page
 Names = Annotated[
     tuple[Line, ...],
     FailFast(),

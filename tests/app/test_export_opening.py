@@ -23,7 +23,8 @@ from abn.app.export.stored import store
 from abn.app.figures.in_numbers import response_rows
 from abn.app.inspector.attribution_pair import AttributionPair
 from abn.app.inspector.results import BlockResult, NetworkResult, PictureResult
-from abn.checkpoints.info import MOST_CLASSES, CheckpointError, parse_config
+from abn.checkpoints.info import CheckpointError, parse_config
+from abn.common.documents import MOST_NAMES
 from abn.interpret.attribution.attribute import Attribution
 from abn.interpret.reference.statistics import BlockReference, Statistics
 
@@ -343,7 +344,7 @@ def test_long_lists_are_refused_by_their_length(document):
 
 def test_classes_are_limited_as_those_of_a_checkpoint_are(document):
     changed = copy.deepcopy(document)
-    changed["class_names"] = [f"class {number}" for number in range(MOST_CLASSES + 1)]
+    changed["class_names"] = [f"class {number}" for number in range(MOST_NAMES + 1)]
     with pytest.raises(ExportError, match="class_names is .*; expected .* names, at most 1,000"):
         read_export(json.dumps(changed).encode())
 

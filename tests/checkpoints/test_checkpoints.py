@@ -510,7 +510,7 @@ def test_a_config_that_is_not_json(folder, text):
 
 def test_a_config_that_is_no_object(folder):
     (folder / "config.json").write_text("[1, 2]")
-    assert "config.json holds a list; expected an object" in reason(folder)
+    assert "config.json is [1, 2]; expected an object" in reason(folder)
 
 
 def test_a_config_that_is_too_large(folder):
