@@ -88,7 +88,7 @@ class Expected:
 
         schema = handler(source)
         if schema["type"] == "tuple":
-            schema["strict"] = False  # `validate` is given the JSON's list
+            schema = {**schema, "strict": False}  # `validate` is given the JSON's list
         return core_schema.no_info_wrap_validator_function(check, schema)
 
 
@@ -152,7 +152,7 @@ def read_document(kind: type[T], content: str | bytes) -> T:
 
 
 @lru_cache(maxsize=32)
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
