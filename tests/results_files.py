@@ -60,16 +60,17 @@ def table(**changed) -> dict:
         "contrasts": [
             {
                 "arm": "resnet-s", "label": "ResNet-DMB − ResNet-S", "n": 2, "mean": 0.2, "low": -3.6, "high": 4.0,
-                "p": 0.62, "p_holm": 1.0, "seeds_needed": 13, "seeds_needed_low": 5, "seeds_needed_high": 80,
+                "p_adjusted": 1.0, "low_alone": -1.1, "high_alone": 1.5, "p": 0.62,
+                "seeds_needed": 13, "seeds_needed_low": 5, "seeds_needed_high": 80,
                 "verdict": VERDICT,
             },
             {
-                "arm": "se", "label": "ResNet-DMB − SE", "n": 1, "mean": -1.5, "low": None, "high": None, "p": None,
-                "p_holm": None, "seeds_needed": None, "verdict": "One seed says nothing about SE.",
+                "arm": "se", "label": "ResNet-DMB − SE", "n": 1, "mean": -1.5, "low": None, "high": None,
+                "p_adjusted": None, "p": None, "seeds_needed": None, "verdict": "One seed says nothing about SE.",
             },
             {
                 "arm": "awake", "label": "ResNet-DMB − Awake", "n": 0, "mean": None, "low": None, "high": None,
-                "p": None, "p_holm": None, "seeds_needed": None, "verdict": "Awake has not been trained yet.",
+                "p_adjusted": None, "p": None, "seeds_needed": None, "verdict": "Awake has not been trained yet.",
             },
         ],
         "problems": [], **changed,

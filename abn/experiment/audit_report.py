@@ -69,14 +69,17 @@ def bank_matters(blocks: Sequence[Results], removed: Results, at_mean: Results) 
 def _gates(blocks: Sequence[Results]) -> str:
     if len(blocks[0]["leads"]) == 1:
         return "one vector leaves the gates nothing to choose"
-    lowest = min(block["entropy"] for block in blocks)
+    entropies = [block["entropy"] for block in blocks]
+    lowest, highest = math.floor(1e4 * min(entropies)) / 1e4, math.ceil(1e4 * max(entropies)) / 1e4
     states = [gates_do(block["entropy"], choice(block["gates"], block["entropy"])) for block in blocks]
     uniform, constant = states.count(UNIFORM), states.count(CONSTANT)
     said = [f"have collapsed to uniform in {_where(uniform, blocks)}"] if uniform else []
     if constant:
         said.append(f"are the same for every image in {_where(constant, blocks)}")
-    state = " and ".join(said) or "choose in every block"
-    return f"the gates {state} (mean entropy at least {math.floor(1e4 * lowest) / 1e4:.4f} log K)"
+    if not said:  # the highest entropy is the nearest to not choosing
+        return f"the gates choose in every block (mean entropy at most {highest:.4f} log K)"
+    known = f"at least {lowest:.4f}" if uniform == len(blocks) else f"{lowest:.4f} to {highest:.4f}"
+    return f"the gates {' and '.join(said)} (mean entropy {known} log K)"
 
 
 def gates_do(mean_entropy: float, chosen: float) -> str:

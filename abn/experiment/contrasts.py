@@ -1,10 +1,14 @@
 """What the runs say: each arm's mean, and ResNet-DMB minus every other arm, paired by seed.
 
 An arm's figure is the test accuracy of the last epoch. The best epoch stands beside it because the paper quotes it:
-it is chosen by the test set, so biased upwards. SciPy makes the t-intervals, statsmodels Holm's correction and power.
+it is chosen by the test set, so biased upwards. SciPy makes the t-intervals, statsmodels the power.
 
-The contrasts were planned together, ResNet-DMB against each other arm, so Holm's method corrects over all of them
-from the first run on: no difference that was shown is taken back because one more arm is trained.
+The contrasts were planned together, ResNet-DMB against each other arm, m of them. Intervals and p-values are
+corrected by Bonferroni's method for all m from the first run on: an interval is the t-interval at level 1 − 0.05/m,
+so that all m hold the true differences at once in at least 95 % of experiments, and a p-value is m times the uncorrected
+one. A test by that p-value and a look whether 0 lies in that interval are the same test. Holm's step-down p-values
+reject more, but the simultaneous regions that belong to them (Strassburger and Bretz 2008, Guilbaud 2008) end at 0
+for most contrasts that are rejected and tell nothing of their size; a t-interval beside Holm's p can contradict it.
 """
 
 from __future__ import annotations
@@ -15,13 +19,12 @@ from bisect import bisect_left
 from collections.abc import Mapping
 
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from abn.common.texts import LEVEL, p_value
 from abn.experiment.arms import parameters
 from abn.experiment.conditions import differ
-from abn.experiment.numbers import signed
+from abn.experiment.numbers import interval, signed
 from abn.experiment.runs import ARM_LABELS, PAPER_DIFFERENCE, RunLog, is_as_the_paper
 
 SUBJECT = "resnet-dmb"
@@ -41,19 +44,15 @@ def summarise(runs: list[RunLog], arms: list[str]) -> tuple[list[dict], list[dic
     finished = {arm: {run.seed: run for run in runs if run.arm == arm and run.last is not None} for arm in arms}
     rows = [_row(arm, list(finished[arm].values())) for arm in arms]
     last = {arm: {seed: run.last for seed, run in by_seed.items()} for arm, by_seed in finished.items()}
+    others = [arm for arm in arms if arm != SUBJECT] if SUBJECT in arms else []
+    as_the_paper = bool(runs) and is_as_the_paper(runs[0].recipe, runs[0].epochs)
     contrasts = []
-    if SUBJECT in arms:
-        for arm in arms:
-            if arm != SUBJECT:
-                found = contrast(last[SUBJECT], last[arm], arm)
-                both = finished[SUBJECT].keys() & finished[arm].keys()
-                found["mixed"] = sum(differ(finished[SUBJECT][seed], finished[arm][seed]) for seed in both)
-                contrasts.append(found)
-        if contrasts:
-            _correct(contrasts)
-        as_the_paper = bool(runs) and is_as_the_paper(runs[0].recipe, runs[0].epochs)
-        for found in contrasts:
-            found["verdict"] = verdict(found, as_the_paper=as_the_paper)
+    for arm in others:
+        found = contrast(last[SUBJECT], last[arm], arm, planned=len(others))
+        both = finished[SUBJECT].keys() & finished[arm].keys()
+        found["mixed"] = sum(differ(finished[SUBJECT][seed], finished[arm][seed]) for seed in both)
+        found["verdict"] = verdict(found, as_the_paper=as_the_paper)
+        contrasts.append(found)
     return rows, contrasts
 
 
@@ -76,17 +75,20 @@ def _mean_and_sd(values: list[float]) -> dict | None:
     return {"n": len(values), "mean": statistics.fmean(values), "sd": sd}
 
 
-def contrast(subject: Mapping[int, float], other: Mapping[int, float], arm: str) -> dict:
+def contrast(subject: Mapping[int, float], other: Mapping[int, float], arm: str, planned: int = 1) -> dict:
     """ResNet-DMB minus another arm over the seeds that both have.
 
     Args:
         subject: seed → accuracy in percent; `other` likewise.
+        planned: contrasts that are corrected for, this one among them.
 
     Returns:
-        `n`, `mean`, the 95 % t-interval `low` to `high`, `p` of a two-sided paired t-test (None with fewer than two
-        seeds, or where every seed has the same difference), and with `ENOUGH_FOR_A_SPREAD` seeds `seeds_needed` to
-        detect the paper's difference, were it there and the spread between seeds the one seen; `seeds_needed_low` and
-        `seeds_needed_high` are the same for the 95 % limits of that spread.
+        `n`, `mean`; the simultaneous 95 % interval `low` to `high` (a t-interval at level 1 − 0.05 / `planned`) and
+        `p_adjusted`, which is below 0.05 exactly where that interval does not hold 0; for this contrast alone the
+        95 % t-interval `low_alone` to `high_alone` and `p` of the two-sided paired t-test (all None with fewer than
+        two seeds, or where every seed has the same difference); and with `ENOUGH_FOR_A_SPREAD` seeds `seeds_needed`
+        to detect the paper's difference, were it there and the spread between seeds the one seen; `seeds_needed_low`
+        and `seeds_needed_high` are the same for the 95 % limits of that spread.
     """
     seeds = sorted(set(subject) & set(other))
     differences = [subject[seed] - other[seed] for seed in seeds]
@@ -97,8 +99,11 @@ def contrast(subject: Mapping[int, float], other: Mapping[int, float], arm: str)
         "mean": statistics.fmean(differences) if seeds else None,
         "low": None,
         "high": None,
+        "p_adjusted": None,
+        "low_alone": None,
+        "high_alone": None,
         "p": None,
-        "p_holm": None,
+        "planned": planned,
         "seeds_needed": None,
         "seeds_needed_low": None,
         "seeds_needed_high": None,
@@ -106,8 +111,10 @@ def contrast(subject: Mapping[int, float], other: Mapping[int, float], arm: str)
     # Differences of rounded accuracies that are all alike still have a spread of some 1e-14.
     if len(seeds) > 1 and statistics.stdev(differences) > 1e-9:
         test = stats.ttest_1samp(differences, 0.0)
-        interval = test.confidence_interval(1 - LEVEL)
-        found |= {"low": float(interval.low), "high": float(interval.high), "p": float(test.pvalue)}
+        for suffix, level in (("", LEVEL / planned), ("_alone", LEVEL)):
+            ends = test.confidence_interval(1 - level)
+            found |= {f"low{suffix}": float(ends.low), f"high{suffix}": float(ends.high)}
+        found |= {"p": float(test.pvalue), "p_adjusted": min(1.0, planned * float(test.pvalue))}
         if len(seeds) >= ENOUGH_FOR_A_SPREAD:
             sd = statistics.stdev(differences)
             found["seeds_needed"] = seeds_needed(sd)
@@ -135,18 +142,6 @@ def seeds_needed(sd: float) -> int:
     return bisect_left(range(MOST_PAIRS), POWER, lo=2, key=power)  # two are the fewest that a t-test takes
 
 
-def _correct(contrasts: list[dict]) -> None:
-    """Fill in `p_holm`: p-values corrected by Holm's method over all contrasts, `planned` in number.
-
-    One that cannot be tested yet counts with p = 1, the largest that it can get.
-    """
-    corrected = multipletests([1 if each["p"] is None else each["p"] for each in contrasts], method="holm")[1]
-    for found, p in zip(contrasts, corrected, strict=True):
-        found["planned"] = len(contrasts)
-        if found["p"] is not None:
-            found["p_holm"] = float(p)
-
-
 def verdict(found: Mapping, *, as_the_paper: bool) -> str:
     """One plain sentence for a contrast, from its numbers alone.
 
@@ -166,15 +161,15 @@ def verdict(found: Mapping, *, as_the_paper: bool) -> str:
         return f"With one seed {subject} is {side}, which does not tell a difference from chance.{mixed}"
     if found["p"] is None:
         return f"{subject} is {side} on each of {n} seeds alike, a spread too small to test.{mixed}"
-    interval = f"{signed(mean)} points, 95 % interval {signed(found['low'])} to {signed(found['high'])}, n = {n}"
-    chance = _p(found["p"])
+    measured = f"{signed(mean)} points, 95 % interval {interval(found['low'], found['high'])}"
+    chance = _p(found["p_adjusted"])
     if found["planned"] > 1:
-        chance += f"; Holm-corrected for {found['planned']} planned contrasts {_p(found['p_holm'])}"
+        chance += f", both corrected for {found['planned']} planned contrasts"
     paper = _against_the_paper(found) if found["arm"] == "resnet-s" and as_the_paper else ""
-    if found["p_holm"] < LEVEL:
+    if found["low"] > 0 or found["high"] < 0:
         better = "better" if mean > 0 else "worse"
-        return f"{subject} is {better} than {other}: {interval}, {chance}{paper}.{mixed}"
-    return f"No difference from {other} is shown ({interval}, {chance}){paper}.{mixed}"
+        return f"{subject} is {better} than {other}: {measured}, {chance}, n = {n}{paper}.{mixed}"
+    return f"No difference from {other} is shown ({measured}, {chance}, n = {n}){paper}.{mixed}"
 
 
 def _p(p: float) -> str:

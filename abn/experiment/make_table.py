@@ -9,7 +9,7 @@ from abn.experiment import conditions
 from abn.experiment.audit_report import COLLAPSED, IDLE
 from abn.experiment.bank_use import sentences
 from abn.experiment.contrasts import SUBJECT, summarise
-from abn.experiment.numbers import signed
+from abn.experiment.numbers import interval, signed
 from abn.experiment.runs import ARM_LABELS, PAPER, PAPER_EPOCHS, RunLog, is_as_the_paper
 
 SEEDS = 10
@@ -64,19 +64,22 @@ def markdown(table: Mapping) -> str:
         lines.append(line + (f" {PAPER.get(row['arm'], '–')} |" if paper else ""))
     lines += [
         "",
-        "| contrast | n | points | 95 % interval | p | p, Holm | seeds needed for +0.37 |",
-        "|---|---|---|---|---|---|---|",
+        f"| contrast | n | points | simultaneous 95 % interval, all {len(table['contrasts'])} contrasts "
+        "| p, corrected | 95 % interval, this one alone | p, alone | seeds needed for +0.37 |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for found in table["contrasts"]:
         if not found["n"]:
             continue
-        interval = "–" if found["low"] is None else f"{signed(found['low'])} to {signed(found['high'])}"
-        p, holm = ("–" if p is None else p_value(p) for p in (found["p"], found["p_holm"]))
+        cells = ["–"] * 4
+        if found["p"] is not None:
+            together, alone = (interval(found[f"low{which}"], found[f"high{which}"]) for which in ("", "_alone"))
+            cells = [together, p_value(found["p_adjusted"]), alone, p_value(found["p"])]
         needed = "–"
         if found["seeds_needed"] is not None:
             needed = f"{found['seeds_needed']} ({found['seeds_needed_low']} to {found['seeds_needed_high']})"
         points = signed(found["mean"])
-        lines.append(f"| {found['label']} | {found['n']} | {points} | {interval} | {p} | {holm} | {needed} |")
+        lines.append(f"| {found['label']} | {found['n']} | {points} | {' | '.join(cells)} | {needed} |")
     lines += ["", *(f"- {found['label']}: {found['verdict']}" for found in table["contrasts"] if found["n"])]
     if table["diverged"]:
         lines.append(f"- Diverged (the loss was no longer a number), so not counted: {'; '.join(table['diverged'])}.")

@@ -12,6 +12,12 @@ def signed(points: float) -> str:
     return f"{points:+.2f}".replace("-", "−")
 
 
+def interval(low: float, high: float) -> str:
+    """Both ends with two decimals, and with more where rounding would put an end on 0 that is not there."""
+    digits = next(digits for digits in range(2, 17) if all(round(end, digits) or not end for end in (low, high)))
+    return f"{low:+.{digits}f} to {high:+.{digits}f}".replace("-", "−")
+
+
 def percentages(shares: Sequence[float]) -> str:
     """The smallest and the largest of some shares in [0, 1], in percent, or the one that all are."""
     low, high = percentage(min(shares)), percentage(max(shares))

@@ -68,8 +68,9 @@ class Contrast:
         arm: the other arm.
         n: seeds that finished both.
         mean: None where there is no such seed.
-        low, high: 95 % t-interval; None where n < 2.
-        p, p_holm: two-sided, as it is and corrected over the contrasts; in [0, 1], or None.
+        low, high: simultaneous 95 % interval over the planned contrasts; None where n < 2.
+        p_adjusted: two-sided, corrected over them; below 0.05 exactly where the interval does not hold 0; or None.
+        low_alone, high_alone, p: 95 % interval and p-value of this contrast alone; or None.
         seeds_needed: seeds that would detect the paper's difference at 80 % power, two-sided 5 %; or None.
         seeds_needed_low, seeds_needed_high: the same for the 95 % limits of the spread between seeds; or None.
         verdict: one sentence.
@@ -80,10 +81,12 @@ class Contrast:
     n: Count
     verdict: Text
     mean: Points | None = None
-    low: Points | None = None
-    high: Points | None = None
+    low: float | None = None
+    high: float | None = None
+    p_adjusted: Share | None = None
+    low_alone: float | None = None
+    high_alone: float | None = None
     p: Share | None = None
-    p_holm: Share | None = None
     seeds_needed: Seeds | None = None
     seeds_needed_low: Seeds | None = None
     seeds_needed_high: Seeds | None = None
@@ -91,8 +94,9 @@ class Contrast:
     def __post_init__(self) -> None:
         if self.n and self.mean is None:
             raise ValueError(f"has n = {self.n} and no mean; expected one where n is not 0")
-        if (self.low is None) != (self.high is None):
-            raise ValueError("has one of low and high alone; expected both or neither")
+        for low, high in (("low", "high"), ("low_alone", "high_alone")):
+            if (getattr(self, low) is None) != (getattr(self, high) is None):
+                raise ValueError(f"has one of {low} and {high} alone; expected both or neither")
 
 
 @dataclass(frozen=True)

@@ -145,8 +145,8 @@ each, of which the paper takes the best epoch on the test set.
 RESULTS = """
 *What this does not show: whether other data, other networks or another recipe would say the same. A difference that these
 seeds do not show may still be there. From three seeds on the table says how many would detect one of the paper's size, and in
-brackets for the 95 % limits of the spread between seeds. Holm's correction is for all five contrasts, also where some are not
-trained yet.*
+brackets for the 95 % limits of the spread between seeds. Intervals and p-values are corrected together for all planned
+contrasts, also where some are not trained yet.*
 """
 
 ARMS = """
@@ -228,8 +228,8 @@ GLOSSARY = """
 | **convergence delta** | by how much Integrated Gradients' shares miss the sum they should have |
 | **overlay** | the map over the picture |
 | **arm** | one network of the experiment, trained by one recipe on the same seeds as the others |
-| **contrast** | ResNet-DMB minus another arm, seed by seed; its interval has the true difference in 95 of 100 such experiments |
-| **p**; **p, Holm** | how probable so large a difference is by chance alone; the same, corrected for all the contrasts that were planned |
+| **contrast** | ResNet-DMB minus another arm, seed by seed; in 95 of 100 such experiments all the contrasts' simultaneous intervals have their true difference |
+| **p, alone**; **p, corrected** | how probable so large a difference is by chance alone; the same, corrected (Bonferroni) for all the contrasts that were planned: below 0.05 exactly where the simultaneous interval leaves 0 out |
 | **idle bank** | one that makes under 5 % of what varies in the pre-activations between pictures |
 
 ## What it cannot show

@@ -37,6 +37,27 @@ def test_every_finished_run_is_a_point_that_says_its_seed():
     assert list(figure.layout.yaxis.ticktext) == ["ResNet-S<br>n = 2", "ResNet-DMB<br>n = 2", "SE<br>n = 0"]
 
 
+def test_equal_values_stand_beside_each_other_and_the_line_of_a_seed_follows():
+    last = {1: 91.0, 2: 91.0, 3: 91.0, 4: 94.0}
+    arms = [ArmRuns("resnet-s", "ResNet-S", last, {}), ArmRuns("se", "SE", {2: 90.0}, {})]
+    figure = figures.seed_points(arms, {})
+    points = trace(figure, "ResNet-S")
+    assert points.x.tolist() == [91.0, 91.0, 91.0, 94.0]
+    assert list(points.y) == pytest.approx([0.0, 0.2, -0.2, 0.0])
+    np.testing.assert_allclose(trace(figure, "the same seed").y, [0.2, 1, np.nan], rtol=1e-6)
+
+
+def test_no_point_hides_another_and_each_stays_in_its_row():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        accuracies = rng.normal(91, 0.5, 10).round(1)  # of which many are alike
+        arms = [ArmRuns("se", "SE", dict(enumerate(accuracies)), {}), ArmRuns("awake", "Awake", {0: 85.0}, {})]
+        points = trace(figures.seed_points(arms, {}), "SE")
+        places = list(zip(points.x.tolist(), np.round(points.y, 6).tolist(), strict=True))
+        assert len(set(places)) == 10
+        assert max(abs(y) for _, y in places) <= 0.4 + 1e-9
+
+
 def test_a_line_joins_the_runs_of_one_seed_and_no_others():
     line = trace(figures.seed_points(ARMS, PAPER), "the same seed")
     np.testing.assert_array_equal(line.x, [91.0, 91.5, np.nan])
@@ -72,11 +93,13 @@ def contrasts():
 
 def test_a_contrast_is_drawn_with_its_interval_about_zero():
     figure = contrasts()
-    known = trace(figure, "mean, 95 % interval")
+    known = trace(figure, "mean, simultaneous 95 % interval")
     assert known.x.tolist() == [0.2] and known.y.tolist() == [0]
     assert known.error_x.array == pytest.approx([0.4]) and known.error_x.arrayminus == pytest.approx([0.3])
     assert known.marker.symbol == "circle"
-    assert known.text == ("<b>ResNet-DMB − ResNet-S</b><br>+0.20 points, n = 10<br>95 % interval −0.10 to +0.60",)
+    assert known.text == (
+        "<b>ResNet-DMB − ResNet-S</b><br>+0.20 points, n = 10<br>simultaneous 95 % interval −0.10 to +0.60",
+    )
     assert figure.layout.xaxis.zeroline
     assert figure.layout.xaxis.range == pytest.approx((-1.605, 0.705))  # from −1.5 to +0.6, and a little room
     assert trace(figure, PAPER_LABEL).x.tolist() == [0.37] and trace(figure, PAPER_LABEL).y.tolist() == [0]

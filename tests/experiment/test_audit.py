@@ -283,8 +283,8 @@ def test_whether_the_bank_matters_follows_the_interval(difference, verdict):
 @pytest.mark.parametrize(
     ("blocks", "said"),
     [
-        ([_block()], "the gates choose in every block (mean entropy at least 0.8000 log K)"),
-        ([_block(), _block(entropy=0.995)], "the gates have collapsed to uniform in 1 of 2 blocks (mean entropy at"),
+        ([_block(entropy=0.0181), _block()], "the gates choose in every block (mean entropy at most 0.8000 log K)"),
+        ([_block(), _block(entropy=0.995)], "to uniform in 1 of 2 blocks (mean entropy 0.8000 to 0.9950 log K)"),
         ([_block(entropy=0.995)], "collapsed to uniform in every block (mean entropy at least 0.9950 log K)"),
         (
             [_block(), _block(entropy=0.05, gates=[0.0056, 0.9944]), _block(entropy=1.0)],

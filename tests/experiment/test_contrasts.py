@@ -1,7 +1,9 @@
 import math
+import re
 import statistics
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from abn.common.texts import p_value
@@ -59,7 +61,7 @@ def test_fewer_than_two_seeds_have_no_interval(subject, other, n):
     got = contrast(subject, other, "se")
     assert got["n"] == n
     assert got["mean"] == (1.0 if n else None)
-    assert [got[key] for key in ("low", "high", "p", "p_holm", "seeds_needed", "seeds_needed_high")] == [None] * 6
+    assert [got[key] for key in ("low", "high", "p", "p_adjusted", "seeds_needed", "seeds_needed_high")] == [None] * 6
 
 
 def test_differences_that_are_all_alike_are_not_tested():
@@ -68,24 +70,53 @@ def test_differences_that_are_all_alike_are_not_tested():
     assert "on each of 3 seeds alike" in got["verdict"]
 
 
-def test_holms_correction_is_over_all_contrasts_that_were_planned():
+def test_the_correction_is_over_all_contrasts_that_were_planned():
     runs = []
-    for arm, differences in {
-        "resnet-s": (1.0, 1.1, 1.2),
-        "se": (0.1, 0.9, 0.5),
-        "no-gates": (-0.3, 0.2, 0.1),
-    }.items():
+    for arm, differences in {"resnet-s": (1.0, 1.1, 1.2), "se": (0.1, 0.9, 0.5)}.items():
         runs += [run(arm, seed, 90.0 - d) for seed, d in enumerate(differences)]
     runs += [run("resnet-dmb", seed, 90.0) for seed in range(3)]
     _, contrasts = summarise(runs, ["resnet-s", "resnet-dmb", "no-gates", "se", "awake"])
-    p = {c["arm"]: c["p"] for c in contrasts if c["p"] is not None}
-    holm = {c["arm"]: c["p_holm"] for c in contrasts if c["p"] is not None}
-    smallest, middle, largest = sorted(p, key=p.get)
-    # Four contrasts, of which "awake" cannot be tested yet: its p counts as 1.
-    assert holm[smallest] == pytest.approx(4 * p[smallest])
-    assert holm[middle] == pytest.approx(min(1, max(3 * p[middle], holm[smallest])))
-    assert holm[largest] == pytest.approx(min(1, max(2 * p[largest], holm[middle])))
-    assert next(c for c in contrasts if c["arm"] == "awake")["p_holm"] is None
+    by_arm = {each["arm"]: each for each in contrasts}
+    assert [each["planned"] for each in contrasts] == [4] * 4  # of which two cannot be tested yet
+    assert by_arm["resnet-s"]["p_adjusted"] == pytest.approx(4 * by_arm["resnet-s"]["p"])
+    assert by_arm["se"]["p_adjusted"] == pytest.approx(4 * by_arm["se"]["p"])
+    assert by_arm["awake"]["p_adjusted"] is None
+    # Mean 0.5, sd 0.4, three seeds: t(1 − 0.05/8, 2) = 8.860 for four intervals at once, 4.302653 for one alone.
+    se = by_arm["se"]
+    for low, high, t in (("low", "high", 8.860), ("low_alone", "high_alone", 4.302653)):
+        assert (se[low], se[high]) == pytest.approx((0.5 - t * 0.4 / 3**0.5, 0.5 + t * 0.4 / 3**0.5), abs=1e-3)
+
+
+def test_a_verdict_and_the_interval_beside_it_never_contradict_each_other():
+    """The mistake that was mended: "not shown" beside +0.04 to +0.29. As read in the sentence, for any data."""
+    rng = np.random.default_rng(0)
+    shown = 0
+    for _ in range(400):
+        n, spread = int(rng.integers(2, 11)), rng.choice([0.01, 0.1, 0.5])
+        differences = rng.normal(rng.choice([-2, -1, 0, 0.5, 1]) * spread, spread, n).round(2)
+        if len(set(differences)) == 1:
+            continue
+        _, (got, *_) = summarise(
+            pairs(*differences), ["resnet-s", "resnet-dmb", "bank-only", "no-gates", "se", "awake"]
+        )
+        low, high = re.search(r"95 % interval ([+−][\d.]+) to ([+−][\d.]+), p", got["verdict"]).groups()
+        low, high = (float(end.replace("−", "-")) for end in (low, high))
+        told = not got["verdict"].startswith("No difference from ResNet-S is shown")
+        assert told == (low > 0 or high < 0) == (got["p_adjusted"] < 0.05), got["verdict"]
+        better = got["verdict"].startswith("ResNet-DMB is better")
+        assert not told or better == (low > 0)
+        shown += told
+    assert 50 < shown < 350  # both kinds were met
+
+
+def test_simultaneous_intervals_hold_all_true_differences_at_once_in_95_percent_of_experiments():
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(1000):
+        subject, *others = rng.normal(90, 0.2, (6, 5))
+        found = [contrast(dict(enumerate(subject)), dict(enumerate(other)), "se", 5) for other in others]
+        held += all(each["low"] < 0 < each["high"] for each in found)
+    assert held >= 940  # of 950 expected at least, less 1.5 standard errors; the intervals alone hold some 830
 
 
 def test_one_more_arm_takes_no_difference_back():
@@ -94,9 +125,9 @@ def test_one_more_arm_takes_no_difference_back():
     _, before = summarise(runs, arms)
     more = [run("se", seed, *[91.0 + seed + noise] * 15) for seed, noise in enumerate((0.5, -0.5, 0.4, -0.3))]
     _, after = summarise([*runs, *more], arms)
-    assert after[0]["p_holm"] == before[0]["p_holm"] == pytest.approx(3 * before[0]["p"])
+    assert after[0]["p_adjusted"] == before[0]["p_adjusted"] == pytest.approx(3 * before[0]["p"])
     assert after[0]["verdict"] == before[0]["verdict"]
-    assert ", p < 0.001; Holm-corrected for 3 planned contrasts p < 0.001; " in before[0]["verdict"]
+    assert ", p < 0.001, both corrected for 3 planned contrasts, n = 4; " in before[0]["verdict"]
 
 
 def test_the_power_is_that_of_tables():
@@ -186,13 +217,18 @@ def test_verdicts_follow_the_numbers(differences, start, end):
     assert said.endswith(end)
 
 
-def test_a_verdict_goes_by_the_corrected_p_value():
-    got = found(1.0, 1.1, 0.9, 1.0)
-    assert verdict(got | {"p_holm": 0.049}, as_the_paper=True).startswith("ResNet-DMB is better")
-    assert "n = 4, p < 0.001;" in got["verdict"]  # the only contrast that was planned
-    said = verdict(got | {"p": 0.02, "p_holm": 0.051, "planned": 3}, as_the_paper=True)
-    assert said.startswith("No difference from ResNet-S is shown (+1.00 points, 95 % interval +0.87 to +1.13, n = 4")
-    assert ", p = 0.02; Holm-corrected for 3 planned contrasts p = 0.051)" in said
+def test_a_difference_that_holds_alone_is_not_shown_among_five():
+    differences = (0.11, 0.22, 0.16)
+    alone = found(*differences)
+    assert alone["verdict"].startswith(
+        "ResNet-DMB is better than ResNet-S: +0.16 points, 95 % interval +0.03 to +0.30, p = 0.036, n = 3"
+    )
+    _, (got, *_) = summarise(pairs(*differences), ["resnet-s", "resnet-dmb", "bank-only", "no-gates", "se", "awake"])
+    assert (got["low_alone"], got["high_alone"], got["p"]) == (alone["low"], alone["high"], alone["p"])
+    assert got["verdict"].startswith(
+        "No difference from ResNet-S is shown (+0.16 points, 95 % interval −0.15 to +0.48, p = 0.18, "
+        "both corrected for 5 planned contrasts, n = 3)"
+    )
 
 
 def test_pairs_that_were_not_trained_alike_are_told():
@@ -283,8 +319,8 @@ def test_the_table_as_a_person_reads_it():
     assert "| ResNet-S | 100 | 2 | 90.50 ± 0.71 | 90.50 ± 0.71 | 91.31 |" in text
     assert "| SE | 100 | 1 | 89.00 | 89.00 | – |" in text
     assert "| Awake |" not in text  # no run of it is finished
-    assert "| ResNet-DMB − ResNet-S | 2 | +1.10 | −0.17 to +2.37 | 0.058 | 0.29 | – |" in text
-    assert "| ResNet-DMB − SE | 1 | +2.00 | – | – | – | – |" in text
+    assert "| ResNet-DMB − ResNet-S | 2 | +1.10 | −5.27 to +7.47 | 0.29 | −0.17 to +2.37 | 0.058 | – |" in text
+    assert "| ResNet-DMB − SE | 1 | +2.00 | – | – | – | – | – |" in text
     assert "yet: Bank only, No gates, Awake." in text
     assert "`abn reproduce --data DIR --recipe paper --epochs 15 --seeds 10`" in text
     assert table["problems"] == ["paper-1/se-4.jsonl, line 2: broken"]

@@ -48,7 +48,7 @@ def test_a_table_without_a_pair_answers_nothing(folder):
     contrasts = [{**table()["contrasts"][2], "arm": "resnet-s", "label": "ResNet-DMB − ResNet-S"}]
     write_json(folder / "paper-3" / "table.json", table(contrasts=contrasts))
     assert words.answer(read_results(folder)).startswith("**Not answered yet:**")
-    assert words.contrasts(group(folder)) == [["ResNet-DMB − ResNet-S", "0", "–", "–", "–", "–", "–"]]
+    assert words.contrasts(group(folder)) == [["ResNet-DMB − ResNet-S", "0", "–", "–", "–", "–", "–", "–"]]
 
 
 def test_rows_of_the_arms_with_the_papers_own_below_where_they_were_trained_alike(folder, monkeypatch):
@@ -73,8 +73,17 @@ def test_fewer_runs_with_a_best_epoch_than_runs_are_said(folder):
 
 def test_rows_and_sentences_of_the_contrasts(folder):
     rows = words.contrasts(group(folder))
-    assert rows[0] == ["ResNet-DMB − ResNet-S", "2", "+0.20", "−3.60 to +4.00", "0.62", "1", "13 (5 to 80)"]
-    assert rows[1] == ["ResNet-DMB − SE", "1", "−1.50", "–", "–", "–", "–"]
+    assert rows[0] == [
+        "ResNet-DMB − ResNet-S",
+        "2",
+        "+0.20",
+        "−3.60 to +4.00",
+        "1",
+        "−1.10 to +1.50",
+        "0.62",
+        "13 (5 to 80)",
+    ]
+    assert rows[1] == ["ResNet-DMB − SE", "1", "−1.50", "–", "–", "–", "–", "–"]
     said = words.verdicts(group(folder))
     assert f"- **ResNet-DMB − ResNet-S:** {VERDICT}" in said and "- **ResNet-DMB − SE:** One seed" in said
     assert said.endswith("\n- No seed has both ResNet-DMB and one of these yet: Awake.")

@@ -18,6 +18,7 @@ from abn.app.figures.style import (
     plain,
     signed,
 )
+from abn.experiment.numbers import interval
 
 # A colour and a symbol an arm; the two networks of the page keep their colours.
 ARM_STYLES = {
@@ -28,8 +29,11 @@ ARM_STYLES = {
     "se": ("#3b7fd1", "pentagon"),
     "awake": ("#d0562c", "star"),
 }
+INTERVALS = "simultaneous 95 % interval"
 PAPER_LABEL = "the paper: best epoch, n = 1"
 ROW_HEIGHT = 46  # pixels
+POINT_WIDTH = 0.02  # of a run's point, as a share of the axis of accuracies
+POINT_HEIGHT, ROW_ROOM = 0.2, 0.4  # of a point, and to either side of a row's middle, in rows
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,14 @@ class ArmRuns:
 def seed_points(arms: Sequence[ArmRuns], paper: Mapping[str, float]) -> go.Figure:
     """A row an arm: a point a finished run, the mean, and the paper's figure; a line joins the runs of a seed.
 
+    Points that would cover each other stand beside each other within their row.
+
     Args:
         paper: arm → the paper's test accuracy, in percent.
     """
     figure = new_figure("seed_points", height=ROW_HEIGHT * len(arms) + 140)
-    line_x, line_y = _joined_by_seed(arms)
+    heights = _heights(arms)
+    line_x, line_y = _joined_by_seed(arms, heights)
     figure.add_scatter(
         x=line_x, y=line_y, mode="lines", line={"color": LINE_COLOUR, "width": 1}, hoverinfo="skip",
         name="the same seed", showlegend=bool(len(line_x)),
@@ -67,7 +74,7 @@ def seed_points(arms: Sequence[ArmRuns], paper: Mapping[str, float]) -> go.Figur
     for row, arm in enumerate(arms):
         colour, symbol = ARM_STYLES[arm.arm]
         figure.add_scatter(
-            x=np.array(list(arm.last.values()), np.float32), y=[row] * len(arm.last), mode="markers",
+            x=np.array(list(arm.last.values()), np.float32), y=list(heights[row].values()), mode="markers",
             marker={"color": colour, "symbol": symbol, "size": 10, "opacity": 0.85}, customdata=list(arm.last),
             hovertemplate=f"<b>{plain(arm.label)}</b>, seed %{{customdata}}: %{{x:.2f}} %<extra></extra>",
             name=plain(arm.label), showlegend=False,
@@ -88,14 +95,30 @@ def seed_points(arms: Sequence[ArmRuns], paper: Mapping[str, float]) -> go.Figur
     return figure
 
 
-def _joined_by_seed(arms: Sequence[ArmRuns]) -> tuple[np.ndarray, np.ndarray]:
+def _heights(arms: Sequence[ArmRuns]) -> list[dict[int, float]]:
+    """For each arm, seed → where its point stands on the axis of rows: in the row's middle, or as near as is free."""
+    every = [value for arm in arms for value in arm.last.values()]
+    width = POINT_WIDTH * (max(every) - min(every)) if every else 0.0
+    found = []
+    for row, arm in enumerate(arms):
+        places: dict[int, int] = {}  # seed → 0, 1, −1, 2, …: steps from the row's middle
+        for seed, value in arm.last.items():
+            taken = {place for other, place in places.items() if abs(arm.last[other] - value) <= width}
+            order = sorted(range(-len(taken), len(taken) + 1), key=lambda place: (abs(place), -place))
+            places[seed] = next(place for place in order if place not in taken)
+        step = min(POINT_HEIGHT, ROW_ROOM / max(map(abs, places.values()), default=1)) if any(places.values()) else 0
+        found.append({seed: row + place * step for seed, place in places.items()})
+    return found
+
+
+def _joined_by_seed(arms: Sequence[ArmRuns], heights: Sequence[Mapping[int, float]]) -> tuple[np.ndarray, np.ndarray]:
     """x and y of a line a seed through its runs, NaN between two lines."""
     x, y = [], []
     for seed in sorted({seed for arm in arms for seed in arm.last}):
-        points = [(arm.last[seed], row) for row, arm in enumerate(arms) if seed in arm.last]
+        points = [(arm.last[seed], at[seed]) for arm, at in zip(arms, heights, strict=True) if seed in arm.last]
         if len(points) > 1:
             x += [value for value, _ in points] + [np.nan]
-            y += [row for _, row in points] + [np.nan]
+            y += [at for _, at in points] + [np.nan]
     return np.array(x, np.float32), np.array(y, np.float32)
 
 
@@ -107,11 +130,11 @@ def contrast_intervals(
     high: Sequence[float | None],
     paper: Sequence[float | None],
 ) -> go.Figure:
-    """A row a contrast, on an axis with 0: its mean and 95 % interval, in points; an open point without an interval.
+    """A row a contrast, on an axis with 0: its mean and interval, in points; an open point without an interval.
 
     Args:
         n: seeds behind each.
-        low, high: ends of each interval, or None.
+        low, high: ends of each simultaneous 95 % interval, or None.
         paper: the paper's own difference, or None.
 
     Raises:
@@ -123,12 +146,12 @@ def contrast_intervals(
     mean, low, high, paper = (np.array(each, np.float64) for each in (mean, low, high, paper))
     texts = [
         f"<b>{plain(label)}</b><br>{signed(value, '.2f')} points, n = {count}<br>"
-        + ("no interval" if np.isnan(a) else f"95 % interval {signed(a, '.2f')} to {signed(b, '.2f')}")
+        + ("no interval" if np.isnan(a) else f"{INTERVALS} {interval(a, b)}")
         for label, count, value, a, b in zip(labels, n, mean, low, high, strict=True)
     ]
     has_interval = np.isfinite(low) & np.isfinite(high)
     for name, symbol, rows in (
-        ("mean, 95 % interval", "circle", np.flatnonzero(has_interval)),
+        (f"mean, {INTERVALS}", "circle", np.flatnonzero(has_interval)),
         ("no interval (one seed, or no spread)", "circle-open", np.flatnonzero(~has_interval)),
     ):
         bars = {"array": (high - mean)[rows], "arrayminus": (mean - low)[rows]}

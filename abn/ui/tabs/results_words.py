@@ -10,6 +10,7 @@ from abn.app.figures.style import signed
 from abn.common.texts import escape, p_value, percentage
 from abn.experiment.audit import Audit, Frozen
 from abn.experiment.folder import Group, Results
+from abn.experiment.numbers import interval
 from abn.experiment.runs import ARM_LABELS, PAPER, PAPER_DIFFERENCE, PAPER_RECIPE, RunLog
 from abn.experiment.table import Spread
 from abn.ui import about
@@ -18,8 +19,8 @@ NOT_THERE = "–"
 MOST_PROBLEMS = 10  # told one by one
 ARM_COLUMNS = ["arm", "n", "last epoch (%)", "best epoch (%), biased: chosen on the test set", "parameters"]
 CONTRAST_COLUMNS = [
-    "contrast", "n", "difference (points)", "95 % interval", "p", "p, Holm",
-    f"seeds for {PAPER_DIFFERENCE:+.2f}",
+    "contrast", "n", "difference (points)", "simultaneous 95 % interval", "p, corrected", "95 % interval, alone",
+    "p, alone", f"seeds for {PAPER_DIFFERENCE:+.2f}",
 ]  # fmt: skip
 RUN_COLUMNS = [
     "arm", "seed", "epochs done", "last epoch (%)", "best epoch (%), biased", "minutes", "device", "torch",
@@ -101,17 +102,18 @@ def contrasts(group: Group) -> list[list[str]]:
     rows = []
     for each in group.table.contrasts if group.table else ():
         mean = NOT_THERE if each.mean is None else signed(each.mean, ".2f")
-        interval = NOT_THERE if each.low is None else _interval(each.low, each.high)
-        p = (NOT_THERE if p is None else p_value(p) for p in (each.p, each.p_holm))
+        cells = [
+            cell
+            for low, high, p in ((each.low, each.high, each.p_adjusted), (each.low_alone, each.high_alone, each.p))
+            for cell in (
+                NOT_THERE if low is None else interval(low, high), NOT_THERE if p is None else p_value(p)
+            )
+        ]  # fmt: skip
         needed = NOT_THERE if each.seeds_needed is None else str(each.seeds_needed)
         if each.seeds_needed_low is not None:
             needed += f" ({each.seeds_needed_low} to {each.seeds_needed_high})"
-        rows.append([each.label, str(each.n), mean, interval, *p, needed])
+        rows.append([each.label, str(each.n), mean, *cells, needed])
     return rows
-
-
-def _interval(low: float, high: float) -> str:
-    return f"{signed(low, '.2f')} to {signed(high, '.2f')}"
 
 
 def _by_epoch(runs: Sequence[RunLog]) -> dict[str, dict[int, list[float]]]:
@@ -202,7 +204,7 @@ def audited(audit: Audit) -> str:
     if audit.free.reestimated is not None:
         again = audit.free.reestimated
         said.append(
-            f"Re-estimating bn2 costs {signed(again.difference, '.2f')} points ({_interval(again.low, again.high)}) "
+            f"Re-estimating bn2 costs {signed(again.difference, '.2f')} points ({interval(again.low, again.high)}) "
             "by itself; each frozen condition is held against the free network with bn2 treated alike."
         )
     return "\n\n".join(said)
@@ -231,7 +233,7 @@ def conditions(audit: Audit) -> list[list[str]]:
 def _frozen(frozen: Frozen | None) -> tuple[str, str]:
     if frozen is None:
         return NOT_THERE, NOT_THERE
-    difference = f"{signed(frozen.difference, '.2f')} ({_interval(frozen.low, frozen.high)})"
+    difference = f"{signed(frozen.difference, '.2f')} ({interval(frozen.low, frozen.high)})"
     return f"{frozen.accuracy:.2f}", difference
 
 
