@@ -5,10 +5,11 @@ it is chosen by the test set, so biased upwards. SciPy makes the t-intervals, st
 
 The contrasts were planned together, ResNet-DMB against each other arm, m of them. Intervals and p-values are
 corrected by Bonferroni's method for all m from the first run on: an interval is the t-interval at level 1 − 0.05/m,
-so that all m hold the true differences at once in at least 95 % of experiments, and a p-value is m times the uncorrected
-one. A test by that p-value and a look whether 0 lies in that interval are the same test. Holm's step-down p-values
-reject more, but the simultaneous regions that belong to them (Strassburger and Bretz 2008, Guilbaud 2008) end at 0
-for most contrasts that are rejected and tell nothing of their size; a t-interval beside Holm's p can contradict it.
+so that all m hold the true differences at once in at least 95 % of experiments, and a p-value is m times the
+uncorrected one. A test by that p-value and a look whether 0 lies in that interval are the same test. Holm's step-
+down p-values reject more, but the simultaneous regions that belong to them (Strassburger and Bretz 2008, Guilbaud
+2008) end at 0 for most contrasts that are rejected and tell nothing of their size; a t-interval beside Holm's p can
+contradict it.
 """
 
 from __future__ import annotations
