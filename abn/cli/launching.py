@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -24,7 +25,7 @@ from abn.common.memory import DeviceMemoryError
 from abn.experiment.folder import read_results
 from abn.interpret.reference.file import ReferenceFileError
 from abn.ui.page.build import KEEP_SECONDS, build_page
-from abn.ui.serving import serve
+from abn.ui.serving import free_port, launch, serve
 from abn.ui.upload_folder import use_own_folder
 
 
@@ -79,6 +80,27 @@ def make_page(settings: Settings, program: str) -> gr.Blocks:
     examples = sorted(bundled("assets/examples").glob("*.png"), key=lambda path: path.stem)
     pairs = Pairs(inspector, folders=settings.local, scratch=scratch)
     return build_page(pairs, examples, data, settings.keep, read_results(bundled("results")))
+
+
+def launch_app(**settings: Any) -> str:
+    """Serve the app in the background and return its address: for a notebook, or beside a running event loop.
+
+        from abn.cli.launching import launch_app
+        address = launch_app(device="cpu")
+
+    The server runs in threads of its own until the process ends.
+
+    Args:
+        settings: fields of `Settings`.
+
+    Raises:
+        CheckpointError, ReferenceFileError, DataError, DeviceError, DeviceMemoryError: for what cannot be had.
+        OSError: where no port is free.
+    """
+    chosen = Settings(**settings)
+    page = make_page(chosen, "launch_app")
+    port = free_port(chosen.host) if chosen.port is None else chosen.port
+    return launch(page, chosen.host, port, mcp=chosen.mcp, public=not chosen.local)
 
 
 def serve_app(settings: Settings, program: str) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import getpass
 import os
 import platform
+import shutil
+import tempfile
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -87,11 +90,37 @@ def describe_hardware(device: torch.device) -> str:
     return f"CPU, {threads} {'thread' if threads == 1 else 'threads'} ({model})"
 
 
+def require_compiler() -> None:
+    """Refuse `torch.compile` on a machine that has no C++ compiler, before anything is read for it.
+
+    Raises:
+        DeviceError: where the compiler that PyTorch would call is not on the PATH.
+    """
+    if platform.system() == "Windows":
+        return  # PyTorch finds Microsoft's compiler by other ways than the PATH
+    name = os.environ.get("CXX", "clang++" if platform.system() == "Darwin" else "g++")
+    if shutil.which(name) is None:
+        raise DeviceError(
+            f"--compile needs a C++ compiler, and there is no {name} on the PATH; install one (Debian: apt install "
+            "g++), let CXX name another, or leave --compile out"
+        )
+
+
+def _name_compile_cache() -> None:
+    """Give torch.compile a cache folder where the user has no name, by which PyTorch would call it."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError, ImportError):  # KeyError before Python 3.13, which raises OSError
+        folder = Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+
+
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
     """The network compiled for batches of few different shapes, each of which takes a while the first time.
 
     On CUDA its passes forward and back are graphs, which the host starts at once instead of kernel by kernel.
     """
+    _name_compile_cache()
     graphs = device.type == "cuda" and not isinstance(network, DistributedDataParallel)
     return torch.compile(network, dynamic=False, mode="reduce-overhead" if graphs else "default")
 

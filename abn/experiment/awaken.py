@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from abn.common.data import MEAN, STD, Cifar10, DataError, load_cifar10
-from abn.common.devices import choose_device, describe_hardware
+from abn.common.devices import choose_device, describe_hardware, require_compiler
 from abn.common.files import replace_file, require_writable
 from abn.experiment.arms import ARMS
 from abn.experiment.audit_conditions import Images
@@ -112,6 +112,8 @@ def try_all(
     """
     device = choose_device(device_name)
     require_writable(out)
+    if compile_network:
+        require_compiler()
     data = load_cifar10(data_folder)
     kept = images + HOLDOUT
     if kept > len(data.x_train):

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from abn.common.data import Cifar10, load_cifar10
-from abn.common.devices import choose_device, describe_hardware
+from abn.common.devices import choose_device, describe_hardware, require_compiler
 from abn.common.files import replace_file, require_writable
 from abn.training.recipes import QUICK, Recipe
 from abn.training.run import Run, train
@@ -105,6 +105,8 @@ def search_all(
     """
     device = choose_device(device_name)
     require_writable(out)
+    if compile_network:
+        require_compiler()
     data = load_cifar10(data_folder)
     rows = search(data, architecture, epochs, seed, runs, device, compile_network)
     if rows is None:

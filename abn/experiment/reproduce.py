@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from abn.common.data import load_cifar10
+from abn.common.devices import require_compiler
 from abn.common.files import replace_file, require_writable
 from abn.experiment.arms import in_order
 from abn.experiment.fields import ResultsError
@@ -140,5 +141,7 @@ def train_missing(
         OSError, TrainingError: as `go_through` raises them.
     """
     experiment.ended()  # refuses a foreign folder before an hour is spent
+    if compile_networks:
+        require_compiler()
     data = load_cifar10(data_folder, download)
     return go_through(experiment, part, trainer(experiment, data, device_name, compile_networks))

@@ -20,7 +20,13 @@ from torch import nn
 from tqdm import tqdm
 
 from abn.common.data import Cifar10, load_cifar10
-from abn.common.devices import describe_hardware, gains_by_bfloat16, keep_freed_memory, make_deterministic
+from abn.common.devices import (
+    describe_hardware,
+    gains_by_bfloat16,
+    keep_freed_memory,
+    make_deterministic,
+    require_compiler,
+)
 from abn.models.resnet import ARCHITECTURES, ResNet
 from abn.training import run_state
 from abn.training.batches import Batches, split_data
@@ -200,6 +206,8 @@ def train_checkpoint(
     device = workers.agree(lambda: workers.choose_device(device_name))
     if deterministic:
         make_deterministic()
+    if compile_network:
+        workers.agree(require_compiler)
     data = workers.agree(lambda: load_cifar10(data_folder, download))
     model, log = train(run, data, out, device, resume=resume, compile_network=compile_network, workers=workers)
     return workers.from_first(lambda: _save(model, out / "checkpoint", run, log, data))

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from urllib.request import urlopen
 
 import pytest
+import torch
 
+from abn.cli import launching
 from abn.cli.environment import environment_problem
+from abn.common import devices
 from abn.ui import serving
-from tests.conftest import HOME
+from tests.command import run_abn
+from tests.conftest import HOME, run_apart
 
 NAMES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "HF_ENDPOINT")
 
@@ -43,6 +49,46 @@ def test_it_starts_or_says_in_one_sentence_what_to_mend(environment, said):
     assert done.returncode == 1
     assert done.stderr.startswith("abn app: ") and done.stderr.count("\n") == 1
     assert said in done.stderr and "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--arch", "resnet-s", "--out", "out"),
+        ("reproduce",),
+        ("awaken",),
+        ("recipe-search",),
+    ],
+)
+def test_a_missing_compiler_is_told_before_the_data_are_read(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(SystemExit) as caught:
+        run_abn(*command, "--data", tmp_path / "nowhere", "--device", "cpu", "--compile")
+    assert caught.value.code.startswith(f"abn {command[0]}: --compile needs a C++ compiler, and there is no no-such")
+    assert "\n" not in caught.value.code
+
+
+def test_a_user_without_a_name_has_a_cache_for_compiled_code(monkeypatch, tmp_path):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "TORCHINDUCTOR_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    devices.compiled(torch.nn.Identity(), torch.device("cpu"))
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "torchinductor_987654")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+
+
+def test_a_notebook_launches_the_app_beside_its_running_loop(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(launching, "use_own_folder", lambda: tmp_path)
+
+    async def cell() -> str:
+        return launching.launch_app(
+            baseline=str(checkpoints / "resnet-s"), dmb=str(checkpoints / "resnet-dmb"), device="cpu"
+        )
+
+    address = run_apart(cell())
+    assert "Adaptive Bias Networks" in urlopen(address, timeout=60).read().decode()
 
 
 def test_an_ordinary_environment_has_no_problem(monkeypatch):
