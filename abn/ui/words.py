@@ -66,11 +66,11 @@ def own_share(network: NetworkResult) -> str:
     share = network.own_share()
     if share is None:
         return missing_reference(network)
+    ordinary = "" if share.median is None else f" ({100 * share.median:.1f} % for the median test image)"
     return (
-        f"Over all {_channels(network)} channels, {escape(network.label)} moves factors "
-        f"away from 1 by {share.common:.3f} on average for *every* picture; this picture adds "
-        f"{share.own:.3f} of its own: **{100 * share.share:.1f} % of its modulation is its own**, "
-        "the rest every picture gets."
+        f"Of what {escape(network.label)} does to this picture's {_channels(network)} factors, "
+        f"**{100 * share.share:.1f} %** is the picture's own{ordinary} and {100 * (1 - share.share):.1f} % is what "
+        "every picture gets: shares of the squared distances from its factors to their means and from those to 1."
     )
 
 

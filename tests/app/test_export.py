@@ -98,12 +98,15 @@ def test_what_is_usual_comes_back_for_the_pictures_own_values(export):
             factors.percentile(same.factors, predicted), block.reference.factors.percentile(block.factors, predicted)
         )
         gates = same.reference.gates
-        assert np.array_equal(gates.quantiles[95], block.reference.gates.quantiles[95])
+        assert np.array_equal(gates.quantile(95), block.reference.gates.quantile(95))
         with pytest.raises(ValueError, match="nothing else; ask the checkpoint's reference"):
             factors.percentile(same.factors + 1)
         with pytest.raises(ValueError, match="nothing else"):
             factors.percentile(same.factors, predicted + 1)
     assert back.own_share().share == pytest.approx(export.result.dmb.own_share().share)
+    assert (
+        back.own_share().median == pytest.approx(export.result.dmb.own_share().median) and back.own_share().median > 0
+    )
 
 
 @pytest.mark.parametrize("which", ["export", "foreign"])

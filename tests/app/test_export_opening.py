@@ -26,13 +26,13 @@ from abn.app.inspector.results import BlockResult, NetworkResult, PictureResult
 from abn.checkpoints.info import CheckpointError, parse_config
 from abn.common.documents import MOST_NAMES
 from abn.interpret.attribution.attribute import Attribution
-from abn.interpret.reference.statistics import BlockReference, Statistics
+from abn.interpret.reference.statistics import LEVELS, BlockReference, Statistics
 
 NAMES = ("ship", "truck")
 
 
 def statistics(size: int) -> Statistics:
-    ramp = np.linspace(0, 1, 101, dtype=np.float32)[:, None].repeat(size, axis=1)
+    ramp = np.linspace(0, 1, len(LEVELS), dtype=np.float32)[:, None].repeat(size, axis=1)
     mean = np.full(size, 0.5, np.float32)
     rows = (np.stack([mean, mean]), np.stack([mean, mean]), np.stack([ramp, ramp]))
     return Statistics(mean, mean / 2, ramp, *rows)

@@ -13,7 +13,7 @@ import pytest
 
 from abn.app import figures
 from abn.app.figures import BlockFactors
-from abn.app.figures.words import ordinal
+from abn.app.figures.words import ordinal, percentile_rank
 from abn.interpret.reference.statistics import entropy_share
 
 WIDTHS = (64, 64, 128, 128, 256, 256)
@@ -219,9 +219,9 @@ def test_hover_names_block_channel_factor_and_what_is_usual():
     ):
         assert words in trace.hovertemplate
     assert list(trace.text[0]) == [
-        "11th percentile, 2nd among ship",
+        "11th percentile, 2nd percentile among ship",
         "50th percentile, highest among ship",
-        "92nd percentile, 81st among ship",
+        "92nd percentile, 81st percentile among ship",
     ]
     assert list(trace.text[1]) == ["70th percentile", "lowest of all"]
 
@@ -318,6 +318,16 @@ def test_ordinals(number, words):
     assert ordinal(number) == words
 
 
+@pytest.mark.parametrize(
+    ("percentile", "said"),
+    [(0, "lowest"), (0.004, "0.01th percentile"), (0.09, "0.09th percentile"), (1, "1st percentile"),
+     (2.4, "2nd percentile"), (99, "99th percentile"), (99.91, "99.91th percentile"), (99.999, "99.99th percentile"),
+     (100, "highest")],
+)  # fmt: skip
+def test_percentiles_say_that_they_are_and_tell_the_tails_apart(percentile, said):
+    assert percentile_rank(percentile) == said
+
+
 def test_unusual_channels_come_by_their_deviation():
     rows = figures.unusual_channels(two_blocks(), n=3)
     assert [(row.block, row.channel) for row in rows] == [("layer1.1", 1), ("layer1.0", 0), ("layer1.0", 1)]
@@ -349,7 +359,7 @@ def test_sentence_of_unusual_channels():
         "its mean of 0.5000 over the data set (lowest of all). Of the 3 most unusual channels 2 lie above "
         "their means and 1 below; 2 of them are in layer1.0."
     )
-    assert figures.sentence_of_unusual(rows[1:2]).endswith("(92nd percentile, 81st among ship).")
+    assert figures.sentence_of_unusual(rows[1:2]).endswith("(92nd percentile, 81st percentile among ship).")
     assert "none of them varies" in figures.sentence_of_unusual([])
 
 

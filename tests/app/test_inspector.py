@@ -67,10 +67,12 @@ def test_own_share_is_the_pictures_part_of_all_distances(result):
     share = result.dmb.own_share()
     means = np.concatenate([block.reference.factors.mean for block in result.dmb.blocks])
     factors = np.concatenate([block.factors for block in result.dmb.blocks])
-    assert share.common == pytest.approx(np.abs(means - 1).mean(), rel=1e-5)
-    assert share.own == pytest.approx(np.abs(factors - means).mean(), rel=1e-5)
-    assert share.share == pytest.approx(share.own / (share.own + share.common))
-    assert f"{100 * share.share:.1f} %" in words.own_share(result.dmb)
+    own, common = ((factors - means) ** 2).sum(), ((means - 1) ** 2).sum()
+    assert share.share == pytest.approx(own / (own + common), rel=1e-5)
+    said = words.own_share(result.dmb)
+    assert f"**{100 * share.share:.1f} %**" in said and f"{100 * (1 - share.share):.1f} % is what" in said
+    assert 0 < share.median < 1
+    assert f"({100 * share.median:.1f} % for the median test image)" in said
 
 
 def test_attribution_is_the_librarys(inspector, pictures):

@@ -14,7 +14,7 @@ from torch import nn
 from abn.common.data import CLASS_NAMES
 from abn.interpret.reference.file import REFERENCE_FILE, ReferenceFileError, load_reference, save_reference
 from abn.interpret.reference.measure import compute_reference
-from abn.interpret.reference.statistics import QUANTILES, Statistics
+from abn.interpret.reference.statistics import LEVELS, Statistics, own_share
 from abn.models.modulation import BankModulation, StaticModulation
 from abn.models.resnet import resnet_dmb, resnet_s
 from tests.command import run_abn
@@ -41,6 +41,13 @@ class _Stub(nn.Module):
         return v
 
 
+class _AllModulated(_Stub):
+    """Its block "a" alone."""
+
+    def forward(self, images, hook=None):
+        return super().forward(images, lambda name, m: hook(name, m) if name == "a" else m)
+
+
 def _pixels(values):
     """(N, 3) whole numbers → (N, 3, 32, 32) pictures of one colour each."""
     return torch.tensor(values, dtype=torch.uint8)[:, :, None, None].expand(-1, -1, 32, 32)
@@ -62,7 +69,7 @@ def test_statistics_over_all_images_are_exact(small):
     assert factors.mean == pytest.approx([50, 9, 5 * 50 / 101 + 7 * 51 / 101], rel=1e-6)
     assert factors.sd[0] == pytest.approx(np.sqrt((101**2 - 1) / 12), rel=1e-6)
     assert factors.sd[1] == 0
-    np.testing.assert_allclose(factors.quantiles[:, 0], np.arange(101), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(factors.quantiles[:, 0], LEVELS, rtol=1e-6, atol=1e-6)
     assert (factors.quantiles[:, 1] == 9).all()
     assert factors.quantiles.dtype == factors.mean.dtype == np.float32
 
@@ -73,16 +80,14 @@ def test_statistics_of_a_class_use_its_images_alone(small):
     for index, values in enumerate((even, odd)):
         assert factors.class_mean[index, 0] == pytest.approx(values.mean(), rel=1e-6)
         assert factors.class_sd[index, 0] == pytest.approx(values.std(), rel=1e-6)
-        np.testing.assert_allclose(
-            factors.class_quantiles[index, :, 0], np.quantile(values, np.linspace(0, 1, 101)), rtol=1e-6
-        )
+        np.testing.assert_allclose(factors.class_quantiles[index, :, 0], np.quantile(values, LEVELS / 100), rtol=1e-6)
     np.testing.assert_allclose(factors.class_mean[:, 2], [7, 5])
 
 
 def test_gates_and_responses_are_measured_and_a_static_block_has_neither(small):
     gates = small.blocks["a"].gates
     np.testing.assert_allclose(gates.mean, [0.5, 0.5], rtol=1e-6)
-    np.testing.assert_allclose(gates.quantiles[[0, 100], 0], [0, 1], atol=1e-6)
+    np.testing.assert_allclose(gates.quantiles[[0, -1], 0], [0, 1], atol=1e-6)
     np.testing.assert_allclose(small.blocks["a"].response_mean, -small.blocks["a"].factors.mean)
     np.testing.assert_allclose(small.blocks["a"].response_sd, small.blocks["a"].factors.sd)
     assert small.blocks["b"].factors is None
@@ -119,7 +124,7 @@ def test_what_was_measured_stands_beside_it(small):
 def _statistics(*columns):
     """Statistics of one class over the columns' values, by NumPy's own quantiles."""
     values = np.array(columns, dtype=np.float64).T
-    quantiles = np.quantile(values, np.linspace(0, 1, 101), axis=0).astype(np.float32)
+    quantiles = np.quantile(values, LEVELS / 100, axis=0).astype(np.float32)
     mean, sd = values.mean(0).astype(np.float32), values.std(0).astype(np.float32)
     return Statistics(mean, sd, quantiles, mean[None], sd[None], quantiles[None])
 
@@ -169,6 +174,63 @@ def test_percentile_agrees_with_the_share_of_lower_images():
     np.testing.assert_allclose(seen, expected, atol=0.2)
 
 
+def test_percentiles_are_exact_in_the_tails_of_ten_thousand_images():
+    """The value below which n of the images lie has the percentile n / 100: below which 9 lie, 0.09 and not 0.5."""
+    statistics = _statistics(np.exp(np.linspace(-3, 3, 10_001)))
+    for lower in (0, 1, 5, 9, 10, 20, 50, 90, 100, 5_000, 9_900, 9_980, 9_991, 9_999, 10_000):
+        value = np.exp(np.linspace(-3, 3, 10_001))[lower]
+        assert statistics.percentile([value]) == pytest.approx([lower / 100], abs=1e-4), lower
+
+
+def test_a_quantile_is_asked_for_in_percent(small):
+    factors = small.blocks["a"].factors
+    for percent in (0, 0.05, 5, 95, 99.95, 100):
+        assert factors.quantile(percent)[0] == pytest.approx(percent, rel=1e-6)
+    with pytest.raises(ValueError, match=r"no quantile is kept at 5.5 %; there are those at 0.0, 0.01, 0.02"):
+        factors.quantile(5.5)
+
+
+def test_the_own_share_and_the_common_one_add_up():
+    """Factors (1.5, 1) with means (1.2, 0.6): own 0.3² + 0.4² = 0.25, common 0.2² + 0.4² = 0.2."""
+    shares = own_share(np.array([[1.5, 1.0], [1.2, 0.6]]), np.array([1.2, 0.6]))
+    np.testing.assert_allclose(shares, [0.25 / 0.45, 0])
+    assert own_share(np.array([[1.3, 0.6]]), np.array([1.0, 1.0])).tolist() == [1]  # nothing in common
+    assert own_share(np.array([[1.0, 1.0]]), np.array([1.0, 1.0])).tolist() == [0]  # nothing modulated
+
+
+def test_squared_modulation_is_on_average_the_common_part_and_the_mean_own_one():
+    factors = np.random.default_rng(0).normal(0.8, 0.1, (500, 3))
+    means = factors.mean(axis=0)
+    common, own = ((means - 1) ** 2).sum(), ((factors - means) ** 2).sum(axis=1)
+    assert ((factors - 1) ** 2).sum(axis=1).mean() == pytest.approx(common + own.mean(), rel=1e-12)
+    np.testing.assert_allclose(own_share(factors, means), own / (common + own))
+
+
+def test_the_median_own_share_is_kept(tmp_path):
+    """One block with factors (i, 9, 5 or 7): the shares by hand, and their median."""
+    values = np.array([(i, 9, 5 if i % 2 else 7) for i in range(101)])
+    labels = torch.tensor([i % 2 for i in range(101)])
+    reference = compute_reference(
+        _AllModulated().eval(), _pixels(values), labels, 7, class_names=("even", "odd"), **IDENTITY,
+        weights_sha256=SHA,
+    )  # fmt: skip
+    means = values.mean(axis=0)
+    own, common = ((values - means) ** 2).sum(axis=1), ((means - 1) ** 2).sum()
+    assert reference.median_own_share == pytest.approx(np.median(own / (own + common)), rel=1e-5)
+    save_reference(reference, tmp_path)
+    assert load_reference(tmp_path, SHA).median_own_share == reference.median_own_share
+
+
+def test_a_network_with_a_static_block_has_no_own_share(small):
+    assert small.own_share is None and small.median_own_share is None
+
+
+def test_what_a_later_version_keeps_beside_is_passed_over(small, tmp_path):
+    save_reference(small, tmp_path)
+    _rewrite(tmp_path, **{"a/factors/lowest_images": np.zeros((5, 3), np.int64)})
+    assert _same(load_reference(tmp_path, SHA), small)
+
+
 def test_wrong_values_and_classes_are_refused(small):
     factors = small.blocks["a"].factors
     with pytest.raises(ValueError, match=r"shape \(2,\); expected \(..., 3\)"):
@@ -199,8 +261,8 @@ def test_both_networks_are_measured_alike_whatever_the_batch_size(build):
             assert seen.factors is None
             assert seen.gates is None
         else:
-            assert seen.factors.class_quantiles.shape == (2, 101, channels)
-            assert seen.gates.quantiles.shape == (101, 4)
+            assert seen.factors.class_quantiles.shape == (2, len(LEVELS), channels)
+            assert seen.gates.quantiles.shape == (len(LEVELS), 4)
             np.testing.assert_allclose(seen.factors.mean, other.blocks[name].factors.mean, atol=1e-5)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -276,7 +338,15 @@ def _rewrite(folder, metadata=None, **tensors):
     ("metadata", "tensors", "message"),
     [
         ({"format": "other"}, {}, "is a safetensors file but no reference"),
-        ({"version": "2"}, {}, "has format version '2', this code reads '1'"),
+        ({"version": "1"}, {}, "has format version '1', this code reads '2'"),
+        ({"quantile_levels_percent": "[0, 50, 100]"}, {}, "has quantiles at other levels than this code reads"),
+        ({"quantile_levels_percent": "0 to 100"}, {}, "has damaged metadata"),
+        (
+            {},
+            {"own_share": np.linspace(1, 0, len(LEVELS), dtype=np.float32)},
+            "holds no ascending shares from 0 to 1",
+        ),
+        ({}, {"own_share": np.zeros(3, np.float32)}, "own_share in reference.safetensors is F32 (3,)"),
         ({"class_names": "even, odd"}, {}, "has damaged metadata"),
         ({"num_images": "many"}, {}, "has damaged metadata (num_images is 'many')"),
         ({"num_images": "-5"}, {}, "has damaged metadata"),
@@ -292,8 +362,7 @@ def _rewrite(folder, metadata=None, **tensors):
             "has damaged metadata (unknown part 'halves')",
         ),
         ({"class_names": '["even"]'}, {}, "is F32 (2, 3), expected F32 (1, 3)"),
-        ({}, {"a/factors/sd": None}, "misses or adds a/factors/sd"),
-        ({}, {"a/factors/kurtosis": np.zeros(3, np.float32)}, "misses or adds a/factors/kurtosis"),
+        ({}, {"a/factors/sd": None}, "misses a/factors/sd"),
         ({}, {"a/gates/mean": np.zeros(3, np.float32)}, "a/gates/mean in reference.safetensors is F32 (3,)"),
         ({}, {"a/factors/mean": np.zeros(3)}, "is F64 (3,), expected F32 (3,)"),
         (
@@ -308,7 +377,7 @@ def _rewrite(folder, metadata=None, **tensors):
         ),
         (
             {},
-            {"a/factors/quantiles": np.linspace(1, 0, QUANTILES, dtype=np.float32)[:, None].repeat(3, axis=1)},
+            {"a/factors/quantiles": np.linspace(1, 0, len(LEVELS), dtype=np.float32)[:, None].repeat(3, axis=1)},
             "a/factors/quantiles in reference.safetensors holds quantiles that fall",
         ),
     ],
@@ -409,7 +478,7 @@ def test_the_command_takes_a_real_checkpoint_without_changing_it(command):
     run_abn("reference", *command.arguments)
     loaded = load_reference(folder, load_checkpoint(folder).info.weights_sha256)
     assert list(loaded.blocks) == [name for name, _ in resnet_dmb().blocks()]
-    assert loaded.blocks["layer3.1"].factors.class_quantiles.shape == (10, 101, 256)
+    assert loaded.blocks["layer3.1"].factors.class_quantiles.shape == (10, len(LEVELS), 256)
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
@@ -448,6 +517,6 @@ def test_the_file_holds_what_a_reader_without_this_code_needs(small, tmp_path):
     path = save_reference(small, tmp_path)
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
-        assert file.get_tensor("a/factors/quantiles").shape == (101, 3)
+        assert file.get_tensor("a/factors/quantiles").shape == (len(LEVELS), 3)
     assert metadata["weights_sha256"] == SHA
     assert json.loads(metadata["class_names"]) == ["even", "odd"]

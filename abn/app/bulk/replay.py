@@ -157,7 +157,7 @@ def _usual(part: str, field: str) -> Quantity:
     def of(block: BlockResult, then: BlockResult, predicted: int) -> np.ndarray | None:
         known = block.reference and getattr(block.reference, part)
         return (
-            np.stack([known.quantiles[LOW], known.quantiles[HIGH]])
+            np.stack([known.quantile(LOW), known.quantile(HIGH)])
             if known and field == "quantiles"
             else (getattr(known, field) if known else None)
         )

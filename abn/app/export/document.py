@@ -134,6 +134,7 @@ def _network(network: NetworkResult, where: str) -> dict[str, Any]:
         "architecture": network.architecture,
         "predicted": network.predicted_name,
         "raw_softmax": dict(zip(network.class_names, softmax, strict=True)),
+        **({} if network.median_own_share is None else {"median_own_share": network.median_own_share}),
         "block_names": [block.name for block in network.blocks],  # a program may sort the members of an object
         "blocks": {
             block.name: _block(block, network.predicted, f"{where}.blocks.{block.name}") for block in network.blocks

@@ -51,9 +51,10 @@ def own_share(network: NetworkResult) -> str:
     share = network.own_share()
     if share is None:
         return "<p>The reference statistics of this checkpoint are not known, so plain factors are shown.</p>"
+    ordinary = "" if share.median is None else f" ({100 * share.median:.1f} % for the median test image)"
     return (
-        f"<p>Factors are moved away from 1 by {share.common:.3f} on average for every picture; this one adds "
-        f"{share.own:.3f} of its own: <strong>{100 * share.share:.1f} % of its modulation is its own</strong>.</p>"
+        f"<p>Of what modulation does to this picture's factors, <strong>{100 * share.share:.1f} %</strong> is its own"
+        f"{ordinary} and {100 * (1 - share.share):.1f} % is what every picture gets: shares of squared distances.</p>"
     )
 
 
@@ -68,7 +69,7 @@ def unusual_table(rows: Sequence[figures.UnusualChannel]) -> str:
                 f"{row.factor:.4f}",
                 f"{row.mean:.4f}",
                 f"{row.deviation:+.2f}",
-                "–" if math.isnan(row.percentile) else f"{row.percentile:.1f}",
+                "–" if math.isnan(row.percentile) else f"{row.percentile:.2f}",
             )
             for row in rows
         ),

@@ -120,6 +120,7 @@ class _Network:
     raw_softmax: dict[str, Annotated[float, Within(0, 1)]]
     block_names: Names
     blocks: dict[str, _Block]
+    median_own_share: Annotated[float, Within(0, 1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -252,7 +253,7 @@ def _network(read: _Network, class_names: tuple[str, ...], manifest: Manifest, s
         raise ExportError(f"{side} is another network than the manifest says; the export was changed.")
     if counts != {origin.num_biases}:
         raise ExportError(f"{side} has bias banks of another size than the manifest says; the export was changed.")
-    return NetworkResult(read.network, read.architecture, class_names, probabilities, blocks)
+    return NetworkResult(read.network, read.architecture, class_names, probabilities, blocks, read.median_own_share)
 
 
 def _block(read: _Block, name: str, predicted: int, where: str) -> BlockResult:

@@ -18,7 +18,7 @@ LOW, HIGH = 5, 95
 class StoredStatistics:
     """Where one picture's C values stand among the data set's.
 
-    A `Statistics` of ten classes has eleven times 101 quantiles a channel; a picture needs where it stands.
+    A `Statistics` of ten classes has eleven rows of quantiles a channel; a picture needs where it stands.
 
     Attributes:
         values: (C,) the picture's own.
@@ -36,6 +36,10 @@ class StoredStatistics:
     own_percentile: np.ndarray
     class_index: int
     own_class_percentile: np.ndarray
+
+    def quantile(self, percent: int) -> np.ndarray:
+        """(C,) the value below which `LOW` or `HIGH` percent of the images lie."""
+        return self.quantiles[percent]
 
     def percentile(self, values: np.ndarray, class_index: int | None = None) -> np.ndarray:
         """(C,) in [0, 100], as `Statistics.percentile`, for the picture's own values.
@@ -57,7 +61,7 @@ def store(statistics: Statistics | StoredStatistics, values: np.ndarray, class_i
         values,
         statistics.mean,
         statistics.sd,
-        {percent: statistics.quantiles[percent].copy() for percent in (LOW, HIGH)},  # no view: it keeps them all
+        {percent: statistics.quantile(percent).copy() for percent in (LOW, HIGH)},  # no view: it keeps them all
         statistics.percentile(values),
         class_index,
         statistics.percentile(values, class_index),

@@ -108,7 +108,7 @@ def _block_gates(block: BlockResult) -> Iterator[tuple[Any, ...]]:
     statistics = None if block.reference is None else block.reference.gates
     known = []
     if statistics is not None:
-        low, high = statistics.quantiles[5], statistics.quantiles[95]
+        low, high = statistics.quantile(5), statistics.quantile(95)
         known = [statistics.mean, statistics.sd, low, high, statistics.percentile(block.gate_weights)]
     for gate, weight in enumerate(block.gate_weights):
         yield gate, weight, *((values[gate] for values in known) if known else (None,) * 5)

@@ -53,8 +53,8 @@ def gate_weights(network: NetworkResult, side: str = "dmb") -> go.Figure:
         names,
         weights,
         mean=np.stack([known.mean for known in statistics]),
-        low=np.stack([known.quantiles[5] for known in statistics]),
-        high=np.stack([known.quantiles[95] for known in statistics]),
+        low=np.stack([known.quantile(5) for known in statistics]),
+        high=np.stack([known.quantile(95) for known in statistics]),
         percentile=np.stack([known.percentile(row) for known, row in zip(statistics, weights, strict=True)]),
         colour=colour,
     )

@@ -44,22 +44,24 @@ def ordinal(number: int) -> str:
 
 
 def percentile_rank(percentile: float) -> str:
-    """0…100 → "92nd"; the very ends, where no image of the data set lies beyond, "lowest" and "highest"."""
+    """0…100 → "92nd percentile" or, in the tails, "0.09th percentile"; "lowest" and "highest" at the very ends."""
     if percentile <= 0:
         return "lowest"
     if percentile >= 100:
         return "highest"
-    return ordinal(min(99, max(1, round(percentile))))
+    if 1 <= percentile <= 99:
+        return f"{ordinal(round(percentile))} percentile"
+    return f"{min(99.99, max(0.01, round(percentile, 2))):g}th percentile"
 
 
 def percentile_words(
     percentile: float | None, class_percentile: float | None = None, class_name: str | None = None
 ) -> str:
-    """E.g. "92nd percentile, 81st among ship"; parts that are unknown are left out."""
+    """E.g. "92nd percentile, 81st percentile among ship"; parts that are unknown are left out."""
     parts = []
     if percentile is not None and np.isfinite(percentile):
         rank = percentile_rank(percentile)
-        parts.append(f"{rank} of all" if rank in ("lowest", "highest") else f"{rank} percentile")
+        parts.append(f"{rank} of all" if rank in ("lowest", "highest") else rank)
     if class_percentile is not None and np.isfinite(class_percentile):
         parts.append(f"{percentile_rank(class_percentile)} among {class_name}")
     return ", ".join(parts)

@@ -240,8 +240,9 @@ class Inspector:
             if hook is not None:
                 why, remedy = "with this change its numbers overflow", "a smaller change"
             raise ValueError(f"{network.label} answers this picture with NaN or infinity: {why}; choose {remedy}")
+        median = None if network.reference is None else network.reference.median_own_share
         return [
-            NetworkResult(network.label, network.model.architecture, self.class_names, probabilities, each)
+            NetworkResult(network.label, network.model.architecture, self.class_names, probabilities, each, median)
             for probabilities, each in zip(all_probabilities, blocks, strict=True)
         ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from abn.interpret.reference.statistics import BlockReference
+from abn.interpret.reference.statistics import BlockReference, own_share
 
 
 @dataclass(frozen=True)
@@ -104,21 +104,15 @@ class BlockResult:
 
 @dataclass(frozen=True)
 class OwnShare:
-    """How much of a picture's modulation is its own, as mean absolute differences over all channels.
+    """How much of a picture's modulation is its own, see `abn.interpret.reference.statistics.own_share`.
 
     Attributes:
-        common: of the data set's mean factors from 1, which every picture gets.
-        own: of this picture's factors from the data set's mean.
+        share: of the squares of the factors' deviations, in [0, 1]; the rest, 1 - share, every picture gets.
+        median: the share of the data set's image in the middle; None where an export does not say.
     """
 
-    common: float
-    own: float
-
-    @property
-    def share(self) -> float:
-        """The picture's own part of the two together, in [0, 1]."""
-        total = self.common + self.own
-        return self.own / total if total else 0.0
+    share: float
+    median: float | None
 
 
 @dataclass(frozen=True)
@@ -128,6 +122,7 @@ class NetworkResult:
     Attributes:
         label: for people, e.g. "ResNet-DMB".
         probabilities: (num_classes,) raw softmax.
+        median_own_share: of the data set's images, in [0, 1]; None where it is not known.
     """
 
     label: str
@@ -135,6 +130,7 @@ class NetworkResult:
     class_names: tuple[str, ...]
     probabilities: np.ndarray
     blocks: tuple[BlockResult, ...]
+    median_own_share: float | None = None
 
     @property
     def is_modulated(self) -> bool:
@@ -169,7 +165,7 @@ class NetworkResult:
             return None
         means = np.concatenate([block.reference.factors.mean for block in self.blocks])
         factors = np.concatenate([block.factors for block in self.blocks])
-        return OwnShare(float(np.abs(means - 1).mean()), float(np.abs(factors - means).mean()))
+        return OwnShare(float(own_share(factors, means)), self.median_own_share)
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -12,11 +12,14 @@ from safetensors.numpy import save as serialize
 
 from abn.common.files import LONGEST_HEADER, header_length, replace_file
 from abn.common.texts import one_line, whole_number
-from abn.interpret.reference.statistics import QUANTILES, BlockReference, Reference, Statistics
+from abn.interpret.reference.statistics import LEVELS, BlockReference, Reference, Statistics
 
 REFERENCE_FILE = "reference.safetensors"
 FORMAT = "abn-reference"
-VERSION = "1"
+OWN_SHARE = "own_share"
+VERSION = "2"
+"""Raised when what an older reader would need changes. Tensors that a reader does not know are passed over, so that
+more can be kept of a channel (a histogram, the images at its ends) under names of their own."""
 REMEDY = "make it anew with: abn reference CHECKPOINT --data DIR"
 
 
@@ -47,8 +50,11 @@ def save_reference(reference: Reference, folder: str | Path) -> Path:
         "num_images": str(reference.num_images),
         "class_names": json.dumps(reference.class_names),
         "blocks": json.dumps(sizes),  # safetensors keeps no order of its own
+        "quantile_levels_percent": json.dumps(LEVELS.tolist()),
         "dataset_note": reference.dataset_note,
     }
+    if reference.own_share is not None:
+        tensors[OWN_SHARE] = reference.own_share
     stored = serialize({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata)
     replace_file(path, lambda scratch: scratch.write_bytes(stored))
     return path
@@ -93,10 +99,10 @@ def _read(path: Path, weights_sha256: str) -> Reference:
                 for part, size in parts.items()
                 for key, shape in _shapes(part, size, len(class_names)).items()
             }
-            if set(file.keys()) != set(shapes):
-                differing = sorted(set(file.keys()) ^ set(shapes))
-                named = one_line(differing[0], 80)
-                raise ReferenceFileError(f"{REFERENCE_FILE} misses or adds {named}; {REMEDY}")
+            missing = sorted(set(shapes) - set(file.keys()))
+            if missing:
+                raise ReferenceFileError(f"{REFERENCE_FILE} misses {one_line(missing[0], 80)}; {REMEDY}")
+            own_share = _take(file, OWN_SHARE, (len(LEVELS),)) if OWN_SHARE in file.keys() else None  # noqa: SIM118
             tensors = {name: _take(file, name, shape) for name, shape in shapes.items()}
             blocks = {name: _block(tensors, name) for name in sizes}
     except ReferenceFileError:
@@ -107,7 +113,7 @@ def _read(path: Path, weights_sha256: str) -> Reference:
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         words = one_line(str(error), 80)
         raise ReferenceFileError(f"{REFERENCE_FILE} has damaged metadata ({words}); {REMEDY}") from error
-    return Reference(weights_sha256, num_images, class_names, blocks, metadata.get("dataset_note", ""))
+    return Reference(weights_sha256, num_images, class_names, blocks, own_share, metadata.get("dataset_note", ""))
 
 
 def _class_names(found: object) -> tuple[str, ...]:
@@ -124,6 +130,8 @@ def _check_metadata(metadata: dict[str, str], weights_sha256: str) -> None:
         raise ReferenceFileError(
             f"{REFERENCE_FILE} has format version {version}, this code reads {VERSION!r}; {REMEDY}"
         )
+    if json.loads(metadata["quantile_levels_percent"]) != LEVELS.tolist():
+        raise ReferenceFileError(f"{REFERENCE_FILE} has quantiles at other levels than this code reads; {REMEDY}")
     measured = metadata.get("weights_sha256", "")
     if measured != weights_sha256:
         raise ReferenceFileError(
@@ -138,7 +146,7 @@ def _shapes(part: str, size: int, num_classes: int) -> dict[str, tuple[int, ...]
         return {"_mean": (size,), "_sd": (size,)}
     if part not in ("factors", "gates"):
         raise ValueError(f"unknown part {part!r}")
-    every = {"mean": (size,), "sd": (size,), "quantiles": (QUANTILES, size)}
+    every = {"mean": (size,), "sd": (size,), "quantiles": (len(LEVELS), size)}
     of_class = {f"class_{key}": (num_classes, *shape) for key, shape in every.items()}
     return {f"/{key}": shape for key, shape in (every | of_class).items()}
 
@@ -155,6 +163,8 @@ def _take(file: safe_open, name: str, shape: tuple[int, ...]) -> np.ndarray:
         raise ReferenceFileError(f"{name} in {REFERENCE_FILE} holds values that are not finite; {REMEDY}")
     if name.endswith("sd") and array.min() < 0:
         raise ReferenceFileError(f"{name} in {REFERENCE_FILE} holds a standard deviation below 0; {REMEDY}")
+    if name == OWN_SHARE and (array.min() < 0 or array.max() > 1 or (np.diff(array) < 0).any()):
+        raise ReferenceFileError(f"{name} in {REFERENCE_FILE} holds no ascending shares from 0 to 1; {REMEDY}")
     if name.endswith("quantiles") and (np.diff(array, axis=-2) < 0).any():
         raise ReferenceFileError(f"{name} in {REFERENCE_FILE} holds quantiles that fall; {REMEDY}")
     return array

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from abn.common.data import MEAN, STD, normalise
 from abn.common.devices import images_at_once
 from abn.interpret.inspection import inspect, require_evaluation_mode
-from abn.interpret.reference.statistics import QUANTILES, BlockReference, Reference, Statistics
+from abn.interpret.reference.statistics import LEVELS, BlockReference, Reference, Statistics, own_share
 from abn.models.modulation import BankModulation
 from abn.models.resnet import ResNet
 
@@ -64,13 +64,15 @@ def compute_reference(
                 measured.setdefault(name, []).append(tuple(part.float().cpu().numpy() for part in parts))
             bar.update(len(images))
 
-    blocks = {}
+    blocks, factors_of_all = {}, []
     for name, batches in measured.items():
         response, *modulated = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        factors_of_all += modulated[:1]
         known = [_statistics(values, labels, len(class_names)) for values in modulated]
         factors, gates = known or (None, None)  # a static block has neither
         blocks[name] = BlockReference(factors, gates, *_mean_and_sd(response))
-    return Reference(weights_sha256, len(pixels), tuple(class_names), blocks, dataset_note)
+    shares = _own_shares(factors_of_all) if len(factors_of_all) == len(blocks) else None
+    return Reference(weights_sha256, len(pixels), tuple(class_names), blocks, shares, dataset_note)
 
 
 def _check_labels(labels: np.ndarray, num_images: int, class_names: tuple[str, ...]) -> None:
@@ -95,7 +97,13 @@ def _mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:
-    return np.quantile(values, np.linspace(0, 1, QUANTILES), axis=0).astype(np.float32)
+    return np.quantile(values, LEVELS / 100, axis=0).astype(np.float32)
+
+
+def _own_shares(factors_of_blocks: list[np.ndarray]) -> np.ndarray:
+    """(L,) quantiles of the images' own shares, from every block's (N, C) factors."""
+    factors = np.concatenate(factors_of_blocks, axis=1)
+    return _quantiles(own_share(factors, factors.mean(axis=0, dtype=np.float64)))
 
 
 def _statistics(values: np.ndarray, labels: np.ndarray, num_classes: int) -> Statistics:

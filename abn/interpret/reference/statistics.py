@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-QUANTILES = 101  # at 0, 1, … 100 %
+_TAIL = (*range(10), *range(10, 100, 10))  # hundredths of a percent
+LEVELS = np.array([*_TAIL, *range(100, 9_901, 100), *(10_000 - step for step in reversed(_TAIL))]) / 100
+"""At which quantiles are kept, in percent, ascending: every percent, and in the first and the last one every 0.1 and
+at their ends every 0.01, so that of 10,000 images the most extreme are told apart one by one."""
 RESOLUTION = 1e-6
 """Factors and gate weights that differ by less are one number: float32 steps by 1.2e-7 at 1, and another
 batch size or device sums in another order."""
@@ -21,10 +24,10 @@ class Statistics:
     Attributes:
         mean: (C,).
         sd: (C,) standard deviation, in the values' own unit.
-        quantiles: (101, C) at 0, 1, … 100 %, ascending.
+        quantiles: (L, C) at `LEVELS`, ascending.
         class_mean: (num_classes, C) over the images whose true class it is.
         class_sd: (num_classes, C).
-        class_quantiles: (num_classes, 101, C).
+        class_quantiles: (num_classes, L, C).
     """
 
     mean: np.ndarray
@@ -33,6 +36,17 @@ class Statistics:
     class_mean: np.ndarray
     class_sd: np.ndarray
     class_quantiles: np.ndarray
+
+    def quantile(self, percent: float) -> np.ndarray:
+        """(C,) the value below which `percent` of the images lie; one of `LEVELS`.
+
+        Raises:
+            ValueError: for a percentage at which no quantile is kept.
+        """
+        (found,) = np.nonzero(percent == LEVELS)
+        if not len(found):
+            raise ValueError(f"no quantile is kept at {percent} %; there are those at {', '.join(map(str, LEVELS))}")
+        return self.quantiles[found[0]]
 
     def percentile(self, values: np.ndarray, class_index: int | None = None) -> np.ndarray:
         """What share of the images has lower values, in percent.
@@ -58,15 +72,16 @@ class Statistics:
         # Among the quantiles of its channel, a value has `below` smaller ones and `reached` smaller or equal.
         below = (quantiles < values[..., None, :]).sum(axis=-2)
         reached = (quantiles <= values[..., None, :]).sum(axis=-2)
-        last = QUANTILES - 1
+        last = len(LEVELS) - 1
         lower, upper = np.clip(below - 1, 0, last), np.clip(below, 0, last)
         channels = np.arange(values.shape[-1])
         low, high = quantiles[lower, channels], quantiles[upper, channels]
         step = np.where(high > low, high - low, 1)
-        between = lower + np.clip((values - low) / step, 0, 1)
-        ranks = np.where(reached > below, (below + reached - 1) / 2, between)
-        ranks = np.where(below > last, last, ranks)
-        return np.where(np.isnan(values), np.nan, ranks * (100 / last))
+        between = LEVELS[lower] + np.clip((values - low) / step, 0, 1) * (LEVELS[upper] - LEVELS[lower])
+        shared = (LEVELS[upper] + LEVELS[np.clip(reached - 1, 0, last)]) / 2
+        ranks = np.where(reached > below, shared, between)
+        ranks = np.where(below > last, 100.0, ranks)
+        return np.where(np.isnan(values), np.nan, ranks)
 
     def _require_channels(self, values: np.ndarray) -> np.ndarray:
         values = np.asarray(values, dtype=np.float64)
@@ -106,6 +121,7 @@ class Reference:
         num_images: how many images were measured.
         class_names: rows of the per-class statistics.
         blocks: by block name, in the order of computation.
+        own_share: (L,) float32 quantiles at `LEVELS` of the images' `own_share`; None where a block has no factors.
         dataset_note: what the images are, and what to know of them.
     """
 
@@ -113,7 +129,36 @@ class Reference:
     num_images: int
     class_names: tuple[str, ...]
     blocks: dict[str, BlockReference]
+    own_share: np.ndarray | None = None
     dataset_note: str = ""
+
+    @property
+    def median_own_share(self) -> float | None:
+        """In [0, 1], of the image in the middle; None where a block has no factors."""
+        return None if self.own_share is None else float(self.own_share[len(LEVELS) // 2])
+
+
+def own_share(factors: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """How much of an image's modulation is its own, and not what every image gets: a share of squares.
+
+    An image's factors f lie away from 1, which changes nothing, by ``f - 1 = (μ - 1) + (f - μ)``, with μ the data
+    set's mean. Summed over the channels, the two steps have the squared lengths ``common = Σ (μ - 1)²``, the same
+    for every image, and ``own = Σ (f - μ)²``. The share is ``own / (common + own)``, and that of the common part is
+    the rest: the two add up to 1. Of one image the squared length of both steps together differs from
+    ``common + own`` by the cross term ``2 Σ (μ - 1)(f - μ)``. Its mean over the data set is 0, so that there
+    ``mean of Σ (f - 1)² = common + mean of own`` holds exactly.
+
+    Args:
+        factors: (..., C) over the channels of all blocks.
+        means: (C,) over the data set.
+
+    Returns:
+        (...) in [0, 1], float64; 0 where nothing is modulated at all.
+    """
+    means = np.asarray(means, np.float64)
+    own = ((np.asarray(factors, np.float64) - means) ** 2).sum(axis=-1)
+    total = ((means - 1) ** 2).sum() + own
+    return np.divide(own, total, out=np.zeros_like(total), where=total > 0)
 
 
 def entropy_share(weights: np.ndarray) -> np.ndarray:

@@ -210,7 +210,7 @@ def _table(rows: list[figures.UnusualChannel]) -> list[list[Any]]:
     return [
         [
             row.block, row.channel, rounded(row.factor, 4), rounded(row.mean, 4), rounded(row.deviation, 2),
-            rounded(row.percentile, 1), rounded(row.class_percentile, 1),
+            rounded(row.percentile, 2), rounded(row.class_percentile, 2),
         ]
         for row in rows
     ]  # fmt: skip
