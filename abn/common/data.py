@@ -31,6 +31,7 @@ STD = (0.2023, 0.1994, 0.2010)
 IMAGE_SIZE = 32
 ARCHIVE = "cifar10.npz"
 DOWNLOAD = "cifar-10-python.tar.gz"  # as torchvision calls what it fetches
+FETCHED = "`abn train` and `abn reproduce` fetch CIFAR-10 with --download"  # also said by commands without the option
 
 
 class DataError(ValueError):
@@ -92,7 +93,7 @@ def load_cifar10(folder: str | Path, download: bool = False) -> Cifar10:
 
 
 def _read_archive(archive: Path) -> Cifar10:
-    remedy = "make it anew, or remove it and pass --download"
+    remedy = f"make it anew, or remove it: {FETCHED}"
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
         stored = np.load(archive, allow_pickle=False)
@@ -168,8 +169,7 @@ def _read_torchvision(folder: Path, download: bool) -> Cifar10:
 def _not_there(folder: Path) -> DataError:
     begun = f" (the download in {DOWNLOAD} is incomplete)" if (folder / DOWNLOAD).is_file() else ""
     return DataError(
-        f"{folder} holds no {ARCHIVE} and no intact CIFAR-10{begun}; "
-        "name the folder that does with --data, or pass --download to fetch it"
+        f"{folder} holds no {ARCHIVE} and no intact CIFAR-10{begun}; name the folder that does with --data; {FETCHED}"
     )
 
 

@@ -21,7 +21,9 @@ import torch
 from filelock import FileLock, Timeout
 from numpy.exceptions import VisibleDeprecationWarning
 from torchvision.datasets import CIFAR10
+from typer.main import get_command
 
+from abn.cli.main import cli
 from abn.common import data as module
 from abn.common.data import CLASS_NAMES, MEAN, STD, DataError, load_cifar10, normalise, to_pixels
 
@@ -68,7 +70,7 @@ def test_other_arrays_in_the_archive_do_no_harm(tmp_path):
 def test_a_missing_array_is_named(tmp_path, name):
     message = refusal(store(tmp_path, **{name: None}))
     assert f"{tmp_path / 'cifar10.npz'} has no array ['{name}']" in message
-    assert "--download" in message
+    assert "`abn train` and `abn reproduce` fetch CIFAR-10 with --download" in message
 
 
 def test_images_that_are_no_exact_copies_are_counted(tmp_path):
@@ -131,7 +133,7 @@ def test_a_truncated_or_foreign_file_is_refused(tmp_path, content):
     (tmp_path / "cifar10.npz").write_bytes(content)
     message = refusal(tmp_path)
     assert f"{tmp_path / 'cifar10.npz'} is truncated or is no NumPy archive" in message
-    assert "remove it and pass --download" in message
+    assert "remove it: `abn train` and `abn reproduce` fetch CIFAR-10 with --download" in message
 
 
 def test_pickled_objects_are_not_unpickled(tmp_path):
@@ -177,8 +179,8 @@ def test_a_folder_without_the_data_set_is_refused_with_the_remedy(tmp_path):
     for folder in (tmp_path, tmp_path / "missing", tmp_path / "file"):
         message = refusal(folder)
         assert f"{folder} holds no cifar10.npz and no intact CIFAR-10" in message
-        assert "--data" in message
-        assert "--download" in message
+        assert "name the folder that does with --data" in message
+        assert "`abn train` and `abn reproduce` fetch CIFAR-10 with --download" in message
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
@@ -430,3 +432,10 @@ def test_pictures_become_tensors_with_their_colours_first():
     assert pixels[1, 2, 0, 3].item() == images[1, 0, 3, 2]
     assert pixels.is_contiguous(memory_format=torch.channels_last)
     assert module.IMAGE_SIZE == 32
+
+
+def test_the_commands_that_the_remedy_names_take_the_option():
+    """`abn app` reads the data as well, and fetches none."""
+    commands = get_command(cli).commands
+    takes = {name for name, command in commands.items() if any("--download" in each.opts for each in command.params)}
+    assert takes == {"train", "reproduce"}
