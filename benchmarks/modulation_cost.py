@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 from abn.common.devices import compiled, describe_hardware
-from abn.models.resnet import ARCHITECTURES
+from abn.models.registry import ARCHITECTURES
 from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 from benchmarks.training_speed import noise_batches, own_loop, own_network
@@ -26,7 +26,7 @@ NETWORKS = ("resnet-s", "resnet-dmb")
 def forward(architecture: str, device: torch.device, batch: int, compile_network: bool) -> Callable[[], object]:
     """A pass of a network in eval mode."""
     torch.manual_seed(0)
-    model = ARCHITECTURES[architecture]().to(device, memory_format=torch.channels_last).eval()
+    model = ARCHITECTURES[architecture].build().to(device, memory_format=torch.channels_last).eval()
     network = compiled(model, device) if compile_network else model
     images = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
 

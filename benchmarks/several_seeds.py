@@ -18,7 +18,7 @@ import torch
 from torch import multiprocessing
 
 from abn.common.devices import describe_hardware
-from abn.models.resnet import ARCHITECTURES
+from abn.models.registry import ARCHITECTURES
 from benchmarks.options import device_and_counts
 from benchmarks.timing import interleaved, ratio
 from benchmarks.training_speed import RECIPE, noise_batches, own_loop, own_network

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from abn.common.devices import describe_hardware, gains_by_bfloat16, keep_freed_memory
-from abn.models.resnet import ARCHITECTURES
+from abn.models.registry import ARCHITECTURES
 from abn.training.batches import Batches, Split
 from abn.training.epoch import Judged, make_optimizer, to_train, train_epoch
 from abn.training.recipes import RECIPES
@@ -60,7 +60,7 @@ def own_network(architecture: str, device: torch.device, compile_network: bool) 
     if device.type == "cpu":
         keep_freed_memory()
     torch.manual_seed(0)
-    model = ARCHITECTURES[architecture]().to(device, memory_format=torch.channels_last).train()
+    model = ARCHITECTURES[architecture].build().to(device, memory_format=torch.channels_last).train()
     return model, to_train(model, RECIPE, device, compile_network=compile_network)
 
 
@@ -100,7 +100,7 @@ def measure(
         for _ in range(steps):
             forward_and_back(model, judged, images, labels)
 
-    official = OfficialLoop(ARCHITECTURES[architecture](), device, batch, (rounds + 1) * (AHEAD + steps))
+    official = OfficialLoop(ARCHITECTURES[architecture].build(), device, batch, (rounds + 1) * (AHEAD + steps))
     matrices = products(device, torch.bfloat16 if gains_by_bfloat16(device) else torch.float32)
     candidates = {
         "own": own_loop(model, judged, batches),

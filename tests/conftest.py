@@ -20,7 +20,8 @@ import torch
 from torch import nn
 
 from abn.common.data import CLASS_NAMES, MEAN, STD, Cifar10
-from abn.models.resnet import ARCHITECTURES, ResNet
+from abn.models.registry import ARCHITECTURES
+from abn.models.resnet import ResNet
 
 Value = TypeVar("Value")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -50,7 +51,7 @@ def run_apart(coroutine: Coroutine[Any, Any, Value]) -> Value:
 def awake(architecture: str, seed: int = 0) -> ResNet:
     """A network whose banks, gates, statistics and head all do something, as a trained one's do."""
     torch.manual_seed(seed)
-    model = ARCHITECTURES[architecture]()
+    model = ARCHITECTURES[architecture].build()
     for name, parameter in model.named_parameters():
         if "biases" in name or "gate_fc" in name:
             nn.init.normal_(parameter, std=0.5)
@@ -83,7 +84,7 @@ def checkpoints(tmp_path_factory, pictures, labels) -> Path:
     from abn.interpret.reference.measure import compute_reference
 
     folder = tmp_path_factory.mktemp("checkpoints")
-    for seed, architecture in enumerate(ARCHITECTURES):
+    for seed, architecture in enumerate(("resnet-s", "resnet-dmb")):
         made = save_checkpoint(awake(architecture, seed), folder / architecture, seed=seed, epochs=1)
         model = load_checkpoint(made)
         reference = compute_reference(

@@ -12,7 +12,7 @@ from torch import nn
 from abn.common.data import Cifar10
 from abn.common.memory import DeviceMemoryError
 from abn.interpret.inspection import inspect
-from abn.models.resnet import ARCHITECTURES
+from abn.models.registry import ARCHITECTURES
 from abn.training.recipes import RECIPES
 from abn.training.run import Run, train
 
@@ -23,7 +23,7 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 def network(architecture: str) -> nn.Module:
     """With banks and gates that do something."""
     torch.manual_seed(0)
-    model = ARCHITECTURES[architecture]()
+    model = ARCHITECTURES[architecture].build()
     for name, parameter in model.named_parameters():
         if "biases" in name or "gate_fc" in name:
             nn.init.normal_(parameter, std=0.5)

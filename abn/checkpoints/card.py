@@ -6,15 +6,15 @@ import json
 
 from abn.checkpoints.info import CheckpointInfo
 from abn.common.texts import escape
+from abn.models.registry import ARCHITECTURES, label_of
 
 HUB_DATA_SETS = {"CIFAR-10": "uoft-cs/cifar10"}  # as `CheckpointInfo` calls them: their ids on the Hub
 SPLITS = {"test": "test", "holdout": "train"}  # what `evaluated_on` says: the data set's own name for it
-TITLES = {"resnet-s": "ResNet-S", "resnet-dmb": "ResNet-DMB"}
 
 
 def model_card(info: CheckpointInfo) -> str:
     """Front matter and text; what `info` does not know is left out."""
-    title = TITLES.get(info.architecture, info.architecture)
+    title = label_of(info.architecture)
     data = f" on {escape(info.dataset)}" if info.dataset else ""
     return "\n".join(
         [
@@ -66,7 +66,7 @@ def _model_index(info: CheckpointInfo) -> list[str]:
         "metrics:",
         "- accuracy",
         "model-index:",
-        f"- name: {json.dumps(TITLES.get(info.architecture, info.architecture))}",
+        f"- name: {json.dumps(label_of(info.architecture))}",
         "  results:",
         "  - task:",
         "      type: image-classification",
@@ -88,13 +88,9 @@ def _evaluated_on(info: CheckpointInfo) -> str:
 
 
 def _introduction(info: CheckpointInfo) -> str:
-    banks = (
-        f"The second convolution of every block is modulated from a bank of {info.num_biases} bias vectors."
-        if info.num_biases
-        else "A static network: no channel is modulated."
-    )
+    about = ARCHITECTURES[info.architecture].about.format(num_biases=info.num_biases)
     names = escape(", ".join(info.class_names))
-    return f"Tells {len(info.class_names)} classes of 32 × 32 pictures apart: {names}. {banks}"
+    return f"Tells {len(info.class_names)} classes of 32 × 32 pictures apart: {names}. {about}"
 
 
 def _table(info: CheckpointInfo) -> list[str]:

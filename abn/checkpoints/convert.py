@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -28,7 +27,7 @@ from abn.checkpoints.weights import is_pickle, listed, load_official_state_dict,
 from abn.common.data import CLASS_NAMES, MEAN, STD
 from abn.common.files import DAMAGED_PICKLE
 from abn.common.texts import one_line
-from abn.models.resnet import ARCHITECTURES
+from abn.models.registry import ARCHITECTURES
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 """Keys under which training scripts put a state dict beside an epoch or an optimiser."""
@@ -77,7 +76,8 @@ def convert_checkpoint(
         folder: a new one, or one without files of a checkpoint's names.
         entry: the key or the prefix of the names under which the weights stand, e.g. "model_ema"; a key of
             `WRAPPERS`, or the whole file, where it is not given. It has to be where several hold weights.
-        architecture: a name in `abn.models.resnet.ARCHITECTURES`; the one the names belong to where it is not given.
+        architecture: a name in `abn.models.registry.ARCHITECTURES`; where it is not given, the one the names
+            belong to.
         class_names: in the order of the logits; CIFAR-10's where there are ten.
         mean, std: what the images were normalised by in training, on the scale 0…1.
         license: of the weights, as the Hub calls it, e.g. "mit"; None where it is not known.
@@ -95,7 +95,7 @@ def convert_checkpoint(
     if architecture not in ARCHITECTURES:
         raise CheckpointError(f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}", name)
     num_classes = _size(state, HEAD, 0, name)
-    has_banks = "num_biases" in signature(ARCHITECTURES[architecture]).parameters
+    has_banks = ARCHITECTURES[architecture].has_bank
     info = CheckpointInfo(
         architecture=architecture,
         class_names=_class_names(class_names, num_classes, name),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,7 +16,7 @@ from abn.common.data import normalise
 from abn.common.files import LOG_FILE
 from abn.common.texts import one_line
 from abn.interpret.reference.file import REFERENCE_FILE
-from abn.models import resnet
+from abn.models.registry import ARCHITECTURES, Architecture
 from abn.models.resnet import ResNet
 
 WEIGHTS_FILE = "model.safetensors"
@@ -104,21 +104,48 @@ def build(info: CheckpointInfo, source: str) -> ResNet:
     """The network without its weights: nothing is allocated, or drawn from the global random generator.
 
     Raises:
-        CheckpointError: for an architecture that is not known, or cannot have such a bank.
+        CheckpointError: for an architecture that is not known, or cannot have such a bank or such options.
     """
-    build = resnet.ARCHITECTURES.get(info.architecture)
-    if build is None:
-        known = ", ".join(sorted(resnet.ARCHITECTURES))
+    known = ARCHITECTURES.get(info.architecture)
+    if known is None:
         named = one_line(repr(info.architecture), 60)
-        raise CheckpointError(f"unknown architecture {named}; this version has {known}", source)
-    if ("num_biases" in inspect.signature(build).parameters) != (info.num_biases is not None):
+        raise CheckpointError(
+            f"unknown architecture {named}; this version has {', '.join(sorted(ARCHITECTURES))}", source
+        )
+    sizes: dict[str, Any] = {"num_classes": len(info.class_names), **_options(info, known, source)}
+    if known.takes_num_biases and info.num_biases is not None:
+        sizes["num_biases"] = info.num_biases
+    try:
+        with torch.device("meta"):
+            model = known.build(**sizes)
+    except ValueError as error:
+        raise CheckpointError(f"{CONFIG_FILE}: {error}", source) from error
+    if info.num_biases != model.num_biases:
+        expected = "a whole number, for it has bias banks" if known.takes_num_biases else json.dumps(model.num_biases)
         raise CheckpointError(
             f"{CONFIG_FILE}: num_biases is {json.dumps(info.num_biases)}, which {info.architecture} cannot have; "
-            "expected a whole number for a network with bias banks, and null for one without",
+            f"expected {expected}",
             source,
         )
-    sizes = {"num_classes": len(info.class_names)}
-    if info.num_biases is not None:
-        sizes["num_biases"] = info.num_biases
-    with torch.device("meta"):
-        return build(**sizes)
+    return model
+
+
+def _options(info: CheckpointInfo, known: Architecture, source: str) -> dict[str, Any]:
+    """What else the architecture's builder is given."""
+    options = info.options or {}
+    for name, value in options.items():
+        kind = known.options.get(name)
+        if kind is None:
+            there = ", ".join(known.options) or "none"
+            named = one_line(repr(name), 60)
+            raise CheckpointError(
+                f"{CONFIG_FILE}: {info.architecture} has no option {named}; there is {there}", source
+            )
+        fits = isinstance(value, (int, float) if kind is float else kind)
+        if not fits or (kind is not bool and isinstance(value, bool)):
+            raise CheckpointError(
+                f"{CONFIG_FILE}: the option {name} is {one_line(json.dumps(value), 60)}; expected a "
+                f"{'number' if kind is float else kind.__name__}",
+                source,
+            )
+    return dict(options)

@@ -65,10 +65,11 @@ class Config:
     """The fields of a `config.json`; what is not known is None.
 
     Attributes:
-        architecture: a name in `abn.models.resnet.ARCHITECTURES`.
+        architecture: a name in `abn.models.registry.ARCHITECTURES`.
         class_names: in the order of the logits.
         mean: of each colour on the scale 0…1, as `abn.common.data.normalise` takes it; `std` likewise.
         num_biases: K of the bias banks; None for a network without any.
+        options: what else the architecture's builder was given, by name; None where there is nothing.
         weights_sha256: hash of `model.safetensors`, 64 hexadecimal digits.
         recipe: its name and all its fields.
         epochs: trained for.
@@ -117,6 +118,7 @@ class Config:
     dataset: str | None = None
     dataset_note: Annotated[str, BeforeValidator(lambda value: "" if value is None else value)] = ""
     license: _License | None = None
+    options: Annotated[dict[str, Any], Expected("an object with the options of the architecture")] | None = None
 
 
 @dataclass(frozen=True)

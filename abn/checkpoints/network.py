@@ -12,13 +12,13 @@ from abn.checkpoints.store import MOST_BYTES, MOST_SECONDS, load_checkpoint
 from abn.common.bundled import bundled
 from abn.interpret.reference.file import REFERENCE_FILE, REMEDY, ReferenceFileError, load_reference
 from abn.interpret.reference.statistics import Reference
+from abn.models.registry import ARCHITECTURES, label_of
 from abn.models.resnet import ResNet
 
 CHECKPOINTS = bundled("checkpoints")
 """The folder with the checkpoints that came with the code."""
 BASELINE, DMB = CHECKPOINTS / "resnet-s", CHECKPOINTS / "resnet-dmb"
 
-LABELS = {"resnet-s": "ResNet-S", "resnet-dmb": "ResNet-DMB"}
 SHOWN_INSTEAD = "The checkpoint that came with this app is shown in its place."
 OTHER_CLASSES = (
     "{name}: it tells other classes apart than the checkpoint beside it, which came with this app; two networks are "
@@ -44,6 +44,11 @@ class Network:
     notice: str | None = None
     public_notice: str | None = None
     stands_in: bool = False
+
+    @property
+    def is_modulated(self) -> bool:
+        """Whether it has factors that depend on the picture."""
+        return ARCHITECTURES[self.model.architecture].modulated
 
     @property
     def name(self) -> str:
@@ -77,7 +82,7 @@ def open_network(
         source, max_bytes=max_bytes, max_seconds=max_seconds, public_only=public_only, cache=cache
     )
     info = model.info
-    label = LABELS.get(model.architecture, model.architecture)
+    label = label_of(model.architecture)
     reference = load_reference(info.folder, info.weights_sha256, info.source)
     if reference is not None:
         _require_blocks(reference, model)
@@ -90,7 +95,7 @@ def open_network(
 
 
 def _require_blocks(reference: Reference, model: ResNet) -> None:
-    modulates = model.num_biases is not None
+    modulates = ARCHITECTURES[model.architecture].modulated
     expected = {
         name: (channels, channels if modulates else None, model.num_biases) for name, channels in model.blocks()
     }

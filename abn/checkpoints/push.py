@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
 
-from abn.checkpoints.card import TITLES, model_card
+from abn.checkpoints.card import model_card
 from abn.checkpoints.folder import CARD_FILE, FILES, TIED, WEIGHTS_FILE
 from abn.checkpoints.hub import download as hub
 from abn.checkpoints.hub.address import without_login
@@ -26,6 +26,7 @@ from abn.checkpoints.hub.watch import watched
 from abn.checkpoints.info import CheckpointError, CheckpointInfo
 from abn.checkpoints.network import open_network
 from abn.checkpoints.sources import is_repo, is_revision
+from abn.models.registry import label_of
 
 Answer = TypeVar("Answer")
 
@@ -71,7 +72,7 @@ def push_checkpoint(
     if get_token() is None:
         reason = "there is no access token; make one with write access in your settings there, then give it"
         raise CheckpointError(f"{reason} (hf auth login, or HF_TOKEN)", repo)
-    message = message or f"Upload {TITLES.get(info.architecture, info.architecture)}"
+    message = message or f"Upload {label_of(info.architecture)}"
     for wait in (*hub.RETRY_WAITS, None):
         try:
             return _Upload(repo, revision, timeout).push(files, private, message)

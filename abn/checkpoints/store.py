@@ -35,6 +35,7 @@ from abn.checkpoints.weights import load_official_state_dict, require_sound
 from abn.common.data import CLASS_NAMES, MEAN, STD
 from abn.common.files import replace_file
 from abn.interpret.reference.file import REFERENCE_FILE
+from abn.models.registry import ARCHITECTURES
 from abn.models.resnet import ResNet
 
 __all__ = [
@@ -78,6 +79,9 @@ def save_checkpoint(
     if len(class_names) != model.num_classes:
         reason = f"{len(class_names)} class names are given for a network of {model.num_classes} classes"
         raise CheckpointError(reason, str(folder))
+    if model.architecture not in ARCHITECTURES:
+        reason = f"unknown architecture {model.architecture!r}; register it in abn.models.registry, so that it loads"
+        raise CheckpointError(reason, str(folder))
     require_sound(model.state_dict(), str(folder))
     weights = weights_bytes(model)
     info = CheckpointInfo(
@@ -86,6 +90,7 @@ def save_checkpoint(
         mean=tuple(mean),
         std=tuple(std),
         num_biases=model.num_biases,
+        options=model.options or None,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         **known,
     )

@@ -40,7 +40,7 @@ def convert(
     from abn.checkpoints.info import CheckpointError
     from abn.checkpoints.store import load_checkpoint
     from abn.common.data import MEAN, STD
-    from abn.models.resnet import ARCHITECTURES
+    from abn.models.registry import ARCHITECTURES
 
     if arch is not None:
         require_known(arch, sorted(ARCHITECTURES), "--arch")

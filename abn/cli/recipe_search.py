@@ -29,7 +29,8 @@ def recipe_search(
     from abn.common.data import DataError
     from abn.common.devices import DeviceError
     from abn.experiment.recipe_search import markdown, search_all
-    from abn.training.run import ARCHITECTURES, TrainingError
+    from abn.models.registry import ARCHITECTURES
+    from abn.training.run import TrainingError
 
     require_known(arch, sorted(ARCHITECTURES), "--arch")
     command = "abn recipe-search"

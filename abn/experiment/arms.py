@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from abn.models import variants
-from abn.models.resnet import resnet_dmb, resnet_s
+from abn.models import registry
 from abn.training.run import Variant
 
-ARMS: dict[str, Variant] = {
-    "resnet-s": Variant(resnet_s),
-    "resnet-dmb": Variant(resnet_dmb),
-    "bank-only": Variant(variants.bank_only),
-    "no-gates": Variant(variants.no_gates),
-    "se": Variant(variants.se),
-    # The smallest change that `awaken` tried under which the bank is used after a hundred steps.
-    "awake": Variant(
-        partial(variants.awake, temperature=0.1), partial(variants.gate_parameters_apart, lr_scale=10.0)
-    ),
-}
+ARMS: dict[str, Variant] = {name: Variant(arm.build, arm.parameter_groups) for name, arm in registry.arms().items()}
 """Name in files and on the command line → network, in the order in which they are trained: the paper's two first."""
 
 FIRST = ("resnet-s", "resnet-dmb")

@@ -16,15 +16,9 @@ from typing import Annotated, Any
 
 from abn.common.documents import STRICT, Text, Within
 from abn.experiment.fields import ResultsError, read_results_document, shown
+from abn.models import registry
 
-ARM_LABELS = {
-    "resnet-s": "ResNet-S",
-    "resnet-dmb": "ResNet-DMB",
-    "bank-only": "Bank only",
-    "no-gates": "No gates",
-    "se": "SE",
-    "awake": "Awake",
-}
+ARM_LABELS = {name: arm.label for name, arm in registry.arms().items()}
 PAPER = {"resnet-s": 91.31, "resnet-dmb": 91.68}  # %, best epoch on the test set, 15 epochs, one run each
 PAPER_DIFFERENCE = 0.37  # points
 PAPER_RECIPE = "paper"

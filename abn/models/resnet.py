@@ -8,7 +8,8 @@ of the official implementation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -120,12 +121,17 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, make_block: Callable[[int, int, int], BasicBlock], architecture: str, num_classes: int = 10
+        self,
+        make_block: Callable[[int, int, int], BasicBlock],
+        architecture: str,
+        num_classes: int = 10,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Args:
             make_block: called with (input channels, channels, stride) for each of the six blocks.
-            architecture: the name under which `abn.checkpoints.store` builds it anew, e.g. "resnet-s".
+            architecture: the name under which `abn.models.registry` builds it anew, e.g. "resnet-s".
+            options: what else the builder was given that a checkpoint has to say.
 
         Raises:
             ValueError: for fewer than one class.
@@ -133,6 +139,7 @@ class ResNet(nn.Module):
         super().__init__()
         require_positive(num_classes=num_classes)
         self.architecture = architecture
+        self.options = dict(options or {})
         self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.layer1 = nn.Sequential(make_block(64, 64, 1), make_block(64, 64, 1))
@@ -222,7 +229,3 @@ def resnet_dmb(num_classes: int = 10, num_biases: int = 4) -> ResNet:
         return DMBBlock(in_channels, channels, stride, num_biases)
 
     return ResNet(block, "resnet-dmb", num_classes)
-
-
-ARCHITECTURES: dict[str, Callable[..., ResNet]] = {"resnet-s": resnet_s, "resnet-dmb": resnet_dmb}
-"""Name in a checkpoint → what builds the network, from `num_classes` and, with bias banks, `num_biases`."""

@@ -13,6 +13,9 @@ A factor that is the same for every image needs no variant: the batch normalisat
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
@@ -126,32 +129,57 @@ class NoGatesBlock(DMBBlock):
         self.conv2_dmb.gate_dmb = StaticBiasLinear(channels, channels)
 
 
-def bank_only() -> ResNet:
+class AwakeBlock(DMBBlock):
+    """A modulated block whose gates are those of `AwakeLinear`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        num_biases: int = 4,
+        *,
+        standardise: bool = True,
+        temperature: float = 1.0,
+    ) -> None:
+        self.gates = {"standardise": standardise, "temperature": temperature}
+        super().__init__(in_channels, channels, stride, num_biases)
+
+    def add_second_convolution(self, channels: int) -> None:
+        super().add_second_convolution(channels)
+        self.conv2_dmb.gate_dmb = AwakeLinear(channels, channels, self.num_biases, **self.gates)
+
+
+def bank_only(num_classes: int = 10, num_biases: int = 4) -> ResNet:
     """ResNet-DMB with ``m = B α``."""
-    return ResNet(BankOnlyBlock, "bank-only")
+    return ResNet(partial(BankOnlyBlock, num_biases=num_biases), "bank-only", num_classes)
 
 
-def no_gates() -> ResNet:
+def no_gates(num_classes: int = 10) -> ResNet:
     """ResNet-DMB with ``m = W c + b``."""
-    return ResNet(NoGatesBlock, "no-gates")
+    return ResNet(NoGatesBlock, "no-gates", num_classes)
 
 
-def se() -> ResNet:
-    """ResNet-S with squeeze-and-excitation after the convolutions that ResNet-DMB modulates: 2,958,242 parameters."""
-    return ResNet(SEBlock, "se")
+def se(num_classes: int = 10) -> ResNet:
+    """ResNet-S with squeeze-and-excitation after the convolutions that ResNet-DMB modulates.
+
+    2,958,242 parameters with ten classes.
+    """
+    return ResNet(SEBlock, "se", num_classes)
 
 
-def awake(standardise: bool = True, temperature: float = 1.0) -> ResNet:
-    """ResNet-DMB whose gates see a standardised input, see `AwakeLinear`."""
+def awake(
+    num_classes: int = 10, num_biases: int = 4, *, standardise: bool = True, temperature: float = 1.0
+) -> ResNet:
+    """ResNet-DMB whose gates see a standardised input, see `AwakeLinear`.
 
-    class AwakeBlock(DMBBlock):
-        def add_second_convolution(self, channels: int) -> None:
-            super().add_second_convolution(channels)
-            self.conv2_dmb.gate_dmb = AwakeLinear(
-                channels, channels, self.num_biases, standardise=standardise, temperature=temperature
-            )
-
-    return ResNet(AwakeBlock, "awake")
+    Raises:
+        ValueError: for a temperature that is not a positive finite number.
+    """
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature is {temperature!r}; expected a positive number")
+    options = {"standardise": standardise, "temperature": temperature}
+    return ResNet(partial(AwakeBlock, num_biases=num_biases, **options), "awake", num_classes, options)
 
 
 def gate_parameters_apart(model: ResNet, **options: float) -> list[dict]:

@@ -27,7 +27,8 @@ from abn.common.devices import (
     make_deterministic,
     require_compiler,
 )
-from abn.models.resnet import ARCHITECTURES, ResNet
+from abn.models.registry import ARCHITECTURES, every_parameter
+from abn.models.resnet import ResNet
 from abn.training import run_state
 from abn.training.batches import Batches, split_data
 from abn.training.epoch import make_optimizer, to_train, train_epoch
@@ -57,11 +58,6 @@ class Run:
         return {**asdict(self), "recipe": asdict(self.recipe)}
 
 
-def every_parameter(model: nn.Module) -> list[dict]:
-    """One group with the recipe's own settings, as the paper has it."""
-    return [{"params": list(model.parameters())}]
-
-
 @dataclass(frozen=True)
 class Variant:
     """A network to train that `ARCHITECTURES` does not have.
@@ -74,6 +70,12 @@ class Variant:
 
     build: Callable[[], nn.Module]
     parameter_groups: Callable[[nn.Module], list[dict]] = every_parameter
+
+    @classmethod
+    def of(cls, architecture: str) -> Variant:
+        """One that `ARCHITECTURES` has, as that says to train it."""
+        known = ARCHITECTURES[architecture]
+        return cls(known.build, known.parameter_groups)
 
     @property
     def described(self) -> str:
@@ -125,7 +127,7 @@ def train(
     train_split, eval_split = split_data(data, run.holdout, device)
     workers.require_shares(len(train_split), run.recipe.batch_size)
     torch.manual_seed(run.seed)
-    made = variant or Variant(ARCHITECTURES[run.architecture])
+    made = variant or Variant.of(run.architecture)
     model = made.build().to(device, memory_format=torch.channels_last)
     recipe = run.recipe
     optimizer = make_optimizer(made.parameter_groups(model), recipe, device)

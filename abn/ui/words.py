@@ -9,7 +9,7 @@ import numpy as np
 
 from abn.app.export import Export
 from abn.app.figures import Region
-from abn.app.inspector.results import ChannelSum, NetworkResult, PictureResult
+from abn.app.inspector.results import BlockResult, ChannelSum, NetworkResult, PictureResult
 from abn.common.texts import escape
 from abn.ui import about
 
@@ -92,6 +92,20 @@ def static(network: NetworkResult) -> str:
 
 def _channels(network: NetworkResult) -> int:
     return sum(len(block.factors) for block in network.blocks)
+
+
+def no_bank(network: NetworkResult) -> str:
+    """For a modulated network without gates."""
+    return f"**{escape(network.label)}** mixes its factors from no bank of biases, so it has no gate weights."
+
+
+def channel_without_bank(block: BlockResult, channel: int) -> str:
+    """One channel's factor and pre-activation, where that is no sum of parts that are known."""
+    known = "" if block.preactivation is None else f", pre-activation {block.preactivation[channel]:+.5f}"
+    return (
+        f"**{escape(block.name)} channel {channel}**: factor {block.factors[channel]:.5f}{known}. This network has "
+        "no bank of biases, so its pre-activation is no sum of bias terms."
+    )
 
 
 def channel_sum(channel: ChannelSum) -> str:

@@ -130,7 +130,14 @@ def test_the_class_names_that_load_are_those_that_can_be_opened_again(document, 
 
 
 def test_a_second_network_that_is_not_modulated_is_refused(document):
+    static = json.loads(with_(document, "dmb", document["baseline"]))
+    static["manifest"]["dmb"] = static["manifest"]["baseline"]
     with pytest.raises(ExportError, match="expected a modulated network"):
+        read_export(json.dumps(static).encode())
+
+
+def test_a_number_of_biases_that_the_blocks_have_not_is_refused(document):
+    with pytest.raises(ExportError, match="dmb has bias banks of another size"):
         read_export(with_(document, "manifest/dmb/num_biases", None))
 
 

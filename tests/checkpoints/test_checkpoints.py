@@ -21,6 +21,7 @@ from abn.checkpoints.store import (
 from abn.common.data import CLASS_NAMES, MEAN, STD, Cifar10
 from abn.common.files import replace_file
 from abn.models import resnet
+from abn.models.registry import ARCHITECTURES
 from abn.training.checkpoint import save_trained
 from abn.training.recipes import RECIPES
 from abn.training.run import Run
@@ -702,7 +703,7 @@ def test_a_pickle_is_never_opened(folder, tmp_path):
 @pytest.fixture(params=["resnet-s", "resnet-dmb"])
 def network(request) -> resnet.ResNet:
     torch.manual_seed(5)
-    return resnet.ARCHITECTURES[request.param](num_classes=3)
+    return ARCHITECTURES[request.param].build(num_classes=3)
 
 
 def test_an_official_state_dict_loads(network):

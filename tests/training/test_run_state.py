@@ -218,7 +218,7 @@ sys.path.insert(0, sys.argv[1])
 import test_run_state as tests
 from abn.training import run as training
 
-training.ARCHITECTURES["tiny"] = tests.tiny_network
+training.ARCHITECTURES["tiny"] = tests.TINY
 training.gains_by_bfloat16 = lambda device: False
 
 

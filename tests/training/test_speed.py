@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from abn.models.resnet import ARCHITECTURES
+from abn.models.registry import ARCHITECTURES, Architecture
 from benchmarks import modulation_cost, official_loop, peak, several_seeds, timing, training_speed
 from benchmarks.official_loop import OfficialLoop
 
@@ -74,7 +74,8 @@ def test_its_pictures_are_normalised_and_repeat():
 def by_turns(monkeypatch):
     """Networks of one layer, and seconds that are set here: every candidate runs once."""
     for name in modulation_cost.NETWORKS:
-        monkeypatch.setitem(ARCHITECTURES, name, lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)))
+        layer = Architecture(name, lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)), name)
+        monkeypatch.setitem(ARCHITECTURES, name, layer)
     seconds = {
         "own": [2.0, 4.0],
         "limit": [1.9, 3.8],

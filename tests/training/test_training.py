@@ -16,6 +16,7 @@ from torch import nn
 
 from abn.common.data import MEAN, STD, Cifar10, DataError, normalise, to_pixels
 from abn.common.devices import DeviceError, choose_device
+from abn.models.registry import Architecture
 from abn.training import epoch as one_epoch
 from abn.training import run as training
 from abn.training.batches import Augmentation, Batches, Split, split_data
@@ -44,10 +45,13 @@ def tiny_network():
     )  # fmt: skip
 
 
+TINY = Architecture("tiny", tiny_network, "Tiny")
+
+
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """A third architecture, of a few hundred weights, and float32 throughout on any CPU."""
-    monkeypatch.setitem(training.ARCHITECTURES, "tiny", tiny_network)
+    monkeypatch.setitem(training.ARCHITECTURES, "tiny", TINY)
     monkeypatch.setattr(training, "gains_by_bfloat16", lambda device: False)
 
 

@@ -25,7 +25,17 @@ from abn.training.batches import Batches, split_data
 from abn.training.evaluation import evaluate
 from abn.training.run_state import TrainingError
 from abn.training.workers import ALONE, Workers, joined
-from tests.training.test_training import CPU, environment, explode, go, pictures, same_weights, tiny_network, tiny_run
+from tests.training.test_training import (
+    CPU,
+    TINY,
+    environment,
+    explode,
+    go,
+    pictures,
+    same_weights,
+    tiny_network,
+    tiny_run,
+)
 
 HERE = Path(__file__).parent
 # 21 images in batches of 8: shares of 4 and 4, twice, then of 2 and 3. 7 test images: 3 and 4.
@@ -96,7 +106,7 @@ torch.set_num_threads(1)
 from abn.training import run as training
 from tests.training import test_workers
 
-training.ARCHITECTURES["tiny"] = test_workers.tiny_network
+training.ARCHITECTURES["tiny"] = test_workers.TINY
 training.RECIPES["paper"] = test_workers.tiny_run().recipe
 training.gains_by_bfloat16 = lambda device: False
 getattr(test_workers, sys.argv[1])(Path(sys.argv[2]))
@@ -194,7 +204,7 @@ def folder(tmp_path_factory):
             raise StopError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(training.ARCHITECTURES, "tiny", tiny_network)
+        patch.setitem(training.ARCHITECTURES, "tiny", TINY)
         patch.setattr(training, "gains_by_bfloat16", lambda device: False)
         with pytest.raises(StopError):
             go(tiny_run(), folder / "of one", pictures(TRAINED, TESTED), after_epoch=stop)

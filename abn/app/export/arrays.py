@@ -42,7 +42,7 @@ def to_npz(export: Export) -> bytes:
 def _network(network: NetworkResult) -> dict[str, np.ndarray]:
     found = {"probabilities": network.probabilities, "block_names": np.array([b.name for b in network.blocks])}
     for block in network.blocks:
-        for name in ("factors", "response", "linear_term", "gate_weights", "bias_bank"):
+        for name in ("factors", "response", "linear_term", "gate_weights", "bias_bank", "preactivation"):
             array = getattr(block, name)
             if array is not None:
                 found[f"{block.name}/{name}"] = array

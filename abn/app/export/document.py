@@ -97,7 +97,7 @@ def to_json(export: Export) -> bytes:
         ExportError: for what `read_export` would refuse: bias banks that take too much room, or numbers that are not
             finite where the networks' answers are.
     """
-    banks = [block.bias_bank for network in export.result.networks for block in network.blocks if block.is_modulated]
+    banks = [block.bias_bank for network in export.result.networks for block in network.blocks if block.has_bank]
     if _SHORTEST_NUMBER * sum(bank.size for bank in banks) > LARGEST_EXPORT:  # known before it is written in memory
         raise _too_large(banks)
     document = {
@@ -147,7 +147,9 @@ def _block(block: BlockResult, predicted: int, where: str) -> dict[str, Any]:
         "factors": numbers(block.factors, f"{where}.factors"),
         "response": numbers(block.response, f"{where}.response", gaps=True),
     }
-    if block.is_modulated:
+    if block.preactivation is not None:
+        written["preactivation"] = numbers(block.preactivation, f"{where}.preactivation")
+    if block.has_bank:
         for name in ("gate_weights", "linear_term", "bias_term", "bias_bank"):
             written[name] = numbers(getattr(block, name), f"{where}.{name}")
     if block.reference is not None:

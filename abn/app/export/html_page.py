@@ -112,7 +112,7 @@ class _Page:
     def gates(self) -> str:
         parts = []
         for side, network in self.export.networks.items():
-            if network.is_modulated:
+            if network.has_bank:
                 figure = self._place(
                     f"gates-{side}", drawing.gate_weights(network, side), "Gate weights of every block"
                 )

@@ -78,7 +78,7 @@ def unusual_table(rows: Sequence[figures.UnusualChannel]) -> str:
 
 def gate_table(network: NetworkResult) -> str:
     """Every gate weight, or where there are too many for a page's width the largest; and the entropy."""
-    blocks = [block for block in network.blocks if block.is_modulated]
+    blocks = [block for block in network.blocks if block.has_bank]
     entropy = [f"{float(entropy_share(block.gate_weights)):.6f}" for block in blocks]
     most = max(len(block.gate_weights) for block in blocks)
     headings, cells = [f"α{k}" for k in range(most)], [[f"{w:.5f}" for w in block.gate_weights] for block in blocks]

@@ -100,6 +100,7 @@ class _Block:
     linear_term: Vector | None = None
     gate_weights: Shares | None = None
     bias_bank: Matrix | None = None
+    preactivation: Vector | None = None
     usual_response: _Responses | None = None
     usual_factors: _Statistics | None = None
     usual_gates: _Statistics | None = None
@@ -111,6 +112,8 @@ class _Block:
         known = (self.usual_factors, self.usual_gates)
         if self.linear_term is not None and self.usual_response is not None and None in known:
             raise ValueError("lacks usual_factors or usual_gates; it is no whole export")
+        if self.preactivation is not None and self.usual_response is not None and self.usual_factors is None:
+            raise ValueError("lacks usual_factors; it is no whole export")
 
 
 @dataclass(frozen=True)
@@ -175,10 +178,11 @@ def read_export(data: bytes) -> Export:
         raise ExportError(
             "The pixels are not those of the manifest's hash: the export was changed after it was written."
         )
-    if known.dmb.num_biases is None:
-        raise ExportError("manifest.dmb.num_biases is null; expected a modulated network on that side.")
     networks = [_network(getattr(document, side), document.class_names, known, side) for side in SIDES]
-    return Export(PictureResult(document.pixels, *networks), known, _attribution(document))
+    result = PictureResult(document.pixels, *networks)
+    if not result.dmb.is_modulated:
+        raise ExportError("dmb has no block with factors of its own; expected a modulated network on that side.")
+    return Export(result, known, _attribution(document))
 
 
 def _from_zip(data: bytes) -> bytes:
@@ -266,6 +270,8 @@ def _block(read: _Block, name: str, predicted: int, where: str) -> BlockResult:
         _require_shape(read.linear_term, (size,), f"{where}.linear_term")
         _require_sum_of_1(read.gate_weights, f"{where}.gate_weights")
         _require_shape(read.bias_bank, (size, len(read.gate_weights)), f"{where}.bias_bank")
+    if read.preactivation is not None:
+        _require_shape(read.preactivation, (size,), f"{where}.preactivation")
     reference, responses = None, read.usual_response
     if responses is not None:
         for part in ("mean", "sd"):
@@ -276,7 +282,7 @@ def _block(read: _Block, name: str, predicted: int, where: str) -> BlockResult:
             responses.mean,
             responses.sd,
         )
-    return BlockResult(name, read.factors, read.response, *parts, reference)
+    return BlockResult(name, read.factors, read.response, *parts, reference, read.preactivation)
 
 
 def _statistics(

@@ -38,7 +38,7 @@ def to_csv(export: Export, name: str = "picture") -> dict[str, bytes]:
         "probabilities.csv": _table(name, ("class", "raw_softmax", "rank"), _probabilities(export)),
         "factors.csv": _table(name, ("block", "channel", "factor", "response", *FACTOR_COLUMNS), _factors(export)),
     }
-    if any(network.is_modulated for network in export.result.networks):
+    if any(network.has_bank for network in export.result.networks):
         columns = ("block", "gate", "weight", "usual_mean", "usual_sd", "usual_5", "usual_95", "percentile")
         written["gate_weights.csv"] = _table(name, columns, _gates(export))
     if export.attribution is not None:
@@ -85,7 +85,7 @@ def _factors(export: Export) -> Iterator[tuple[Any, ...]]:
             known = compared.mean is not None
             parts = (
                 block.linear_term,
-                block.bias_term if block.is_modulated else None,
+                block.bias_term if block.has_bank else None,
                 compared.mean,
                 compared.sd,
                 compared.deviation if known else None,
@@ -100,7 +100,7 @@ def _factors(export: Export) -> Iterator[tuple[Any, ...]]:
 def _gates(export: Export) -> Iterator[tuple[Any, ...]]:
     for side, network in export.networks.items():
         for block in network.blocks:
-            if block.is_modulated:
+            if block.has_bank:
                 yield from ((side, network.label, block.name, *row) for row in _block_gates(block))
 
 

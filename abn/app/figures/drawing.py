@@ -40,9 +40,9 @@ def gate_weights(network: NetworkResult, side: str = "dmb") -> go.Figure:
     Raises:
         ValueError: for a network without gates.
     """
-    blocks = [block for block in network.blocks if block.is_modulated]
+    blocks = [block for block in network.blocks if block.has_bank]
     if not blocks:
-        raise ValueError(f"{network.label} is static: it has no gate weights")
+        raise ValueError(f"{network.label} has no bank of biases, so no gate weights")
     weights = np.stack([block.gate_weights for block in blocks])
     names = [block.name for block in blocks]
     colour = figures.BASELINE_COLOUR if side == "baseline" else figures.DMB_COLOUR

@@ -9,6 +9,7 @@ from typing import Any
 from abn.app.inspector.results import NetworkResult
 from abn.interpret import interventions
 from abn.models.modulation import Hook, require_blocks
+from abn.models.registry import ARCHITECTURES
 from abn.models.resnet import ResNet
 
 OWN, UNIFORM, NO_BANK, ONE_VECTOR = "own", "uniform", "no bank", "one vector"
@@ -48,10 +49,11 @@ class Change:
         """The hook that does it, for that network.
 
         Raises:
-            ValueError: for a network without bias banks; a block, vector or channel that it does not have; a value
-                out of its range; and values of which one needs another that is not there.
+            ValueError: for a static network; other gates than its own where there is no bank; a block, vector or
+                channel that it does not have; a value out of its range; and values of which one needs another that
+                is not there.
         """
-        if model.num_biases is None:
+        if not ARCHITECTURES[model.architecture].modulated:
             raise ValueError("this network is static: it has no gates or factors to change")
         blocks = dict(model.blocks())
         chosen = None if self.block is None else [self.block]
@@ -70,7 +72,7 @@ class Change:
             hooks.append(interventions.channel(self.block, int(self.channel), float(self.factor)))
         return interventions.compose(*hooks)
 
-    def _gates(self, num_biases: int, blocks: list[str] | None) -> list[Hook]:
+    def _gates(self, num_biases: int | None, blocks: list[str] | None) -> list[Hook]:
         if self.gates not in list(GATES):  # a list, so that what cannot be hashed is refused too
             raise ValueError(f"the gates cannot be {self.gates!r}; choose one of {', '.join(GATES)}")
         if (self.gates == ONE_VECTOR) != (self.vector is not None):
@@ -78,6 +80,8 @@ class Change:
                 f"vector is {_said(self.vector)} and the gates are {self.gates!r}; a vector is named with the gates "
                 f"{ONE_VECTOR!r}, and only then"
             )
+        if self.gates != OWN and num_biases is None:
+            raise ValueError(f"the gates are {self.gates!r}, and this network has no bank of biases; choose {OWN!r}")
         if self.gates == UNIFORM:
             return [interventions.uniform_gates(blocks)]
         if self.gates == NO_BANK:

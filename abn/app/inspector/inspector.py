@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,7 +50,7 @@ class Inspector:
                 same classes apart.
             DeviceMemoryError: for networks that do not fit the device.
         """
-        if dmb.model.num_biases is None:
+        if not dmb.is_modulated:
             reason = f"{dmb.label} modulates no channels; it can be the first network alone (left, or --baseline)"
             raise CheckpointError(reason, dmb.model.info.source)
         first, second = baseline.model.info.class_names, dmb.model.info.class_names
@@ -83,7 +82,7 @@ class Inspector:
     def modulated(self) -> dict[str, Network]:
         """The networks that modulate their channels, by side: "dmb", and "baseline" if that one does too."""
         sides = {"baseline": self.baseline, "dmb": self.dmb}
-        return {side: network for side, network in sides.items() if network.model.num_biases is not None}
+        return {side: network for side, network in sides.items() if network.is_modulated}
 
     def inspect(self, pixels: np.ndarray) -> PictureResult:
         """Both networks on one picture.
@@ -261,14 +260,12 @@ def _block_results(seen: Inspection, reference: Reference | None) -> list[tuple[
     of_block = []
     for name, m in seen.modulations.items():
         arrays = {term: values.cpu().numpy() for term, values in m.tensors.items()}
-        factors, response, linear_term, gate_weights = (
-            arrays.get(term, itertools.repeat(None))
-            for term in ("factors", "response", "linear_term", "gate_weights")
-        )
-        bank = arrays.get("bias_bank")
+        bank = arrays.pop("bias_bank", None)
+        if bank is not None:
+            del arrays["preactivation"]  # the sum of parts that are there
         known = None if reference is None else reference.blocks[name]
-        rows = zip(factors, response, linear_term, gate_weights, strict=False)  # absent parts repeat without end
-        of_block.append([BlockResult(name, *row, bank, known) for row in rows])
+        rows = (dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True))
+        of_block.append([BlockResult(name, **row, bias_bank=bank, reference=known) for row in rows])
     return list(zip(*of_block, strict=True))
 
 

@@ -46,8 +46,10 @@ class BlockResult:
     Attributes:
         factors: (C,) in force.
         response: (C,) mean output of the second convolution, before the factors.
-        linear_term, gate_weights, bias_bank: (C,), (K,), (C, K); None in a static block.
+        linear_term, gate_weights, bias_bank: (C,), (K,), (C, K); None in a block without a bank.
         reference: its statistics over the data set, where the checkpoint carries them.
+        preactivation: (C,) what the function that gives the factors was given, of a modulated block without a bank;
+            with a bank it is the sum of the parts.
     """
 
     name: str
@@ -57,9 +59,16 @@ class BlockResult:
     gate_weights: np.ndarray | None = None
     bias_bank: np.ndarray | None = None
     reference: BlockReference | None = None
+    preactivation: np.ndarray | None = None
 
     @property
     def is_modulated(self) -> bool:
+        """Whether its factors depend on the picture."""
+        return self.has_bank or self.preactivation is not None
+
+    @property
+    def has_bank(self) -> bool:
+        """Whether its factors come of a linear term and gated biases."""
         return self.linear_term is not None
 
     @property
@@ -71,10 +80,12 @@ class BlockResult:
         """The exact sum of one channel.
 
         Raises:
-            ValueError: for a static block, or a channel it does not have.
+            ValueError: for a block without a bank, or a channel it does not have.
         """
         if not self.is_modulated:
             raise ValueError(f"{self.name} is static: its factors are 1 and have no parts")
+        if not self.has_bank:
+            raise ValueError(f"{self.name} has no bank of biases: its factors are no sum of parts")
         if not 0 <= channel < len(self.factors):
             raise ValueError(f"{self.name} has no channel {channel}; it has channels 0 to {len(self.factors) - 1}")
         return ChannelSum(
@@ -93,7 +104,9 @@ class BlockResult:
                 "usual_sd": self.reference.factors.sd,
                 "percentile": self.reference.factors.percentile(self.factors),
             }
-        if self.is_modulated:
+        if self.preactivation is not None:
+            values["preactivation"] = self.preactivation
+        if self.has_bank:
             values |= {
                 "gate_weights": self.gate_weights,
                 "linear_term": self.linear_term,
@@ -135,6 +148,11 @@ class NetworkResult:
     @property
     def is_modulated(self) -> bool:
         return any(block.is_modulated for block in self.blocks)
+
+    @property
+    def has_bank(self) -> bool:
+        """Whether it has gate weights."""
+        return any(block.has_bank for block in self.blocks)
 
     @property
     def predicted(self) -> int:

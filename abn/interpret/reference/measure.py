@@ -59,8 +59,10 @@ def compute_reference(
             images = normalise(pixels[start : start + batch_size].to(device), mean, std)
             for name, seen in inspect(model, images).modulations.items():
                 parts = [seen.response]
+                if seen.varies:
+                    parts.append(seen.factors)
                 if isinstance(seen, BankModulation):
-                    parts += [seen.factors, seen.gate_weights]
+                    parts.append(seen.gate_weights)
                 measured.setdefault(name, []).append(tuple(part.float().cpu().numpy() for part in parts))
             bar.update(len(images))
 
@@ -69,7 +71,7 @@ def compute_reference(
         response, *modulated = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         factors_of_all += modulated[:1]
         known = [_statistics(values, labels, len(class_names)) for values in modulated]
-        factors, gates = known or (None, None)  # a static block has neither
+        factors, gates = (*known, None, None)[:2]  # a static block has neither, one without a bank no gates
         blocks[name] = BlockReference(factors, gates, *_mean_and_sd(response))
     shares = _own_shares(factors_of_all) if len(factors_of_all) == len(blocks) else None
     return Reference(weights_sha256, len(pixels), tuple(class_names), blocks, shares, dataset_note)

@@ -77,7 +77,7 @@ def add_endpoints(own: Inspector) -> None:
         "gates": "; ".join(f"{name}: {does}" for name, does in changes.GATES.items()) + ".",
         "strength": f"s in 1 + s·tanh(m), after the gates, from 0 to {changes.STRONGEST:g}: 0 removes the "
         "modulation, 1 leaves it.",
-        "vector": f"The bias vector of '{changes.ONE_VECTOR}', from 0 to {own.dmb.model.num_biases - 1}.",
+        "vector": f"The bias vector of '{changes.ONE_VECTOR}', from 0 to {(own.dmb.model.num_biases or 1) - 1}.",
         "channel": "A channel of the block, from 0, which gets the factor, last of all.",
         "factor": f"That channel's factor in place of its own, from 0 to {changes.LARGEST_FACTOR:g}: 1 takes its "
         "modulation away, 0 silences its convolution.",

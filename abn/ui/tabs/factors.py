@@ -96,6 +96,8 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
             return gr.skip(), gr.skip()
         network = seen.result.side(side)
         row, number = _cell(network, block, channel)
+        if not network.blocks[row].has_bank:
+            return None, words.channel_without_bank(network.blocks[row], number)
         exact = network.blocks[row].channel_sum(number)
         figure = figures.channel_sum(
             exact.block, number, exact.linear_term, exact.bias_terms, exact.preactivation, exact.factor,

@@ -33,7 +33,9 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         if seen is None:
             return [gr.skip()] * 4
         network = seen.result.side(side)
-        blocks = [block for block in network.blocks if block.is_modulated]
+        blocks = [block for block in network.blocks if block.has_bank]
+        if not blocks:
+            return "", words.no_bank(network), None, gr.Dataframe([], headers=["block"])
         weights = np.stack([block.gate_weights for block in blocks])
         entropy = entropy_share(weights)
         rows = [
