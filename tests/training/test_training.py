@@ -486,7 +486,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_epoch(tmp_path
         (["--seed", "-1"], "'--seed': Input should be greater than or equal to 0"),
         (["--seed", "1" + "0" * 30], "'--seed': Input should be less than or equal to 4294967295"),
         (["--epochs", "few"], "'--epochs': Input should be a valid integer"),
-        (["--arch", "vgg"], "'--arch': 'vgg' is not one of resnet-dmb, resnet-s"),
+        (["--arch", "vgg"], "'--arch': 'vgg' is not one of awake, bank-only, no-gates, resnet-dmb, resnet-s, se"),
         (["--recipe", "soup"], "'--recipe': 'soup' is not one of paper, quick, strong"),
     ],
 )
