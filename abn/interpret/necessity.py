@@ -102,7 +102,7 @@ def necessity(
     require_evaluation_mode(model)  # type: ignore[arg-type]
     if len(image) != 1:
         raise ValueError(f"there are {len(image)} images; expected one")
-    value_of = as_target(target, model)
+    value_of = as_target(target, model, 1)
     with torch.no_grad():
         own = inspect(model, image)
         replaced = {name: _replacement(name, m, to, reference) for name, m in own.modulations.items() if m.varies}

@@ -91,6 +91,13 @@ class _PixelSum(torch.autograd.Function):
         return tangent.sum(dim=(2, 3), dtype=ctx.sum_dtype)
 
 
+def pixel_sum(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """(N, C, H, W) → (N, C), the sum over the pixels in `dtype`; its gradient is not written out for every pixel."""
+    if torch.compiler.is_compiling():  # fuses PyTorch's own, and does not trace functions that have a `jvp`
+        return x.sum(dim=(2, 3), dtype=dtype)
+    return _PixelSum.apply(x, dtype)
+
+
 class DynamicModulatedConv2d(nn.Module):
     """A convolution whose output channels are rescaled for every image: ``f ⊙ Conv(x)``.
 
@@ -128,7 +135,7 @@ class DynamicModulatedConv2d(nn.Module):
         """
         with torch.autocast(x.device.type, enabled=False):
             precision = torch.promote_types(x.dtype, torch.float32)
-            return self.gate_dmb.parts(_PixelSum.apply(x, precision) / (x.shape[2] * x.shape[3]))
+            return self.gate_dmb.parts(pixel_sum(x, precision) / (x.shape[2] * x.shape[3]))
 
     def factors(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) → (N, C_out) factors in (0, 2), float32 also under autocast."""

@@ -109,7 +109,10 @@ def test_on_ones_own_machine_the_page_runs_on_plain_gradio(page, monkeypatch):
     launched = []
     monkeypatch.setattr(page, "launch", lambda **options: launched.append(options) or (None, "http://here/", None))
     assert serving.launch(page, "127.0.0.1", 7860) == "http://here/"
-    assert set(launched[0]["app_kwargs"]) == {"exception_handlers"}
+    assert set(launched[0]["app_kwargs"]) == {
+        "exception_handlers",
+        "middleware",
+    }  # the app's own, by Gradio's options
     assert "push" not in vars(page._queue)
     assert before == [getattr(owner, name) for owner, name in ((routes, "cancel_tasks"), (route_utils, "get_fn"))]
 
