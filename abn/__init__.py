@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from abn.models.modulation import BankModulation, Modulation
     from abn.models.resnet import resnet_dmb, resnet_s
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 # Looked up when first used, so that abn.training.run runs where captum and huggingface_hub are not installed.
 _HOME = {

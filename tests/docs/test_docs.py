@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
+
+from abn.cli.main import cli
 
 HOME = Path(__file__).resolve().parents[2]
 PAGES = [HOME / "README.md", HOME / "CONTRIBUTING.md", HOME / "CHANGELOG.md", *sorted((HOME / "docs").glob("*.md"))]
@@ -58,6 +62,28 @@ def test_every_result_has_its_place():
     groups = {f"results/{path.parent.name}" for path in (HOME / "results").glob("*/table.json")}
     audits = {f"results/audit/{path.name}" for path in (HOME / "results" / "audit").glob("*.json")}
     assert groups | audits <= {source for source, _ in places}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `abn …` line of a page's shell blocks and inline code, as words."""
+    text = page.read_text()
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", text, re.S) for line in block.splitlines()]
+    lines += re.findall(r"`(abn [^`]+)`", text)
+    return [shlex.split(line, comments=True) for line in lines if line.strip().startswith("abn ") and "…" not in line]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_have_the_options_that_are_named(page):
+
+    known = typer.main.get_command(cli).commands
+    for _, name, *words in commands(page):
+        if name == "--help":
+            continue
+        assert name in known, f"{page.name}: abn {name}"
+        options = {
+            option for parameter in known[name].params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, f"abn {name} {words}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -27,5 +27,5 @@ def test_a_search_is_given_up_for_another_picture_other_networks_and_an_opened_f
     page = build_page(Pairs(inspector, folders=True), examples, Cifar10(pictures, labels, pictures, labels))
     assert cancels(page, "disagreement") == {
         ("picture", "input"), ("examples", "select"), ("Draw a test image", "click"), ("open-result", "upload"),
-        ("state", "change"),
+        ("textbox", "change"),  # where a page keeps what it compares
     }  # fmt: skip
