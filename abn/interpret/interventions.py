@@ -14,6 +14,7 @@ import math
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -255,7 +256,7 @@ def compose(*hooks: Hook) -> Hook:
             modulation = hook(block, modulation)
         return modulation
 
-    named = [hook.blocks for hook in hooks if getattr(hook, "blocks", None) is not None]
+    named = [blocks for hook in hooks if (blocks := getattr(hook, "blocks", None)) is not None]
     return _Composed(change, frozenset().union(*named) if named else None)
 
 
@@ -278,6 +279,10 @@ def _regated(weights: Callable[[Tensor], Tensor], blocks: Collection[str] | None
     return Intervention(change, _names(blocks))
 
 
+@overload
+def _names(blocks: Collection[str]) -> frozenset[str]: ...
+@overload
+def _names(blocks: Collection[str] | None) -> frozenset[str] | None: ...
 def _names(blocks: Collection[str] | None) -> frozenset[str] | None:
     if blocks is None:
         return None

@@ -120,6 +120,10 @@ class ResNet(nn.Module):
     A caller may walk `named_blocks()` itself, to start or stop in the middle.
     """
 
+    info: Any
+    """The `abn.checkpoints.info.CheckpointInfo` of a loaded network, absent from a fresh one; `Any`, since models
+    may not import checkpoints."""
+
     def __init__(
         self,
         make_block: Callable[[int, int, int], BasicBlock],

@@ -175,8 +175,16 @@ def _resolve(request: Request) -> tuple[str, set[str] | None]:
 
 
 def _download(request: Request, commit: str, name: str) -> Path:
-    options = {"etag_timeout": request.timeout, "token": request.token, "tqdm_class": Metered}
-    path = Path(hf_hub_download(request.repo, name, revision=commit, cache_dir=request.cache, **options))
+    fetched = hf_hub_download(
+        request.repo,
+        name,
+        revision=commit,
+        cache_dir=request.cache,
+        etag_timeout=request.timeout,
+        token=request.token,
+        tqdm_class=Metered,
+    )
+    path = Path(fetched)
     if not _is_intact(path):
         _forget(path)
         raise FaultError(damaged(name))

@@ -190,7 +190,7 @@ def _problems(found: Map, score: Score, images: Tensor) -> tuple[str | None, ...
     if not finite.all():
         with torch.no_grad():
             target = score(images)
-    problems = []
+    problems: list[str | None] = []
     for i in range(len(images)):
         if not finite[i]:
             problems.append(f"the map is not finite: {_why_not_finite(images[i], target[i])}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,8 @@ NO_GRADIENT = (
     "(ReLUs that are all negative, factors or weights that are 0, or two classes with the same weights)"
 )
 ROUNDING = 1e-5  # of a normalised pixel, of which 1/255 is 0.02
-Options = Mapping[str, int | float | bool | str]
+Options = Mapping[str, Any]
+"""By name, each of the type that its `abn.interpret.attribution.methods.Option` has checked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,4 +217,5 @@ def _blank(values: Tensor, images: Tensor) -> Tensor:
 
 
 def _size(images: Tensor) -> tuple[int, int]:
-    return tuple(images.shape[-2:])
+    height, width = images.shape[-2:]
+    return height, width

@@ -29,7 +29,7 @@ class Target(Protocol):
     not say, gets them.
     """
 
-    reads_modulations: bool
+    reads_modulations: ClassVar[bool]
 
     def __call__(self, logits: Tensor, modulations: dict[str, Modulation]) -> Tensor: ...
 
