@@ -14,12 +14,16 @@ The mechanism of "Beyond Static Bias" (Z. M. Tahir). With ``x`` the input of a c
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
-from abn.models.modulation import BankModulation, factors_of, preactivation
+from abn.models.modulation import BankModulation, Hook, ask, factors_of, preactivation
+
+torch.fx.wrap("preactivation")  # a step of its own in a traced network: it looks at devices
 
 
 def require_positive(**sizes: int) -> None:
@@ -27,6 +31,14 @@ def require_positive(**sizes: int) -> None:
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"{name} is {size!r}; expected a whole number of at least 1")
+
+
+class PromotedLinear(nn.Linear):
+    """A linear layer that computes in its input's precision: a gate of a bfloat16 network sees float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return nn.functional.linear(x, self.weight.to(x.dtype), bias)
 
 
 class DynamicMultiBiasLinear(nn.Module):
@@ -47,7 +59,7 @@ class DynamicMultiBiasLinear(nn.Module):
         require_positive(in_features=in_features, out_features=out_features, num_biases=num_biases)
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.biases = nn.Parameter(torch.zeros(out_features, num_biases))
-        self.gate_fc = nn.Linear(in_features, num_biases)
+        self.gate_fc = PromotedLinear(in_features, num_biases)
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     @property
@@ -57,12 +69,18 @@ class DynamicMultiBiasLinear(nn.Module):
 
     def parts(self, c: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C_in) → the linear term ``W c`` (N, C_out) and the gate weights ``α`` (N, K)."""
-        return nn.functional.linear(c, self.weight), torch.softmax(self.gate_fc(c), dim=1)
+        return nn.functional.linear(c, self.weight.to(c.dtype)), torch.softmax(self.gate_fc(c), dim=1)
 
-    def forward(self, c: Tensor) -> Tensor:
-        """(N, C_in) → (N, C_out): ``W c + B α``."""
-        linear_term, gate_weights = self.parts(c)
-        return preactivation(linear_term, gate_weights, self.biases)
+    def forward(self, c: Tensor, keep: list[Tensor] | None = None) -> Tensor:
+        """(N, C_in) → (N, C_out): ``W c + B α``.
+
+        Args:
+            keep: is given the linear term and the gate weights.
+        """
+        parts = self.parts(c)
+        if keep is not None:
+            keep.extend(parts)
+        return preactivation(*parts, self.biases)
 
 
 class _PixelSum(torch.autograd.Function):
@@ -98,11 +116,34 @@ def pixel_sum(x: Tensor, dtype: torch.dtype) -> Tensor:
     return _PixelSum.apply(x, dtype)
 
 
+@torch.fx.wrap
+def widened(x: Tensor) -> Tensor:
+    """The same in float32 or wider."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+@torch.fx.wrap
+def pooled(x: Tensor) -> Tensor:
+    """(N, C, H, W) → (N, C), the mean over the pixels, in float32 or wider."""
+    return pixel_sum(x, torch.promote_types(x.dtype, torch.float32)) / (x.shape[2] * x.shape[3])
+
+
+def scaled(z: Tensor, factors: Tensor) -> Tensor:
+    """``f ⊙ z``: (N, C, H, W) and (N, C) → (N, C, H, W), in the precision of `z`."""
+    # Promoted first: a product of two precisions takes eager PyTorch several times as long on a CPU.
+    return (z.to(factors.dtype) * factors[:, :, None, None]).to(z.dtype)
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager:
+    """The precision of the tensors themselves. A network that torch.fx traces follows autocast."""
+    return nullcontext() if isinstance(x, torch.fx.Proxy) else torch.autocast(x.device.type, enabled=False)
+
+
 class DynamicModulatedConv2d(nn.Module):
     """A convolution whose output channels are rescaled for every image: ``f ⊙ Conv(x)``.
 
-    Works alone, as a layer in any network; `abn.models.resnet` uses its two halves apart, so that a hook
-    can stand between them.
+    Works alone, as a layer in any network. Where nobody watches it, `abn.models.resnet` uses its two halves apart,
+    and folds the factors into the normalisation behind.
 
     Attributes:
         conv: the convolution, with a bias of its own.
@@ -137,6 +178,9 @@ class DynamicModulatedConv2d(nn.Module):
             precision = torch.promote_types(x.dtype, torch.float32)
             return self.gate_dmb.parts(pixel_sum(x, precision) / (x.shape[2] * x.shape[3]))
 
+        with without_autocast(x):
+            return self.gate_dmb.parts(pooled(x))
+
     def factors(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) → (N, C_out) factors in (0, 2), float32 also under autocast."""
         return factors_of(preactivation(*self.parts(x), self.gate_dmb.biases))
@@ -145,6 +189,19 @@ class DynamicModulatedConv2d(nn.Module):
         """The factors and their parts, for a hook; `response` (N, C_out) is the caller's to measure."""
         return BankModulation.of(response, *self.parts(x), self.gate_dmb.biases)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) → (N, C_out, H', W')."""
-        return self.factors(x)[:, :, None, None] * self.conv(x)
+    def forward(self, x: Tensor, name: str = "", hook: Hook | None = None) -> Tensor:
+        """(N, C_in, H, W) → (N, C_out, H', W'), in the precision of the convolution; both submodules are called.
+
+        Args:
+            name: of the block, for the hook.
+            hook: is shown the modulation, and answers with the one to use.
+        """
+        z, parts = self.conv(x), []
+        with without_autocast(x):
+            m = self.gate_dmb(pooled(x), parts)
+            factors = factors_of(m)
+        if hook is not None:
+            bank = self.gate_dmb.biases.to(m.dtype, copy=True)
+            shown = BankModulation(factors, pooled(z), m, linear_term=parts[0], gate_weights=parts[1], bias_bank=bank)
+            factors = ask(hook, name, shown).factors
+        return scaled(z, factors)

@@ -108,7 +108,7 @@ class BankModulation(Modulation):
         m = preactivation(linear_term, gate_weights, bias_bank)
         return cls(
             factors_of(m), response, m,
-            linear_term=linear_term, gate_weights=gate_weights, bias_bank=bias_bank.clone(),
+            linear_term=linear_term, gate_weights=gate_weights, bias_bank=bias_bank.to(m.dtype, copy=True),
         )  # fmt: skip
 
     @property
@@ -233,7 +233,7 @@ def joined(parts: Sequence[Modulation]) -> Modulation:
 def preactivation(linear_term: Tensor, gate_weights: Tensor, bias_bank: Tensor) -> Tensor:
     """``m = W c + B α``: (N, C) and (N, K) and (C, K) → (N, C), never in bfloat16 by autocast."""
     with torch.autocast(linear_term.device.type, enabled=False):
-        return torch.addmm(linear_term, gate_weights, bias_bank.t())
+        return torch.addmm(linear_term, gate_weights, bias_bank.to(linear_term.dtype).t())
 
 
 def factors_of(m: Tensor) -> Tensor:

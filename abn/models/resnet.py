@@ -12,15 +12,37 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules import module as everywhere  # where PyTorch keeps the hooks of all modules
 
-from abn.models.layers import DynamicModulatedConv2d, require_positive
+from abn.models.layers import DynamicModulatedConv2d, pooled, require_positive, scaled
 from abn.models.modulation import Hook, Modulation, StaticModulation, Stop, ask, require_blocks
 
 
+def _hooked(module: nn.Module) -> bool:
+    """Whether PyTorch's own hooks wait for the module to be called."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or everywhere._global_forward_hooks
+        or everywhere._global_forward_pre_hooks
+        or everywhere._global_backward_hooks
+        or everywhere._global_backward_pre_hooks
+    )
+
+
 class BasicBlock(nn.Module):
-    """conv1 → bn1 → ReLU → conv2 → bn2, plus a shortcut, then ReLU. Static: every factor is 1."""
+    """conv1 → bn1 → ReLU → conv2 → bn2, plus a shortcut, then ReLU. Static: every factor is 1.
+
+    In eval mode bn2 is one multiplication and one addition a channel, and the factors fold into the multiplication,
+    so that modulating costs no pass over the activations. As PyTorch's transformer layers do, a block leaves this
+    path and calls every submodule where somebody would notice: in training, where one of them has a hook of
+    PyTorch's, and while torch.fx traces.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -61,10 +83,27 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor, name: str = "", hook: Hook | None = None) -> Tensor:
         """(N, C_in, H, W) → (N, C, H / stride, W / stride)."""
+        hook = None if isinstance(hook, torch.fx.Proxy) else hook  # torch.fx's stand-in for an argument not given
         h = F.relu(self.bn1(self.conv1(x)))
+        if self._calls_bn2(h) or any(map(_hooked, self.folded())):
+            return self.finish(self.modulated(h, name, hook), None, self.shortcut(x))
         z = self.convolve(h)
         factors = self.factors(h, z) if hook is None else ask(hook, name, self._shown(h, z)).factors
         return self.finish(z, factors, self.shortcut(x))
+
+    def modulated(self, h: Tensor, name: str, hook: Hook | None) -> Tensor:
+        """The second convolution with its factors in force, by modules that are called."""
+        z = self.convolve(h)
+        factors = self.factors(h, z) if hook is None else ask(hook, name, self._shown(h, z)).factors
+        return z if factors is None else scaled(z, factors)
+
+    def folded(self) -> tuple[nn.Module, ...]:
+        """The modules besides bn2 that the folded path computes without calling them."""
+        return ()
+
+    def _calls_bn2(self, x: Tensor) -> bool:
+        norm = self.bn2
+        return norm.training or type(norm) is not nn.BatchNorm2d or isinstance(x, torch.fx.Proxy) or _hooked(norm)
 
     def stop(self, x: Tensor, name: str) -> Stop:
         """The block's pass up to its second convolution; `finish(*stop.state)` with factors between goes on."""
@@ -73,22 +112,16 @@ class BasicBlock(nn.Module):
         return Stop(name, self._shown(h, z), (z, self.shortcut(x)))
 
     def _shown(self, h: Tensor, z: Tensor) -> Modulation:
-        return self.modulation(h, z.mean(dim=(2, 3), dtype=torch.promote_types(z.dtype, torch.float32)))
+        return self.modulation(h, pooled(z))
 
     def finish(self, z: Tensor, factors: Tensor | None, shortcut: Tensor) -> Tensor:
-        """Scale by the factors, bn2, add the shortcut, ReLU.
-
-        In eval mode bn2 is one multiplication and one addition a channel, and the factors fold into
-        the multiplication: modulating costs no pass over the activations.
-        """
+        """Scale by the factors, bn2, add the shortcut, ReLU."""
         bn = self.bn2
-        if bn.training:
-            if factors is not None:
-                # Promoted first: a product of two precisions takes eager PyTorch several times as long on a CPU.
-                z = (z.to(factors.dtype) * factors[:, :, None, None]).to(z.dtype)
-            return F.relu(bn(z) + shortcut)
-        scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
-        shift = bn.bias - bn.running_mean * scale
+        if self._calls_bn2(z):
+            return F.relu(bn(z if factors is None else scaled(z, factors)) + shortcut)
+        precision = torch.promote_types(bn.running_var.dtype, torch.float32)
+        scale = bn.weight.to(precision) * torch.rsqrt(bn.running_var.to(precision) + bn.eps)
+        shift = bn.bias.to(precision) - bn.running_mean.to(precision) * scale
         scale = scale[None] if factors is None else scale * factors
         normalised = torch.addcmul(shift[:, None, None], z, scale[:, :, None, None])
         return F.relu(normalised.to(z.dtype) + shortcut)
@@ -107,11 +140,28 @@ class DMBBlock(BasicBlock):
     def convolve(self, h: Tensor) -> Tensor:
         return self.conv2_dmb.conv(h)
 
+    def modulated(self, h: Tensor, name: str, hook: Hook | None) -> Tensor:
+        return self.conv2_dmb(h, name, hook)
+
+    def folded(self) -> tuple[nn.Module, ...]:
+        return self.conv2_dmb, self.conv2_dmb.gate_dmb
+
     def factors(self, h: Tensor, z: Tensor) -> Tensor:
         return self.conv2_dmb.factors(h)
 
     def modulation(self, h: Tensor, response: Tensor) -> Modulation:
         return self.conv2_dmb.modulation(h, response)
+
+
+class Stage(nn.Sequential):
+    """Blocks one after the other, which are given the hook and their names."""
+
+    def forward(self, x: Tensor, name: str = "", hook: Hook | None = None) -> Tensor:
+        """(N, C_in, H, W) → (N, C, H / stride, W / stride); a block is called "name.index"."""
+        hook = None if isinstance(hook, torch.fx.Proxy) else hook
+        for index, block in self.named_children():
+            x = block(x, f"{name}.{index}", hook)
+        return x
 
 
 class ResNet(nn.Module):
@@ -146,9 +196,9 @@ class ResNet(nn.Module):
         self.options = dict(options or {})
         self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.layer1 = nn.Sequential(make_block(64, 64, 1), make_block(64, 64, 1))
-        self.layer2 = nn.Sequential(make_block(64, 128, 2), make_block(128, 128, 1))
-        self.layer3 = nn.Sequential(make_block(128, 256, 2), make_block(256, 256, 1))
+        self.layer1 = Stage(make_block(64, 64, 1), make_block(64, 64, 1))
+        self.layer2 = Stage(make_block(64, 128, 2), make_block(128, 128, 1))
+        self.layer3 = Stage(make_block(128, 256, 2), make_block(256, 256, 1))
         self.linear = nn.Linear(256, num_classes)
 
     @property
@@ -193,11 +243,12 @@ class ResNet(nn.Module):
         Raises:
             ValueError: for a hook that names blocks (`hook.blocks`) this network does not have.
         """
+        hook = None if isinstance(hook, torch.fx.Proxy) else hook
         if hook is not None:
             require_blocks(hook, dict(self.blocks()))
         x = self.stem(images)
-        for name, block in self.named_blocks():
-            x = block(x, name, hook)
+        for name in self.stages():
+            x = getattr(self, name)(x, name, hook)
         return self.head(x)
 
     def stops(self, images: Tensor) -> Iterator[Stop]:

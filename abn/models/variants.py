@@ -17,13 +17,15 @@ import math
 from functools import partial
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
-from abn.models.layers import DynamicMultiBiasLinear
-from abn.models.modulation import Modulation
+from abn.models.layers import DynamicMultiBiasLinear, pooled, scaled, widened, without_autocast
+from abn.models.modulation import Hook, Modulation, ask
 from abn.models.resnet import BasicBlock, DMBBlock, ResNet
 
+torch.fx.wrap("widened")
 SQUEEZE_CHANNELS = {64: 36, 128: 68, 256: 132}
 """Channels → squeeze width of the SE variant, by which its parameters are nearest to ResNet-DMB's in number."""
 
@@ -36,7 +38,7 @@ class BankOnlyLinear(DynamicMultiBiasLinear):
         self.weight = None
 
     def parts(self, c: Tensor) -> tuple[Tensor, Tensor]:
-        return c.new_zeros(len(c), len(self.biases)), torch.softmax(self.gate_fc(c), dim=1)
+        return c.new_zeros(c.shape[0], self.biases.shape[0]), torch.softmax(self.gate_fc(c), dim=1)
 
 
 class StaticBiasLinear(DynamicMultiBiasLinear):
@@ -47,7 +49,7 @@ class StaticBiasLinear(DynamicMultiBiasLinear):
         self.gate_fc = None
 
     def parts(self, c: Tensor) -> tuple[Tensor, Tensor]:
-        return nn.functional.linear(c, self.weight), c.new_ones(len(c), 1)
+        return nn.functional.linear(c, self.weight.to(c.dtype)), c.new_ones(c.shape[0], 1)
 
 
 class AwakeLinear(DynamicMultiBiasLinear):
@@ -75,13 +77,38 @@ class AwakeLinear(DynamicMultiBiasLinear):
 
     def parts(self, c: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.gate_fc(self._standardised(c)) / self.temperature
-        return nn.functional.linear(c, self.weight), torch.softmax(logits, dim=1)
+        return nn.functional.linear(c, self.weight.to(c.dtype)), torch.softmax(logits, dim=1)
 
     def _standardised(self, c: Tensor) -> Tensor:
         norm = self.standardise
         if self.training and len(c) == 1 and isinstance(norm, nn.BatchNorm1d):  # one differs from nothing
             return nn.functional.batch_norm(c, norm.running_mean, norm.running_var, eps=norm.eps)
-        return norm(c)
+        if not isinstance(norm, nn.BatchNorm1d):
+            return norm(c)
+        return norm(c.to(norm.running_mean.dtype)).to(c.dtype)
+
+
+class Excitation(SqueezeExcitation):
+    """torchvision's squeeze-and-excitation that a hook is shown; its factors are float32 also under autocast."""
+
+    def preactivation(self, response: Tensor) -> Tensor:
+        """(N, C) mean outputs of the second convolution → (N, C) of whose sigmoid the factors are, in (0, 1)."""
+        with without_autocast(response):
+            hidden = self.activation(self.fc1(response[:, :, None, None].to(self.fc1.weight.dtype)))
+            return self.fc2(hidden).flatten(1).to(response.dtype)
+
+    def factors(self, response: Tensor) -> Tensor:
+        """(N, C) mean outputs of the second convolution → (N, C) factors in (0, 1)."""
+        return self.scale_activation(self.preactivation(response))
+
+    def forward(self, z: Tensor, name: str = "", hook: Hook | None = None) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W), scaled."""
+        response = self.avgpool(widened(z)).flatten(1)
+        m = self.preactivation(response)
+        factors = self.scale_activation(m)
+        if hook is not None:
+            factors = ask(hook, name, Modulation(factors, response, m)).factors
+        return scaled(z, factors)
 
 
 class SEBlock(BasicBlock):
@@ -89,25 +116,20 @@ class SEBlock(BasicBlock):
 
     def add_second_convolution(self, channels: int) -> None:
         super().add_second_convolution(channels)
-        self.excitation = SqueezeExcitation(channels, SQUEEZE_CHANNELS[channels])
+        self.excitation = Excitation(channels, SQUEEZE_CHANNELS[channels])
 
     def factors(self, h: Tensor, z: Tensor) -> Tensor:
-        response = z.mean(dim=(2, 3), dtype=torch.promote_types(z.dtype, torch.float32))
-        return self.excitation.scale_activation(self.preactivation(response))
+        return self.excitation.factors(pooled(z))
 
     def modulation(self, h: Tensor, response: Tensor) -> Modulation:
-        m = self.preactivation(response)
+        m = self.excitation.preactivation(response)
         return Modulation(self.excitation.scale_activation(m), response, m)
 
-    def preactivation(self, response: Tensor) -> Tensor:
-        """(N, C) mean outputs of the second convolution → (N, C) of whose sigmoid the factors are, in (0, 1).
+    def modulated(self, h: Tensor, name: str, hook: Hook | None) -> Tensor:
+        return self.excitation(self.convolve(h), name, hook)
 
-        Never in bfloat16 by autocast.
-        """
-        squeeze = self.excitation
-        with torch.autocast(response.device.type, enabled=False):
-            hidden = squeeze.activation(squeeze.fc1(response[:, :, None, None]))
-            return squeeze.fc2(hidden).flatten(1)
+    def folded(self) -> tuple[nn.Module, ...]:
+        return self.excitation, self.excitation.avgpool
 
 
 class BankOnlyBlock(DMBBlock):

@@ -126,7 +126,7 @@ def test_an_unknown_class_is_refused_with_what_there_is(inspector, pictures):
 def test_an_answer_that_overflowed_is_told_and_not_shown_as_the_first_class(checkpoints, pictures, labels):
     """Weights that answer plain pictures may still be too large for others."""
     broken = load_network(None, checkpoints / "resnet-s")
-    # Alike and positive, as the features are: of other weights some pictures' sums cancel, by the order of adding them.
+    # Alike and positive, as the features are: otherwise some sums cancel, by the order of adding.
     broken.model.linear.weight.data.fill_(1e38)
     modulated = load_network(None, checkpoints / "resnet-dmb")
     inspector = Inspector(broken, modulated, CPU)
