@@ -24,7 +24,7 @@ from abn.common.data import CLASS_NAMES, load_cifar10, to_pixels
 from abn.common.devices import choose_device, compute_in_full_float32, describe_hardware, images_at_once
 from abn.common.files import replace_file
 from abn.experiment.audit_conditions import Images
-from abn.experiment.audit_run import audit, require_bank
+from abn.experiment.audit_run import audit, require_modulated
 from abn.experiment.audit_statistics import INTERVAL
 from abn.experiment.audit_store import Store
 from abn.experiment.trained_run import is_run, load_run
@@ -47,7 +47,7 @@ def audit_checkpoint(
         What is written, and the file.
 
     Raises:
-        ValueError: for a checkpoint without a bank or of other classes, for more images than there are, and for a
+        ValueError: for a static checkpoint or one of other classes, for more images than there are, and for a
             place that holds the audit of other weights; as CheckpointError, DataError or DeviceError for what
             cannot be had.
         DeviceMemoryError: where the device's memory is too small.
@@ -61,7 +61,7 @@ def audit_checkpoint(
     else:
         model = load_checkpoint(source)
         name = Path(source).resolve().name.partition("@")[0]
-    require_bank(model)
+    require_modulated(model)
     info = model.info
     _require_cifar10(info.class_names)
     model.to(device, memory_format=torch.channels_last)

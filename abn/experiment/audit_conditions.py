@@ -18,7 +18,7 @@ from abn.common.data import normalise
 from abn.interpret.inspection import inspect
 from abn.interpret.interventions import compose, frozen, gates, neutral, other_images, uniform_gates, without_bank
 from abn.interpret.recalibration import reestimated
-from abn.models.modulation import Hook, Modulation, joined
+from abn.models.modulation import BankModulation, Hook, Modulation, joined
 from abn.models.resnet import ResNet
 
 Recorded = Mapping[str, Modulation]
@@ -64,7 +64,7 @@ class Condition:
 
 
 def conditions(recorded: Recorded, labels: Tensor, seed: int = 0) -> tuple[Condition, ...]:
-    """The free network, then what is held against it.
+    """The free network, then what is held against it; conditions of gates and bank where every block has one.
 
     Means are over the test images, which have labels only for the classes' means. Training images, on which bn2 is
     re-estimated, get the same means, and in turn the factors of the test images.
@@ -85,8 +85,7 @@ def conditions(recorded: Recorded, labels: Tensor, seed: int = 0) -> tuple[Condi
         return frozen({name: recorded[name].with_factors(factors[name][chosen]) for name in recorded})
 
     own = {name: m.factors for name, m in recorded.items()}
-    average = compose(*(gates(name, _mean(m.gate_weights)) for name, m in recorded.items()))
-    return (
+    tried = (
         Condition("free", "free", lambda numbers, labels: None),
         Condition("neutral", "all factors 1", lambda numbers, labels: neutral()),
         Condition("mean", "factors at their mean over the test images", lambda numbers, labels: frozen(means)),
@@ -98,10 +97,17 @@ def conditions(recorded: Recorded, labels: Tensor, seed: int = 0) -> tuple[Condi
             "shuffled", "factors of another test image",
             lambda numbers, labels: rows(own, donors[numbers % len(donors)]),
         ),
+    )  # fmt: skip
+    banks = {name: m for name, m in recorded.items() if isinstance(m, BankModulation)}
+    if len(banks) < len(recorded):
+        return tried
+    average = compose(*(gates(name, _mean(m.gate_weights)) for name, m in banks.items()))
+    return (
+        *tried,
         Condition("uniform", "gates uniform, 1/K", lambda numbers, labels: uniform_gates()),
         Condition("mean_bank", "bank term at its mean for every image", lambda numbers, labels: average),
         Condition("no_bank", "bank removed, m = W c", lambda numbers, labels: without_bank()),
-    )  # fmt: skip
+    )
 
 
 def _mean(values: Tensor) -> Tensor:

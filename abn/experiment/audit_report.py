@@ -11,6 +11,7 @@ from abn.experiment.audit_statistics import choice
 from abn.experiment.numbers import percentages, signed
 from abn.interpret.reference.statistics import RESOLUTION
 
+NOT_THERE = "–"
 COLLAPSED = 0.99
 """Gates whose mean entropy is this share of log K or more count as uniform: with K = 4, weights of 0.25 ± 0.04.
 Others that differ between images by less than 1 − this share of log K count as the same for every image."""
@@ -24,16 +25,17 @@ Results = Mapping[str, Any]
 
 
 def answers(blocks: Sequence[Results], conditions: Sequence[Results]) -> list[dict[str, str]]:
-    """Both questions, each with one sentence.
+    """Both questions, each with one sentence; that of the bank only where there is one.
 
     Args:
         blocks: as in the results; `conditions` likewise, without the free network.
     """
     by_name = {condition["name"]: condition for condition in conditions}
-    return [
-        {"question": DYNAMIC, "answer": dynamic_or_rescale(blocks, by_name["mean"])},
-        {"question": BANK, "answer": bank_matters(blocks, by_name["no_bank"], by_name["mean_bank"])},
-    ]
+    found = [{"question": DYNAMIC, "answer": dynamic_or_rescale(blocks, by_name["mean"])}]
+    if "no_bank" in by_name:
+        answer = bank_matters(blocks, by_name["no_bank"], by_name["mean_bank"])
+        found.append({"question": BANK, "answer": answer})
+    return found
 
 
 def dynamic_or_rescale(blocks: Sequence[Results], at_mean: Results) -> str:
@@ -131,11 +133,12 @@ def tables(result: Results) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for block in result["blocks"]:
-        leads = " · ".join(percentage(share) for share in block["leads"])
+        leads = " · ".join(percentage(share) for share in block.get("leads", ())) or NOT_THERE
+        entropy = f"{block['entropy']:.4f}" if "entropy" in block else NOT_THERE
+        bank = [percentage(block[key]) if key in block else NOT_THERE for key in ("bank_share", "bank_variation")]
         lines.append(
             f"| {block['name']} | {block['sd']:.4f} | {percentage(1 - block['within_share'])} | "
-            f"{percentage(block['within_share'])} | {block['entropy']:.4f} | {leads} | "
-            f"{percentage(block['bank_share'])} | {percentage(block['bank_variation'])} |"
+            f"{percentage(block['within_share'])} | {entropy} | {leads} | {' | '.join(bank)} |"
         )
     free = result["free"]
     lines += [

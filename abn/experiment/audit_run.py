@@ -15,7 +15,8 @@ from abn.experiment.audit_report import answers
 from abn.experiment.audit_statistics import leads, paired_difference, variance_split
 from abn.experiment.audit_store import Store
 from abn.experiment.bank_use import use_of_bank
-from abn.models.modulation import BankModulation
+from abn.models.modulation import BankModulation, Modulation
+from abn.models.registry import ARCHITECTURES
 from abn.models.resnet import ResNet
 
 
@@ -32,9 +33,9 @@ def audit(model: ResNet, test: Images, train: Images, store: Store, batch: int =
         "answers", "blocks", "conditions" and "free", as they stand in the results.
 
     Raises:
-        ValueError: for a network without bias banks, or classes of `train` that are missing in `test`.
+        ValueError: for a static network, or classes of `train` that are missing in `test`.
     """
-    require_bank(model)
+    require_modulated(model)
     absent = sorted(set(train.labels.tolist()) - set(test.labels.tolist()))
     if absent:
         listed = ", ".join(map(str, absent))
@@ -58,11 +59,11 @@ def audit(model: ResNet, test: Images, train: Images, store: Store, batch: int =
     }
 
 
-def require_bank(model: ResNet) -> None:
+def require_modulated(model: ResNet) -> None:
     """Raise ValueError for a network that has nothing to audit."""
-    if model.num_biases is None:
+    if model.architecture in ARCHITECTURES and not ARCHITECTURES[model.architecture].modulated:
         raise ValueError(
-            f"{model.architecture} has no bias bank, so no modulation to audit; name a checkpoint that has one, "
+            f"{model.architecture} is static: it has no modulation to audit; name a checkpoint that has one, "
             "such as checkpoints/resnet-dmb"
         )
 
@@ -99,13 +100,13 @@ def _correct(
     return found
 
 
-def _block(name: str, m: BankModulation, test: Images) -> dict[str, Any]:
+def _block(name: str, m: Modulation, test: Images) -> dict[str, Any]:
     """What one block's modulation does, as the results have it.
 
     "between_class", "within_class" and "relative_sd" are means over the channels, "sd" is the root of the first two's
-    sum, "gates" the mean gate weights.
+    sum, "gates" the mean gate weights. A block without a bank has nothing of gates and bank.
     """
-    labels, gates = test.labels.numpy(), m.gate_weights.numpy()
+    labels = test.labels.numpy()
     split = variance_split(m.factors.numpy(), labels)
     between, within = split.between.mean(), split.within.mean()
     variance = between + within
@@ -117,12 +118,19 @@ def _block(name: str, m: BankModulation, test: Images) -> dict[str, Any]:
         "within_class": float(within),
         "relative_sd": float(split.relative_sd.mean()),
         "within_share": float(within / variance) if variance > 0 else 0.0,
-        "gates": [float(weight) for weight in gates.mean(axis=0, dtype=float)],
-        "leads": [float(share) for share in leads(gates)],
-        **use_of_bank(m),
+        **(_of_bank(m) if isinstance(m, BankModulation) else {}),
         "channel_mean": _rounded(split.mean),
         "channel_between_class": _rounded(split.between),
         "channel_within_class": _rounded(split.within),
+    }
+
+
+def _of_bank(m: BankModulation) -> dict[str, Any]:
+    gates = m.gate_weights.numpy()
+    return {
+        "gates": [float(weight) for weight in gates.mean(axis=0, dtype=float)],
+        "leads": [float(share) for share in leads(gates)],
+        **use_of_bank(m),
     }
 
 

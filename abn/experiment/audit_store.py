@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from abn.common.files import replace_file
-from abn.models.modulation import BankModulation
+from abn.models.modulation import BankModulation, Modulation
 
 SETTINGS_FILE, HISTORY_FILE, RECORDED_FILE = "settings.json", "history.json", "recorded.npz"
 
@@ -65,7 +65,7 @@ class Store:
         """Keep (N,) bool under a name."""
         self._write(f"{name}.npz", {"correct": correct})
 
-    def recorded(self) -> dict[str, BankModulation] | None:
+    def recorded(self) -> dict[str, Modulation] | None:
         """The modulations that were kept, by block in the order of computation, or None."""
         kept = self._read(RECORDED_FILE)
         if kept is None:
@@ -74,9 +74,12 @@ class Store:
         for key, values in kept.items():
             name, _, term = key.rpartition("/")
             blocks.setdefault(name, {})[term] = torch.from_numpy(values)
-        return {name: BankModulation(**terms) for name, terms in blocks.items()}
+        return {
+            name: BankModulation(**terms) if "bias_bank" in terms else Modulation(**terms)
+            for name, terms in blocks.items()
+        }
 
-    def keep_recorded(self, recorded: Mapping[str, BankModulation]) -> None:
+    def keep_recorded(self, recorded: Mapping[str, Modulation]) -> None:
         """Keep modulations that are on the CPU."""
         terms = ((name, *term) for name, m in recorded.items() for term in m.tensors.items())
         self._write(RECORDED_FILE, {f"{name}/{term}": values.numpy() for name, term, values in terms})

@@ -174,10 +174,6 @@ class DynamicModulatedConv2d(nn.Module):
         Autocast is off here: the factors of a trained network vary by about 0.01 between images,
         and bfloat16 steps by 0.008 above 1.
         """
-        with torch.autocast(x.device.type, enabled=False):
-            precision = torch.promote_types(x.dtype, torch.float32)
-            return self.gate_dmb.parts(pixel_sum(x, precision) / (x.shape[2] * x.shape[3]))
-
         with without_autocast(x):
             return self.gate_dmb.parts(pooled(x))
 

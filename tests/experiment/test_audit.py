@@ -421,7 +421,7 @@ def _exit_message(arguments):
 
 def test_the_command_says_in_one_sentence_what_is_wrong(command, checkpoints, tmp_path, monkeypatch):
     message = _exit_message([str(checkpoints / "resnet-s"), *command.rest])
-    assert "resnet-s has no bias bank, so no modulation to audit; name a checkpoint that has one" in message
+    assert "resnet-s is static: it has no modulation to audit; name a checkpoint that has one" in message
     assert "config.json" in _exit_message([str(tmp_path), *command.rest])
     assert "nowhere" in _exit_message([str(tmp_path / "nowhere"), *command.rest])
     assert "holds no cifar10.npz" in _exit_message([command.folder, *command.rest, "--data", str(tmp_path / "none")])

@@ -7,6 +7,7 @@ import torch
 
 from abn.checkpoints.store import load_checkpoint, save_checkpoint
 from abn.experiment.arms import ARMS
+from abn.experiment.audit import parse_audit
 from abn.experiment.trained_run import is_run, load_run
 from abn.training import run_state
 from abn.training.epoch import make_optimizer
@@ -94,11 +95,23 @@ def test_every_arm_with_a_bank_can_be_audited(tmp_path, data, arm, capsys):
     assert result["answers"][1]["answer"] in capsys.readouterr().out
 
 
-def test_an_arm_without_a_bank_has_nothing_to_audit(tmp_path, data):
+def test_an_arm_without_a_bank_is_audited_but_for_the_bank(tmp_path, data, capsys):
     store(tmp_path / "run", data, "se")
-    np.savez(
-        tmp_path / "cifar10.npz",
-        x_train=data.x_train, y_train=data.y_train, x_test=data.x_test, y_test=data.y_test,
-    )  # fmt: skip
-    with pytest.raises(SystemExit, match="se has no bias bank, so no modulation to audit"):
+    names = ("x_train", "y_train", "x_test", "y_test")
+    np.savez(tmp_path / "cifar10.npz", **{name: getattr(data, name) for name in names})
+    options = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--device", "cpu", "--reestimate", "10"]
+    run_abn("audit", tmp_path / "run", *options)
+    found = parse_audit((tmp_path / "out" / "strong-2-se-3.json").read_bytes(), "se.json")
+    assert [each.name for each in found.conditions] == ["neutral", "mean", "class_mean", "shuffled"]
+    assert [each.question for each in found.answers] == ["Dynamic, or just a rescale?"]
+    assert all(each.between_class + each.within_class > 0 for each in found.blocks)
+    assert all(each.entropy is each.leads is each.bank_share is None for each in found.blocks)
+    assert " | – | – | – | – |" in capsys.readouterr().out
+
+
+def test_a_static_arm_has_nothing_to_audit(tmp_path, data):
+    store(tmp_path / "run", data, "resnet-s")
+    names = ("x_train", "y_train", "x_test", "y_test")
+    np.savez(tmp_path / "cifar10.npz", **{name: getattr(data, name) for name in names})
+    with pytest.raises(SystemExit, match="resnet-s is static: it has no modulation to audit"):
         run_abn("audit", tmp_path / "run", "--data", tmp_path, "--device", "cpu", "--reestimate", 10)
