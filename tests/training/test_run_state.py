@@ -217,8 +217,9 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 import test_run_state as tests
 from abn.training import run as training
+from tests.training.test_training import TINY
 
-training.ARCHITECTURES["tiny"] = tests.TINY
+training.ARCHITECTURES["tiny"] = TINY
 training.gains_by_bfloat16 = lambda device: False
 
 
