@@ -75,7 +75,7 @@ NOTHING_HERE = (
     "used for a long time is forgotten.)"
 )
 
-REMOVED = "There is no picture, or the one you sent did not arrive: upload a picture or choose an example."
+REMOVED = "There is no picture, or the one you sent did not arrive. What stands below, if anything, belongs to the last one."
 
 KEPT = "Uploaded pictures are used for this page alone and deleted from the server after at most {within}."
 

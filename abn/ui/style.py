@@ -13,8 +13,6 @@ CSS = """
 #examples .gallery-item {height: auto}
 #examples .thumbnail-lg {min-width: 0; width: 100%; height: auto; aspect-ratio: 1}
 #examples .caption-label {display: none}
-[aria-busy=true] :is(#top-baseline, #top-dmb, #sees, #truth, #agreement, #tab-factors, #tab-gates, #tab-attribution,
-  #tab-responses) {opacity: .35}
 .pixelated img {image-rendering: pixelated}
 .agreement {font-size: var(--text-lg)}
 .notice {border-left: 4px solid #b45309; padding-left: .8em}
@@ -36,8 +34,7 @@ footer {display: none !important}
 /* On a narrow page long words and tables give way, not the page. */
 .prose {overflow-wrap: break-word}
 .label-wrap {text-align: left}
-/* Gradio's word-break would break a class's name in a narrow column: tables scroll instead. */
-.prose table {display: block; overflow-x: auto; overflow-wrap: normal; word-break: normal}
+.prose table {display: block; overflow-x: auto}
 .prose :is(pre, pre code) {white-space: pre-wrap !important; overflow-wrap: anywhere}
 """
 
@@ -69,15 +66,7 @@ const warn = console.warn.bind(console);
 console.warn = (...said) => { if (said[0] !== 'Method not implemented.') warn(...said); };
 """
 
-# A link to attribution maps asks for them until the visitor does something: of a slow method too, which otherwise
-# waits for its button.
-_MAPS = """
-window.linkAsksForMaps = new URL(location.href).searchParams.get('tab') === 'attribution';
-const theirs = () => { window.linkAsksForMaps = false; };
-for (const type of ['pointerdown', 'keydown']) addEventListener(type, theirs, true);
-"""
-
-HEAD = f"<script>{_BASE}{_QUIET}{_MAPS}{TAKE_PICTURES}</script>"
+HEAD = f"<script>{_BASE}{_QUIET}{TAKE_PICTURES}</script>"
 
 # A plot that was redrawn while its tab was hidden, or while the window changed, has the wrong width.
 FIT_PLOTS = "() => { setTimeout(() => window.dispatchEvent(new Event('resize')), 60); }"

@@ -85,7 +85,7 @@ def build_page(
                         alt_text="The picture as sent, dark where it is not used",
                     )  # fmt: skip
                 controls = attribution_controls.build(own.methods, own.class_names, own.dmb.label)
-                compute = gr.Button("Compute the attribution", variant="primary", elem_id="compute")
+                compute = gr.Button("Compute the attribution", variant="primary")
                 other_networks = gr.Accordion("Compare other networks", open=False)
             with gr.Column(scale=3, min_width=340):
                 truth = gr.Markdown(elem_id="truth")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -19,11 +19,13 @@ from abn.app.pictures.fitting import describe, enlarge, fit, show_used_part
 from abn.ui import about, words
 from abn.ui.edge import as_gradio_error
 from abn.ui.events import HIDDEN
-from abn.ui.page import link, pending
+from abn.ui.page import link
 from abn.ui.page.latest import Latest, Superseded
 from abn.ui.page.pair_state import PairState
 from abn.ui.page.picture_column import Origins
 from abn.ui.page.shown import Refit, Shown, compared_networks
+
+FAILURE = 1  # the place of `failure` among `Answer.components`
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,6 @@ def present(seen: Shown, origins: Origins) -> list[Any]:
     ]  # fmt: skip
 
 
-def absent() -> list[Any]:
-    """One update for each of `Answer.components` where there is no picture: nothing is said of the last one."""
-    return [None, gr.Markdown(about.REMOVED, visible=True), None, "", "", "", "", {}, {}]
-
-
 def _top(network: NetworkResult) -> gr.Label:
     values = zip(network.class_names, network.probabilities.tolist(), strict=True)
     return gr.Label(dict(values), label=network.label)
@@ -99,10 +96,13 @@ def build(
         # Of other networks each visitor keeps a little alone, so that they can be forgotten.
         return result if pair == OWN else without_network(result)
 
-    def without_picture(before: Shown | None) -> list[Any]:
-        if before is None or before.opened is not None:  # a file's result has no picture to lose
-            return [gr.skip()] * (len(answer.components) + len(fitted)) + unchanged
-        return [*absent(), "", None, *unchanged]
+    def without_picture(pair: Pair, before: Shown | None) -> list[Any]:
+        updates = [gr.skip()] * len(answer.components)
+        if before is not None and before.opened is None:
+            if before.pair != pair:  # the last picture's pixels, by the networks that were chosen since
+                updates = present(replace(before, pair=pair, result=inspect(pair, before.result.pixels)), origins)
+            updates[FAILURE] = gr.Markdown(about.REMOVED, visible=True)
+        return [*updates, gr.skip(), gr.skip(), *unchanged]
 
     def see(picture: Image.Image, mode: str, pair: Pair, before: Shown | None) -> list[Any]:
         used, origin = fit(picture, mode), origins.name(picture)
@@ -124,20 +124,16 @@ def build(
     ):
         """Whatever is to be seen of a picture, unless something newer is by then."""
         number = looks.begin(request.session_hash)
-        updates = without_picture(before) if picture is None else see(picture, mode, pair, before)
+        updates = without_picture(pair, before) if picture is None else see(picture, mode, pair, before)
         try:
             looks.require(request.session_hash, number)
         except Superseded:
             return [gr.skip()] * len(updates)
         return updates
 
-    picture.change(None, picture, None, js=pending.ASKED, api_visibility="private")
     inspected = gr.on(
         [picture.change, mode.change, pair.change], look, [*asked, answer.shown],
         [*answer.components, *fitted, *refit.components], trigger_mode="always_last", concurrency_limit=4,
-        js=pending.LOOKED, api_visibility="private", show_progress="minimal", show_progress_on=answer.agreement,
+        api_visibility="private", show_progress="minimal", show_progress_on=answer.agreement,
     )  # fmt: skip
-    inspected.success(None, None, None, js=pending.ANSWERED, api_visibility="private")
-    inspected.failure(
-        lambda: gr.Markdown(about.EARLIER, visible=True), None, answer.failure, js=pending.GIVEN_UP, **HIDDEN
-    )
+    inspected.failure(lambda: gr.Markdown(about.EARLIER, visible=True), None, answer.failure, **HIDDEN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 
 import gradio as gr
@@ -22,14 +21,9 @@ from abn.ui.page.latest import Latest, Superseded
 from abn.ui.page.shown import Shown
 from abn.ui.tabs.attribution_controls import SLOW_QUEUE, AttributionControls
 
-FAILED = "**The last request failed;** the message at the corner says why."
-NO_MAPS = ["", "", None, None, None, "", []]  # what draws them empties the plots, their titles and numbers
-
-# Every setting of a link may start `follow` anew, which ends what was started before it.
-START_LINKED = """text => {{
-  if (window.linkAsksForMaps && text?.includes({slow})) document.querySelector('#compute').click();
-}}"""
-PRESS_COMPUTE = "Press **Compute the attribution** to start it."
+FAILED = (
+    "**The last request failed;** the message at the corner says why. Maps below, if any, are of earlier settings."
+)
 
 
 def build(
@@ -43,7 +37,7 @@ def build(
 
     Args:
         shown: holds a `Shown`, or None before the first picture.
-        maps: is to hold a `Shown` with the `AttributionPair` found for it, or None in its place; None before.
+        maps: is to hold a `Shown` with the `AttributionPair` found for it; None before.
         attribute: (pair, pixels, target, against, method, options, progress) → both networks' maps.
 
     Returns:
@@ -70,16 +64,17 @@ def build(
         """A change of picture or settings: fast methods answer it, slow ones say what they would take."""
         number = latest.begin(request.session_hash)
         if seen is None:
-            return None, about.NOTHING_HERE
+            return gr.skip(), about.NOTHING_HERE
         if seen.opened is not None:
             return gr.skip(), from_file(seen)
         _, _, method, options = controls.read(values)
         chosen = controls.methods[method]
         if not chosen.slow:
             return answer(request, number, seen, values, None)
-        return (seen, None), (
+        return gr.skip(), (
             f"{chosen.label} is slow: about {chosen.cost(**options):.0f} passes forward and back for each network. "
-            + PRESS_COMPUTE
+            "Press **Compute the attribution** to start it. Maps below, if any, are of an earlier picture or earlier "
+            "settings."
         )
 
     @as_gradio_error
@@ -87,7 +82,7 @@ def build(
         """The button: any method, with progress; given up as soon as the visitor changes something."""
         number = latest.begin(request.session_hash)
         if seen is None:
-            return None, about.NOTHING_HERE
+            return gr.skip(), about.NOTHING_HERE
         if seen.opened is not None:
             return gr.skip(), from_file(seen)
         return answer(request, number, seen, values, progress)
@@ -135,10 +130,12 @@ def build(
                 text += f" **{label}: {escape(attribution.problems[0])}**"
         return text
 
-    def draw(drawn: tuple[Shown, AttributionPair | None] | None, opacity: float, current: Shown | None):
+    def draw(drawn: tuple[Shown, AttributionPair] | None, opacity: float, current: Shown | None):
         # A slow method may end after another picture came: its maps are not put beside that one's results.
-        if drawn is None or drawn[0] is not current or drawn[1] is None:
-            return NO_MAPS
+        if drawn is None and current is not None and current.opened is not None:
+            return ["", "", None, None, None, "", []]  # the file holds none: those of an earlier picture go
+        if drawn is None or drawn[0] is not current:
+            return [gr.skip()] * 7
         result, pair = drawn[0].result, drawn[1]
         labels = [*(network.label for network in result.networks), drawing.difference_title(result)]
         maps, problems = (
@@ -172,9 +169,7 @@ def build(
         **newest,
     )  # fmt: skip
     for asked in (followed, started):
-        asked.failure(lambda seen: ((seen, None), FAILED), shown, outputs, **HIDDEN)
-    start_linked = START_LINKED.format(slow=json.dumps(PRESS_COMPUTE))
-    followed.success(None, status, None, js=start_linked, api_visibility="private")
+        asked.failure(lambda: FAILED, None, status, **HIDDEN)
     gr.on(
         [maps.change, opacity.change],
         draw,

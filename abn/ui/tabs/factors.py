@@ -74,7 +74,7 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         seen: Shown | None, side: str, mode: str, order: str, own: bool, block: str, channel: float | None
     ):
         if seen is None:
-            return None
+            return gr.skip()
         network = seen.result.side(side)
         if not network.has_reference:
             mode = "raw"
@@ -83,7 +83,7 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
 
     def draw_texts(seen: Shown | None, side: str):
         if seen is None:
-            return ["", "", "", []]
+            return [gr.skip()] * 4
         said = [words.own_share(each) if each.is_modulated else words.static(each) for each in seen.result.networks]
         network = seen.result.side(side)
         if not network.has_reference:
@@ -93,7 +93,7 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
 
     def draw_sum(seen: Shown | None, side: str, block: str, channel: float | None):
         if seen is None:
-            return None, ""
+            return gr.skip(), gr.skip()
         network = seen.result.side(side)
         row, number = _cell(network, block, channel)
         if not network.blocks[row].has_bank:
@@ -106,9 +106,7 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
         return figure, words.channel_sum(exact)
 
     def fill_table(seen: Shown | None, side: str, opened: bool):
-        if seen is None:
-            return []
-        if not opened:
+        if seen is None or not opened:
             return gr.skip()
         network = seen.result.side(side)
         if not network.has_reference:

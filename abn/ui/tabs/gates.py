@@ -31,7 +31,7 @@ def build(shown: gr.State, own: Compared) -> tuple[Refit, dict[str, Component]]:
 
     def draw(seen: Shown | None, side: str):
         if seen is None:
-            return ["", "", None, []]
+            return [gr.skip()] * 4
         network = seen.result.side(side)
         blocks = [block for block in network.blocks if block.has_bank]
         if not blocks:

@@ -20,7 +20,7 @@ def build(shown: gr.State) -> None:
 
     def draw(seen: Shown | None):
         if seen is None:
-            return None, []
+            return [gr.skip()] * 2
         return drawing.responses(seen.result), response_rows(seen.result)
 
     shown.change(

@@ -19,12 +19,11 @@ from abn.interpret.attribution.methods import Method
 from abn.ui import about
 from abn.ui.edge import as_gradio_error
 from abn.ui.events import HIDDEN
-from abn.ui.page import pending
 from abn.ui.page.kept_files import keep
 from abn.ui.page.latest import Latest
 from abn.ui.page.shown import Shown
 
-Maps = tuple[Shown, AttributionPair | None] | None
+Maps = tuple[Shown, AttributionPair] | None
 LONGEST_NAME = 60  # characters of a file's name
 IN_A_ROW = 3
 
@@ -75,7 +74,7 @@ def build(
 
     Args:
         shown: holds a `Shown`, or None before the first picture.
-        maps: holds a `Shown` with the `AttributionPair` found for it, or None in its place; None before.
+        maps: holds a `Shown` with the `AttributionPair` found for it, or None.
         present: the updates of `presented` for a result that was read from a file, `shown` among them.
         older: what is still under way when a file is opened, such as networks being loaded, changes nothing then.
         searches: events whose answer would take the opened file's place.
@@ -124,7 +123,7 @@ def build(
         )  # fmt: skip
         filled.success(None, None, None, js=PRESS.format(taken=each.elem_id), api_visibility="private")
     gr.on([shown.change, maps.change], say, [shown, maps], holds, **HIDDEN)
-    opened = opening.upload(
+    opening.upload(
         open_result,
         opening,
         [maps, *presented],
@@ -132,4 +131,3 @@ def build(
         api_visibility="private",
         show_progress_on=holds,
     )
-    opened.success(None, None, None, js=pending.GIVEN_UP, api_visibility="private")
