@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from abn.common.devices import images_at_once
 from abn.common.memory import in_parts_that_fit
 from abn.interpret.inspection import inspect, require_evaluation_mode
 from abn.interpret.interventions import frozen
@@ -26,8 +27,6 @@ from abn.interpret.reference.statistics import Reference
 from abn.models.modulation import BankModulation, Hook, Modulated, Modulation, Resumable, Stop, factors_of
 
 Replacement = Literal["mean", "neutral"]
-BATCH = {"cpu": 32, "cuda": 256, "mps": 128}
-"""Variants a pass by type of device; on a CPU as many as its caches hold."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ class _Work:
         self.model = model
         self.image = image
         self.hook: Hook | None = frozen(own) if frozen_downstream else None
-        self.batch = batch_size or BATCH[image.device.type]
+        self.batch = batch_size or images_at_once(image.device)
         self.progress = progress
         self.done = 0
 
